@@ -1,0 +1,87 @@
+"""Grey values as the networks see them: the background at 0 and the larger structure around +-1."""
+
+import math
+from typing import Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MOST_PIXELS = 4_000_000
+"""Statistics of larger images are taken from a regular grid of at most this many pixels."""
+
+# Second difference along rows and columns: it removes any plane, so that little but noise is left.
+DETAIL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
+DETAIL_GAIN = 6.0  # root of the sum of squares: white noise of deviation 1 comes out with deviation 6
+NORMAL_QUARTILE = 0.6745  # median of |x| for x of the standard normal distribution
+
+
+class Normalisation(BaseModel):
+    """Median to 0, the span between two percentiles to 1, clipped; the same for any gain and offset of the camera.
+
+    An image without objects is not stretched until its noise looks like cells: the span is at least ``noise_span``
+    standard deviations of the noise. Call it on the whole image, never on a tile.
+
+    >>> normalise = Normalisation()
+    >>> image = np.full((64, 64), 100, dtype=np.float32)
+    >>> image[8:24, 8:24] = 300
+    >>> normalised = normalise(image)
+    >>> float(normalised[0, 0]), float(normalised[16, 16])
+    (0.0, 1.0)
+    >>> bool(np.array_equal(normalise(7 - image), -normalised))
+    True
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    low: float = Field(0.2, ge=0, le=100, description="percentile where the span begins")
+    high: float = Field(99.8, ge=0, le=100, description="percentile where the span ends")
+    noise_span: float = Field(36, ge=0, description="least span, in standard deviations of the noise")
+    limit: float = Field(3, gt=0, description="normalised values are clipped to [-limit, limit]")
+
+    @model_validator(mode="after")
+    def _percentiles_in_order(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low ({self.low:g}) must be less than high ({self.high:g})")
+        return self
+
+    def __call__(self, grey: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Normalise a whole (row, column) image of finite float32 values; float32 out, the input is left as it is.
+
+        An image of one value becomes 0 everywhere.
+        """
+        grey = np.ascontiguousarray(grey, dtype=np.float32)
+        values = np.sort(_sample(grey), axis=None)
+        low, median, high = (float(value) for value in np.percentile(values, (self.low, 50, self.high)))
+        span = np.float32(max(high - low, self.noise_span * _noise(grey, values)))
+        if span == 0:
+            return np.zeros_like(grey)
+        centred = grey - np.float32(median)
+        # Clipped before it is divided, so that no quotient can overflow.
+        reach = np.float32(self.limit) * span
+        np.clip(centred, -reach, reach, out=centred)
+        centred /= span
+        return centred
+
+
+def _sample(image: NDArray) -> NDArray:
+    """Every pixel of the image, or of a large one those on a regular grid."""
+    step = math.ceil(math.sqrt(image.size / MOST_PIXELS))
+    return image[::step, ::step]
+
+
+def _noise(grey: NDArray[np.float32], values: NDArray[np.float32]) -> float:
+    """Estimate the standard deviation of an image's noise; ``values`` are the image's (sampled) pixels, sorted.
+
+    After Immerkaer, Fast noise variance estimation, CVIU 64 (1996) 300, with the median in place of the mean, so that
+    edges of cells do not count as noise. In a dim 8-bit image most neighbours hold the same grey level and the median
+    is 0. There the mean square of the same differences is believed, up to the rounding error of the grey levels:
+    step / sqrt(12), where the step is the least difference between two values that occur.
+    """
+    detail = cv2.filter2D(grey, cv2.CV_32F, DETAIL, borderType=cv2.BORDER_REFLECT)
+    mean_square = cv2.norm(detail, cv2.NORM_L2) / math.sqrt(grey.size) / DETAIL_GAIN
+    median = float(np.median(np.abs(_sample(detail)))) / (DETAIL_GAIN * NORMAL_QUARTILE)
+    steps = np.diff(values)
+    step = float(steps.min(where=steps > 0, initial=np.inf))
+    return max(median, min(mean_square, step / math.sqrt(12)))

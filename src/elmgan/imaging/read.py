@@ -1,0 +1,241 @@
+"""Image files to arrays, and arrays to the one grey channel that the networks take."""
+
+import logging
+import math
+import os
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path, PurePath, PurePosixPath
+
+import cv2
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL.JpegImagePlugin import JpegImageFile
+
+from elmgan.errors import ImageError, UsageError
+from elmgan.imaging.codecs import complete_decoder
+
+EXTENSIONS = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg"})
+"""Names of readable files end in one of these, in lower or upper case."""
+
+READABLE = "elmgan reads " + " ".join(sorted(EXTENSIONS))
+
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
+PNG = b"\x89PNG\r\n\x1a\n"
+PNG_COLOUR_TYPE = 25  # its place in a file
+PNG_GREY_ALPHA = 4
+JPEG = b"\xff\xd8\xff"
+
+ALPHA = (1, 2)  # TIFF's ExtraSamples: associated and unassociated alpha
+
+# tifffile logs a line for each odd tag; without a handler Python would print it. What matters is raised.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True)
+class FoundImage:
+    """An image file, and its path relative to the folder that was given (of a file that was given: its name)."""
+
+    path: Path
+    relative: PurePosixPath
+
+
+def find_images(paths: Sequence[Path]) -> list[FoundImage]:
+    """List the image files among files and in folders, each once, in the order given.
+
+    A file is taken as it is, whatever its name. Folders are searched with all their subfolders for names that end in
+    one of ``EXTENSIONS``, sorted with numbers as numbers (``a2.tif`` before ``a10.tif``); hidden ones are passed over.
+
+    Raises:
+        UsageError: a path does not exist or cannot be opened, or a folder holds no image.
+
+    """
+    found: dict[tuple[Path, str], FoundImage] = {}
+    for path in paths:
+        try:
+            path.stat()
+        except FileNotFoundError:
+            raise UsageError(f"{path} does not exist") from None
+        except OSError as error:
+            raise UsageError(f"{path} cannot be opened: {error.strerror}") from None
+        for image in _images_in(path) if path.is_dir() else [FoundImage(path, PurePosixPath(path.name))]:
+            # Links keep their own names, so that two links to one file are two images.
+            found.setdefault((image.path.parent.resolve(), image.path.name), image)
+    return list(found.values())
+
+
+def _images_in(folder: Path) -> list[FoundImage]:
+    def refuse(error: OSError) -> None:
+        raise UsageError(f"{error.filename} cannot be opened: {error.strerror}") from None
+
+    images: list[FoundImage] = []
+    for parent, subfolders, names in os.walk(folder, onerror=refuse):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for name in names:
+            path = Path(parent, name)
+            if path.suffix.lower() in EXTENSIONS and not name.startswith("."):
+                images.append(FoundImage(path, PurePosixPath(*path.relative_to(folder).parts)))
+    if not images:
+        raise UsageError(f"{folder} holds no image; {READABLE}")
+    return sorted(images, key=lambda image: _natural(image.relative))
+
+
+def _natural(path: PurePath) -> tuple[list[list[str | int]], str]:
+    """Sort key: case aside and numbers as numbers, then, for names that differ in nothing else, as written."""
+    parts = [re.split(r"(\d+)", part.casefold()) for part in path.parts]
+    return [[int(run) if run.isdecimal() else run for run in part] for part in parts], str(path)
+
+
+def read_image(path: Path, *, channel: int | None = None) -> NDArray:
+    """Read one image as it is stored: (row, column), or (row, column, channel) for colour.
+
+    TIFF, PNG or JPEG are told apart by their content. Integers keep their type, floats become float32, one-bit images
+    become uint8 0 and 255. Alpha is dropped; the palette of a PNG is applied, that of a TIFF (a display colour in
+    microscopy) is not; CMYK JPEG becomes RGB; EXIF orientation is not applied.
+
+    Args:
+        path: the file.
+        channel: the only channel to return, counted from 1, as (row, column). Images with one plane per stain (axis C,
+            as Fiji and OME-TIFF store them) need it: even three such planes are not colour.
+
+    Raises:
+        ImageError: the file cannot be read whole, is a stack, has NaN or infinite pixels or not that channel.
+
+    """
+    if path.suffix.lower() not in EXTENSIONS:
+        raise ImageError(f"{path} is of an unknown kind; {READABLE}: save it as one of those")
+    try:
+        image = _decode(path, channel)
+    except ImageError:
+        raise
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # on damaged bytes the decoders raise whatever they trip over
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{path} is damaged or of a kind that cannot be read ({reason}); save it again") from error
+    try:
+        return _checked(image, channel)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from None
+
+
+def to_grey(image: NDArray, *, channel: int | None = None) -> NDArray[np.float32]:
+    """Reduce an image of any numeric type to one float32 channel, (row, column), without scaling its values.
+
+    Three channels are red, green and blue and become the luminance 0.299 R + 0.587 G + 0.114 B of ITU-R BT.601;
+    ``channel``, counted from 1, takes that one instead.
+
+    >>> to_grey(np.array([[[100, 200, 50]]], dtype=np.uint8))
+    array([[153.]], dtype=float32)
+
+    Raises:
+        ImageError: the image is empty, is not (row, column) or (row, column, channel), has NaN or infinite pixels, or
+            has several channels that are not colour and none is named.
+
+    """
+    image = np.asarray(image)
+    if image.ndim not in (2, 3) or image.size == 0:
+        raise ImageError(f"an image has the shape (row, column) or (row, column, channel), not {image.shape}")
+    image = _checked(image, channel)
+    if image.ndim == 2:
+        return image.astype(np.float32, copy=False)
+    if image.shape[2] != 3:
+        raise ImageError(f"the image has {image.shape[2]} channels; name one with --channel")
+    red, green, blue = np.moveaxis(image.astype(np.float32, copy=False), -1, 0)
+    # Weights that sum to 1, written so that a grey image saved as colour gives exactly its grey values.
+    luminance: NDArray[np.float32] = green + 0.299 * (red - green) + 0.114 * (blue - green)
+    return luminance
+
+
+def _checked(image: NDArray, channel: int | None) -> NDArray:
+    """Take the channel; a single one loses its axis. Bring to a type that is passed on, in which all are numbers."""
+    channels = image.shape[2] if image.ndim == 3 else 1
+    if channel is not None and not 1 <= channel <= channels:
+        raise ImageError(f"there is no channel {channel}; the image has {channels}, counted from 1")
+    if image.ndim == 3 and (channel is not None or channels == 1):
+        image = image[..., (channel or 1) - 1]
+    if image.dtype == np.bool_:
+        return image.astype(np.uint8) * 255
+    if np.issubdtype(image.dtype, np.integer):
+        return image.astype(image.dtype.newbyteorder("="), copy=False)
+    if not np.issubdtype(image.dtype, np.floating):
+        raise ImageError(f"pixels of type {image.dtype} are not grey values")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+        image = image.astype(np.float32, copy=False)
+    if not np.isfinite(image).all():
+        raise ImageError("some pixels are NaN or infinite; replace them by numbers first")
+    return image
+
+
+def _decode(path: Path, channel: int | None) -> NDArray:
+    with path.open("rb") as file:
+        start = file.read(8)
+    if start.startswith(TIFF):
+        return _decode_tiff(path, channel)
+    if start.startswith(PNG):
+        return _decode_png(path.read_bytes())
+    if start.startswith(JPEG):
+        # Other decoders fill up a truncated file with grey. Opened by its class, Pillow takes any size.
+        with JpegImageFile(BytesIO(path.read_bytes())) as jpeg:
+            return np.array(jpeg.convert("RGB") if jpeg.mode == "CMYK" else jpeg)
+    raise ImageError(f"{path} is not a TIFF, PNG or JPEG image, whatever its name says; save it again as one of those")
+
+
+def _decode_png(content: bytes) -> NDArray:
+    """Decode with OpenCV, since Pillow would reduce 16-bit colour to 8 bits, once every chunk is known to be whole."""
+    start, kind = len(PNG), b""
+    while kind != b"IEND":
+        end = start + 8 + int.from_bytes(content[start : start + 4])
+        kind = content[start + 4 : start + 8]
+        if content[end : end + 4] != zlib.crc32(content[start + 4 : end]).to_bytes(4):
+            raise ValueError("a part is cut off or has a wrong checksum")
+        start = end + 4
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise ValueError("its pixels cannot be unpacked")
+    if image.ndim == 2:
+        return image
+    # OpenCV gives blue, green, red and perhaps alpha, for grey with alpha too.
+    return image[..., 0] if content[PNG_COLOUR_TYPE] == PNG_GREY_ALPHA else image[..., 2::-1]
+
+
+def _decode_tiff(path: Path, channel: int | None) -> NDArray:
+    with tifffile.TiffFile(path) as file:
+        if file.is_ome and len(file.pages) == 1:
+            # Its metadata may describe the whole set of files that this plane belongs to.
+            source: tifffile.TiffPage | tifffile.TiffPageSeries = file.pages.first
+            pages: Sequence = [source]
+        else:
+            images = [series for series in file.series if not series.keyframe.is_reduced]
+            if len(images) != 1:
+                raise ImageError(f"{path} holds {len(images)} images instead of one; save one as its own file")
+            source = images[0]
+            pages = source.pages
+        axes, size = source.axes, dict(zip(source.axes, source.shape, strict=True))
+        if set(axes) - set("YXSC") or {"S", "C"} <= set(axes):
+            planes = math.prod(source.shape) // (size["Y"] * size["X"] * size.get("S", 1))
+            raise ImageError(
+                f"{path} has axes {axes} with {planes} planes; stacks are not counted yet: "
+                "save one plane as its own file"
+            )
+        if "C" in axes and channel is None:
+            raise ImageError(f"{path} has axes {axes} with {size['C']} channels; name one with --channel")
+        for page in pages:
+            for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+                if count == 0 or offset + count > file.filehandle.size:  # it would be read as black
+                    raise ImageError(f"{path} lacks part of its pixels, as after a broken copy; copy or save it again")
+        for keyframe in {page.keyframe for page in pages}:  # what decodes the page, and others like it
+            try:
+                complete_decoder(keyframe)
+            except NotImplementedError as error:
+                raise ImageError(
+                    f"{path} is compressed with {error}: "
+                    'pip install "elmgan[formats]" or save it with LZW or no compression'
+                ) from None
+        image = source.asarray().transpose([axes.index(axis) for axis in "YXCS" if axis in axes])
+        extra_samples = source.keyframe.extrasamples
+    return image[..., : image.shape[-1] - sum(kind in ALPHA for kind in extra_samples)]

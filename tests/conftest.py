@@ -1,0 +1,19 @@
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Time says little on a machine that is shared.
+settings.register_profile("elmgan", deadline=None, max_examples=50)
+settings.load_profile("elmgan")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder with the real data sets, each in its own; tests that need it are skipped where it is absent."""
+    beside_the_checkout = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("ELMGAN_SHARED_DATA", beside_the_checkout))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; name the folder in ELMGAN_SHARED_DATA")
+    return folder

@@ -1,0 +1,55 @@
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from elmgan.errors import UsageError
+from elmgan.imaging import find_images
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def relative(*paths: Path) -> list[str]:
+    return [str(image.relative) for image in find_images(paths)]
+
+
+def test_folders_are_searched_in_natural_order(tmp_path: Path) -> None:
+    touch(tmp_path, "a10.tif", "A2.TIF", "a1.tif", "b/deep/x.PNG", "b/y.jpeg", "B.jpg", "notes.txt", "none")
+    touch(tmp_path, ".hidden.tif", ".thumbnails/t.png", "._a1.tif")
+    assert relative(tmp_path) == ["a1.tif", "A2.TIF", "a10.tif", "b/deep/x.PNG", "b/y.jpeg", "B.jpg"]
+    assert find_images([tmp_path])[3].path == tmp_path / "b/deep/x.PNG"
+
+
+def test_files_are_taken_as_given(tmp_path: Path) -> None:
+    touch(tmp_path, "sub/b.tif", "a.czi", ".c.tif")
+    given = [tmp_path / "sub/b.tif", tmp_path / "a.czi", tmp_path / ".c.tif"]
+    found = find_images(given)
+    assert [image.path for image in found] == given
+    assert [image.relative for image in found] == [PurePosixPath(path.name) for path in given]
+
+
+def test_no_file_is_counted_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "sub/b.tif", "a.tif")
+    monkeypatch.chdir(tmp_path)
+    assert relative(Path("a.tif"), tmp_path / "a.tif", Path("sub/../a.tif")) == ["a.tif"]
+    assert relative(Path("sub/b.tif"), tmp_path) == ["b.tif", "a.tif"]
+
+
+def test_links_are_images_of_their_own(tmp_path: Path) -> None:
+    touch(tmp_path, "a.tif")
+    (tmp_path / "b.tif").symlink_to("a.tif")
+    assert relative(tmp_path) == ["a.tif", "b.tif"]
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nowhere\.tif does not exist$"):
+        find_images([tmp_path / "nowhere.tif"])
+    touch(tmp_path, "notes.txt")
+    with pytest.raises(UsageError, match=r"holds no image; elmgan reads \.jpeg \.jpg \.png \.tif \.tiff"):
+        find_images([tmp_path])
+    with pytest.raises(UsageError, match="cannot be opened: Not a directory"):
+        find_images([tmp_path / "notes.txt" / "a.tif"])
