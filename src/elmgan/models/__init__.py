@@ -1,0 +1,16 @@
+"""Models on disk: the bundle of model.json, model.onnx and README.md, its schema, and the models that are shipped."""
+
+from elmgan.models.bundle import Bundle, find_bundle, read_bundle, shipped, write_bundle
+from elmgan.models.schema import FORMAT, Architecture, ModelCard, TrainingData
+
+__all__ = [
+    "FORMAT",
+    "Architecture",
+    "Bundle",
+    "ModelCard",
+    "TrainingData",
+    "find_bundle",
+    "read_bundle",
+    "shipped",
+    "write_bundle",
+]

@@ -1,0 +1,83 @@
+"""What model.json says: architecture, preprocessing, scores and where the weights come from."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from elmgan.imaging.normalise import Normalisation
+
+FORMAT = 1
+"""Version of model.json that this program writes; it reads this one and older ones."""
+
+
+class Strict(BaseModel):
+    """A record whose fields are fixed and checked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Architecture(Strict):
+    """A generator, completely: enough to build it and to run it.
+
+    The network halves the image ``depth`` times, so the sides of its input are multiples of ``multiple``. It gives two
+    arrays: the probability of cell per pixel, and a count map whose sum is the count. With the ``map`` head the count
+    map has one value per ``stride`` x ``stride`` pixels; with the ``pooled`` head of the paper it is a single value,
+    made for one image size.
+    """
+
+    width: int = Field(32, ge=1, description="channels of the first encoder block")
+    depth: int = Field(6, ge=3, le=8, description="encoder blocks, each halving the image")
+    norm: Literal["batch", "instance"] = "batch"
+    dropout: float = Field(0.0, ge=0, lt=1, description="in the deepest blocks, as in the paper")
+    upsampling: Literal["fbu", "nearest", "bilinear", "transposed"] = "fbu"
+    mask_head: Literal["detail", "paper"] = "detail"
+    count_head: Literal["map", "pooled"] = "map"
+    size: tuple[int, int] | None = Field(None, description="(rows, columns) of the only input the pooled head takes")
+
+    @property
+    def multiple(self) -> int:
+        """Sides of the network's input are multiples of this many pixels."""
+        return 1 << self.depth
+
+    @property
+    def stride(self) -> int:
+        """Pixels along one side of a value of the count map (``map`` head)."""
+        return 4
+
+    @property
+    def halo(self) -> int:
+        """Pixels of context that decide an output pixel, rounded up to ``multiple``: what tiles must overlap.
+
+        The encoder sees 1.5 times ``multiple`` to a side; upsampling that looks at neighbours adds to it at each size.
+        """
+        return {"fbu": 2, "nearest": 3, "transposed": 3, "bilinear": 4}[self.upsampling] * self.multiple
+
+    @property
+    def tiles(self) -> bool:
+        """Whether tiles of an image give what the whole image gives: no statistics over the image, a spatial count."""
+        return self.norm == "batch" and self.count_head == "map"
+
+
+class TrainingData(Strict):
+    """One source of the weights."""
+
+    name: str
+    licence: str
+    images: int
+
+
+class ModelCard(Strict):
+    """The content of model.json."""
+
+    format: int = FORMAT
+    name: str
+    description: str = ""
+    created: str
+    elmgan: str
+    architecture: Architecture
+    normalisation: Normalisation
+    threshold: float = Field(0.5, gt=0, lt=1, description="probability from which a pixel is cell")
+    data: list[TrainingData]
+    seed: int
+    scores: dict[str, dict[str, float]] = Field(description="validation set -> score -> value")
+    hashes: dict[str, str] = Field(description="file of the bundle -> SHA-256")

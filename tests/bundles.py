@@ -1,0 +1,87 @@
+"""A small real model for tests: its network is made by hand, so that its answers can be computed without it."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from scipy.ndimage import uniform_filter
+
+from elmgan.imaging import Normalisation
+from elmgan.models import Architecture, Bundle, ModelCard, TrainingData, write_bundle
+
+AREA = 100
+"""Pixels of one cell, to this model."""
+LEVEL = 0.5
+"""Normalised grey value from which a pixel is cell."""
+STEEPNESS = 40.0
+BOX = 3
+
+
+def expected_probability(normalised: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the network says of a normalised image: a box filter and a soft threshold."""
+    smooth = uniform_filter(normalised, BOX, mode="constant")
+    return np.asarray(1 / (1 + np.exp(-STEEPNESS * (smooth - LEVEL))), dtype=np.float32)
+
+
+def tiny_onnx() -> bytes:
+    """The network: probability as above; the count map is the probability summed over 4 x 4 pixels, by AREA."""
+    weights = {
+        "box": np.full((1, 1, BOX, BOX), STEEPNESS / BOX**2, dtype=np.float32),
+        "bias": np.array([-STEEPNESS * LEVEL], dtype=np.float32),
+        "per_cell": np.array(16 / AREA, dtype=np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["image", "box", "bias"], ["logits"], pads=[BOX // 2] * 4),
+        helper.make_node("Sigmoid", ["logits"], ["probability"]),
+        helper.make_node("AveragePool", ["probability"], ["share"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Mul", ["share", "per_cell"], ["count_map"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 1, "row", "column"])],
+        [
+            helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["n", 1, "row", "column"]),
+            helper.make_tensor_value_info("count_map", TensorProto.FLOAT, ["n", 1, "map_row", "map_column"]),
+        ],
+        [numpy_helper.from_array(values, name) for name, values in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def tiny_bundle(name: str = "tiny") -> Bundle:
+    """The network with its card."""
+    card = ModelCard(
+        name=name,
+        description="bright squares of 10 x 10 pixels",
+        created="2024-01-01T00:00:00+00:00",
+        elmgan="0.1.0",
+        architecture=Architecture(depth=3),
+        normalisation=Normalisation(),
+        data=[TrainingData(name="made by hand", licence="CC0-1.0", images=1)],
+        seed=0,
+        scores={"all": {"mae": 0.5, "dice": 0.9}, "squares": {"mae": 0.5}},
+        hashes={},
+    )
+    return Bundle(card, tiny_onnx(), "# tiny\n")
+
+
+def write_tiny(folder: Path) -> Path:
+    """The network as a model folder below ``folder``."""
+    path = folder / "tiny-model"
+    write_bundle(path, tiny_bundle())
+    return path
+
+
+def squares(number: int, shape: tuple[int, int] = (96, 120)) -> NDArray[np.uint16]:
+    """A noisy image with bright squares of AREA pixels, far enough apart to be separate."""
+    image = np.random.default_rng(0).normal(200, 10, shape).astype(np.uint16)
+    side = round(AREA**0.5)
+    places = [(top, left) for top in range(6, shape[0] - side, 18) for left in range(6, shape[1] - side, 18)]
+    for top, left in places[:number]:
+        image[top : top + side, left : left + side] = 3000
+    return image

@@ -1,0 +1,118 @@
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bundles import tiny_bundle, write_tiny
+from elmgan.errors import ModelError, OutputError
+from elmgan.models import find_bundle, read_bundle, shipped, write_bundle
+
+
+@pytest.mark.parametrize("name", ["model", "model.zip", "deeper/model"])
+def test_what_is_written_is_read(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    write_bundle(path, tiny_bundle())
+    read = read_bundle(path)
+    assert read.onnx == tiny_bundle().onnx
+    assert read.readme == tiny_bundle().readme
+    assert read.card.architecture == tiny_bundle().card.architecture
+    assert read.version == f"tiny@{read.card.hashes['model.onnx'][:8]}"
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_zip_of_the_folder_is_read(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path)
+    shutil.make_archive(str(tmp_path / "zipped"), "zip", tmp_path, folder.name)
+    with zipfile.ZipFile(tmp_path / "zipped.zip", "a") as archive:
+        archive.writestr("__MACOSX/._tiny-model", b"")
+    assert read_bundle(tmp_path / "zipped.zip") == read_bundle(folder)
+
+
+def edit(**fields: object) -> Callable[[Path], None]:
+    def change(model: Path) -> None:
+        card = model / "model.json"
+        card.write_text(json.dumps(json.loads(card.read_text()) | fields))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda model: (model / "model.onnx").unlink(), "is not a model: it has no model.onnx"),
+        (lambda model: (model / "README.md").unlink(), "it has no README.md"),
+        (lambda model: (model / "model.json").write_text("{"), "model.json is not JSON"),
+        (lambda model: (model / "model.json").write_bytes(b"\xff\xfe\xff"), "model.json is not JSON"),
+        (lambda model: (model / "model.json").write_text("[]"), "model.json: its content"),
+        (lambda model: (model / "model.onnx").write_bytes(b"other"), "is damaged: the SHA-256 of model.onnx"),
+        (edit(format=3), r"made by a newer elmgan \(format 3, this one reads up to 1\): update elmgan"),
+        (edit(format=3, unheard_of=True), "made by a newer elmgan"),
+        (edit(format="one"), "model.json: format"),
+        (edit(architecture={"width": -1}), "model.json: architecture.width"),
+        (edit(unheard_of=True), "model.json: unheard_of"),
+        (edit(hashes={}), "is damaged"),
+    ],
+)
+def test_a_damaged_model_is_told_in_one_line(tmp_path: Path, damage: Callable[[Path], None], told: str) -> None:
+    model = write_tiny(tmp_path)
+    damage(model)
+    with pytest.raises(ModelError, match=told) as error:
+        read_bundle(model)
+    assert str(model) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_no_model(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a model")
+    with pytest.raises(ModelError, match="is not a model: expected a folder or zip"):
+        read_bundle(path)
+
+
+@pytest.mark.parametrize("damaged", [100, -100])
+def test_a_damaged_zip(tmp_path: Path, damaged: int) -> None:
+    path = tmp_path / "model.zip"
+    write_bundle(path, tiny_bundle())
+    content = bytearray(path.read_bytes())
+    content[damaged] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"model\.zip"):
+        read_bundle(path)
+
+
+def test_a_model_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_tiny(tmp_path)
+    write_bundle(path, tiny_bundle("other"))
+    assert read_bundle(path).card.name == "other"
+
+    rename = Path.rename
+
+    def fail_at_the_new_one(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_at_the_new_one)
+    with pytest.raises(OutputError, match="No space left on device"):
+        write_bundle(path, tiny_bundle("third"))
+    assert read_bundle(path).card.name == "other"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_no_model_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("ten years")
+    with pytest.raises(OutputError, match="exists and is not a model"):
+        write_bundle(tmp_path, tiny_bundle())
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_models_are_found_by_name_or_path(tmp_path: Path) -> None:
+    assert find_bundle(tmp_path) == tmp_path
+    for absent in ("nuclie", "n" * 5000):
+        with pytest.raises(ModelError, match=f"there is no model '{absent}'"):
+            find_bundle(absent)
+    for name in shipped():
+        assert read_bundle(find_bundle(name)).card.name == name
