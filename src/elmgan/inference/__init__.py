@@ -1,0 +1,10 @@
+"""From an array to a Result: engines that run the network, tiling, the mask, the count and the separated cells."""
+
+from elmgan.inference.engine import Engine, OnnxEngine
+from elmgan.inference.model import Model
+from elmgan.inference.predictor import Predictor
+from elmgan.inference.result import Result
+from elmgan.inference.separation import separate
+from elmgan.inference.tiling import Tile
+
+__all__ = ["Engine", "Model", "OnnxEngine", "Predictor", "Result", "Tile", "separate"]

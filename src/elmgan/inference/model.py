@@ -1,0 +1,52 @@
+"""A model that counts: from an array to a Result."""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from elmgan.errors import ModelError
+from elmgan.imaging import flags_of, to_grey
+from elmgan.inference.engine import Engine, OnnxEngine
+from elmgan.inference.predictor import Predictor
+from elmgan.inference.result import Result
+from elmgan.models import Bundle, ModelCard
+
+
+class Model:
+    """Counts the cells of images with the network of a bundle.
+
+    Args:
+        bundle: The model as read from disk.
+        engine: What runs the network; ONNX Runtime on the processor if not given.
+        tile: Images larger than this many pixels a side are read in tiles; see :class:`Predictor`.
+
+    Raises:
+        ModelError: The network cannot be loaded.
+        UsageError: The tile does not fit the network.
+    """
+
+    def __init__(self, bundle: Bundle, engine: Engine | None = None, *, tile: int = 2048) -> None:
+        self.card: ModelCard = bundle.card
+        self.version: str = bundle.version
+        engine = OnnxEngine(bundle.onnx) if engine is None else engine
+        self._predict = Predictor(bundle.card.architecture, engine, tile=tile)
+
+    def count(self, image: ArrayLike, *, channel: int | None = None) -> Result:
+        """Count the cells of a (row, column) or (row, column, channel) image of any numeric dtype.
+
+        Args:
+            image: The pixels, as read; they are normalised here.
+            channel: Which channel to count in, from 1. Colour without it is reduced to luminance.
+
+        Raises:
+            ImageError: The image is not of a kind or size that the model takes.
+        """
+        image = np.asarray(image)
+        grey = to_grey(image, channel=channel)
+        probability, count_map = self._predict(self.card.normalisation(grey))
+        estimate = float(count_map.sum(dtype=np.float64))
+        if not math.isfinite(estimate):
+            raise ModelError(f"model {self.version} gives no finite count for this image: train or choose another")
+        mask = probability >= self.card.threshold
+        return Result(estimate, mask, probability, count_map, flags_of(image if channel is None else grey, mask))

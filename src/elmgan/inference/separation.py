@@ -1,0 +1,96 @@
+"""The cells of a mask, told apart by their shape alone."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+# Both were chosen on true masks, on the training side alone of the split that the model `nuclei` was trained with: the
+# best AP50, averaged over 50 images each of bbbc039, of dsb2018's fluorescence and of its other kinds. The choice is
+# not delicate: all of 0.75..1.25 with 0.90..0.92 comes within 0.003 of it.
+SMOOTHING = 1.0  # standard deviation, in pixels, of the blur that takes the ripples of a contour off the distance
+NECK = 0.91  # two parts are one cell where the way between them is wider than this share of the narrower part
+
+
+def separate(mask: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """Split the touching cells of a mask at their necks.
+
+    The distance to the background makes every cell a hill. Each pixel belongs to the peak where its steepest way up
+    ends, which parts the mask as a watershed does. Then neighbouring parts are joined again, unless the way from one to
+    the other leads through a neck: a distance clearly below the lower one of their peaks. This is relative, so that one
+    rule serves cells of every size.
+
+    Args:
+        mask: (row, column), true where there is a cell.
+
+    Returns:
+        Labels of the mask's shape: 0 exactly where the mask is false, and the cells 1..n in the order in which their
+        first pixels are met row by row.
+
+    >>> mask = np.zeros((20, 40), np.uint8)
+    >>> for column in (10, 26):
+    ...     mask = cv2.circle(mask, (column, 10), 9, 1, cv2.FILLED)
+    >>> separate(mask > 0)[10, [10, 26, 39]].tolist()
+    [1, 2, 0]
+    """
+    distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    distance = cv2.GaussianBlur(distance, (0, 0), SMOOTHING) * mask
+    # From here on a pixel is its index in the flattened image, whose margin of background parts the ends of the rows.
+    height = np.pad(distance, 1).ravel().astype(np.float32, copy=False)
+    pixels = np.flatnonzero(np.pad(mask, 1))
+    width = mask.shape[1] + 2
+    peak = np.zeros(height.size, np.intp)  # of every pixel of the mask; 0, which is a pixel of the margin, elsewhere
+    peak[pixels] = _uphill(height, pixels, width)
+    _follow(peak, pixels)
+    _join(peak, pixels, height, width)
+    _follow(peak, pixels)
+    return _in_reading_order(peak, pixels).reshape(-1, width)[1:-1, 1:-1].copy()
+
+
+def _uphill(height: NDArray[np.float32], pixels: NDArray[np.intp], width: int) -> NDArray[np.intp]:
+    """The highest of each pixel and its eight neighbours; among equals the last, so that no way leads in a circle."""
+    best, highest = pixels, np.zeros(len(pixels), np.float32)
+    for step in np.add.outer((-width, 0, width), (-1, 0, 1)).ravel():
+        there = height[pixels + step]
+        best = np.where(there >= highest, pixels + step, best)
+        highest = np.maximum(there, highest)
+    return best
+
+
+def _follow(target: NDArray[np.intp], pixels: NDArray[np.intp]) -> None:
+    """Let every pixel point to where its way ends, a pixel that points to itself; each round halves what is left."""
+    while np.any((further := target[target[pixels]]) != target[pixels]):
+        target[pixels] = further
+
+
+def _join(peak: NDArray[np.intp], pixels: NDArray[np.intp], height: NDArray[np.float32], width: int) -> None:
+    """Let peaks with no neck between them point to the highest of their cell; the widest ways are taken first."""
+    here = peak[pixels]
+    pairs, ways = [], []
+    for step in (1, width - 1, width, width + 1):
+        there = peak[pixels + step]
+        touch = np.flatnonzero((here != there) & (there > 0))
+        pairs.append(np.stack([here[touch], there[touch]]))
+        ways.append(np.minimum(height[pixels[touch]], height[pixels[touch] + step]))
+    ends, neck = np.concatenate(pairs, axis=1), np.concatenate(ways)
+    wide = np.flatnonzero(neck > NECK * height[ends].min(axis=0))  # the others stay necks: joining only lifts peaks
+    wide = wide[np.argsort(-neck[wide], kind="stable")]
+    for one, other, way in zip(*ends[:, wide].tolist(), neck[wide].tolist(), strict=True):
+        low, high = sorted((_top(peak, one), _top(peak, other)), key=height.__getitem__)
+        if way > NECK * height[low]:
+            peak[low] = high
+
+
+def _top(peak: NDArray[np.intp], pixel: int) -> int:
+    """The end of a pixel's way."""
+    while peak[pixel] != pixel:
+        pixel = int(peak[pixel])
+    return pixel
+
+
+def _in_reading_order(peak: NDArray[np.intp], pixels: NDArray[np.intp]) -> NDArray[np.uint32]:
+    """Labels 1..n of the pixels that share a peak, in the order of their first pixels; 0 elsewhere."""
+    peaks, first = np.unique(peak[pixels], return_index=True)
+    labels = np.zeros(len(peak), np.uint32)
+    labels[peaks[np.argsort(first)]] = np.arange(1, len(peaks) + 1)  # of the peaks
+    labels[pixels] = labels[peak[pixels]]
+    return labels

@@ -1,0 +1,78 @@
+"""Images of any size through a network of bounded reach: tiles are read with a halo, and their inner parts are kept."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Predict = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""(row, column) image -> its (row, column) probability and its (row / stride, column / stride) count map."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle of pixels, half-open: rows ``top`` to ``top + height``, columns ``left`` to ``left + width``.
+
+    >>> image = np.arange(12).reshape(3, 4)
+    >>> Tile(1, 2, height=2, width=1).of(image)
+    array([[ 6],
+           [10]])
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def of(self, image: NDArray) -> NDArray:
+        """View of the tile's pixels in a (row, column) image."""
+        return image[self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def grown(self, halo: int, shape: tuple[int, int]) -> "Tile":
+        """Return the tile with ``halo`` pixels more on each side, as far as an image of (rows, columns) has them."""
+        top, left = max(self.top - halo, 0), max(self.left - halo, 0)
+        bottom, right = min(self.top + self.height + halo, shape[0]), min(self.left + self.width + halo, shape[1])
+        return Tile(top, left, bottom - top, right - left)
+
+    def within(self, window: "Tile") -> "Tile":
+        """Return the same pixels, counted from the corner of a window."""
+        return Tile(self.top - window.top, self.left - window.left, self.height, self.width)
+
+    def reduced(self, stride: int) -> "Tile":
+        """Return the same area in a map that has one value per ``stride`` x ``stride`` pixels."""
+        return Tile(self.top // stride, self.left // stride, self.height // stride, self.width // stride)
+
+
+def split(shape: tuple[int, int], tile: int) -> list[Tile]:
+    """Tiles of at most ``tile`` x ``tile`` pixels that cover each pixel of an image of (rows, columns) once.
+
+    >>> split((10, 4), tile=8)
+    [Tile(top=0, left=0, height=8, width=4), Tile(top=8, left=0, height=2, width=4)]
+    """
+    rows, columns = shape
+    return [
+        Tile(top, left, min(tile, rows - top), min(tile, columns - left))
+        for top in range(0, rows, tile)
+        for left in range(0, columns, tile)
+    ]
+
+
+def predict_in_tiles(
+    predict: Predict, image: NDArray[np.float32], *, tile: int, halo: int, stride: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what ``predict`` gives for a whole image, from pieces of at most ``tile + 2 * halo`` pixels a side.
+
+    It is the same, up to rounding, if ``predict`` decides an output pixel by at most ``halo`` pixels around it, and if
+    ``tile``, ``halo`` and the image's sides are multiples of the network's own grid.
+    """
+    rows, columns = image.shape
+    probability = np.empty((rows, columns), dtype=np.float32)
+    count_map = np.empty((rows // stride, columns // stride), dtype=np.float32)
+    for inner in split((rows, columns), tile):
+        window = inner.grown(halo, (rows, columns))
+        window_probability, window_count_map = predict(window.of(image))
+        seen = inner.within(window)
+        inner.of(probability)[:] = seen.of(window_probability)
+        inner.reduced(stride).of(count_map)[:] = seen.reduced(stride).of(window_count_map)
+    return probability, count_map

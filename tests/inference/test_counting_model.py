@@ -1,0 +1,156 @@
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import elmgan
+from bundles import expected_probability, squares, tiny_bundle, tiny_onnx, write_tiny
+from elmgan.errors import ElmganError, ImageError, ModelError, UsageError
+from elmgan.inference import Model, OnnxEngine, Result, result
+from elmgan.models import Architecture
+
+TINY = Model(tiny_bundle())
+
+
+@pytest.mark.parametrize("shape", [(96, 120), (101, 83), (7, 300), (1, 1)])
+def test_the_result_is_what_the_network_says(shape: tuple[int, int]) -> None:
+    image = squares(7, shape)
+    counted = TINY.count(image)
+    probability = expected_probability(TINY.card.normalisation(image.astype(np.float32)))
+    np.testing.assert_allclose(counted.probability, probability, atol=1e-5)
+    assert np.array_equal(counted.mask, probability >= 0.5)
+    assert counted.count_map.shape == (math.ceil(shape[0] / 4), math.ceil(shape[1] / 4))
+    assert counted.estimate == pytest.approx(counted.count_map.sum(), rel=1e-4)
+    assert counted.foreground == pytest.approx(counted.mask.mean())
+
+
+def test_squares_are_counted() -> None:
+    counted = TINY.count(squares(9))
+    assert counted.count == counted.labels().max() == 9
+    assert counted.labels().dtype == np.uint32
+    assert counted.interval is None
+    assert TINY.count(squares(0)).flags == ("empty",)
+
+
+def test_padding_counts_nothing() -> None:
+    image = squares(9, (96, 120))
+    cut = TINY.count(image[:93, :117])  # nothing but background is lost
+    assert cut.estimate == pytest.approx(TINY.count(image).estimate, abs=0.1)
+
+
+def test_tiles_and_the_whole_agree() -> None:
+    image = squares(60, (203, 330))
+    whole, tiled = TINY.count(image), Model(tiny_bundle(), tile=64).count(image)
+    np.testing.assert_allclose(tiled.probability, whole.probability, atol=1e-3)
+    np.testing.assert_allclose(tiled.count_map, whole.count_map, atol=1e-4)
+    assert tiled.estimate == pytest.approx(whole.estimate, rel=5e-3)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32", "float64", ">u2"])
+def test_any_numeric_type_is_counted(dtype: str) -> None:
+    image = (squares(5) / 20).astype(dtype)
+    assert TINY.count(image).count == 5
+
+
+def test_colour_and_channels() -> None:
+    grey = squares(5)
+    colour = np.stack([grey, grey, grey], axis=2)
+    five = np.stack([np.zeros_like(grey), grey, *[np.ones_like(grey)] * 3], axis=2)
+    assert TINY.count(colour).count == TINY.count(grey[..., np.newaxis]).count == 5
+    assert TINY.count(five, channel=2).count == 5
+    with pytest.raises(ImageError, match="5 channels"):
+        TINY.count(five)
+    with pytest.raises(ImageError):
+        TINY.count(five, channel=6)
+
+
+def test_only_the_counted_channel_is_flagged() -> None:
+    both = np.stack([squares(5), np.full((96, 120), 65535, dtype=np.uint16)], axis=2)
+    assert TINY.count(both, channel=1).flags == ()
+
+
+class Fake:
+    """An engine that gives arrays of the same value."""
+
+    def __init__(self, count_shape: tuple[int, ...] | None = None, value: float = 0.0) -> None:
+        self.count_shape = count_shape
+        self.value = value
+
+    def predict(self, image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        rows, columns = image.shape[2:]
+        return np.zeros_like(image), np.full(
+            self.count_shape or (1, 1, rows // 4, columns // 4), self.value, dtype=np.float32
+        )
+
+
+def fake_model(architecture: Architecture, engine: Fake) -> Model:
+    bundle = tiny_bundle()
+    return Model(replace(bundle, card=bundle.card.model_copy(update={"architecture": architecture})), engine)
+
+
+def test_the_pooled_head_takes_one_size() -> None:
+    pooled = fake_model(Architecture(depth=3, count_head="pooled", size=(64, 72)), Fake((1, 1, 1, 1), 12.5))
+    counted = pooled.count(np.zeros((60, 70), np.uint8))  # padded to that size
+    assert (counted.count, counted.count_map.shape) == (13, (1, 1))
+    with pytest.raises(ImageError, match="the image has 65 x 70 pixels; this model was made for 64 x 72 only"):
+        pooled.count(np.zeros((65, 70), np.uint8))
+
+
+def test_a_network_that_does_not_fit_its_card_is_refused() -> None:
+    with pytest.raises(ModelError, match="do not belong together"):
+        fake_model(Architecture(depth=3), Fake((1, 1, 1, 1))).count(np.zeros((64, 64), np.uint8))
+    with pytest.raises(ModelError, match="no finite count"):
+        fake_model(Architecture(depth=3), Fake(value=math.nan)).count(np.zeros((64, 64), np.uint8))
+
+
+@pytest.mark.parametrize("tile", [0, 4, 100])
+def test_a_tile_fits_the_network(tile: int) -> None:
+    with pytest.raises(UsageError, match="multiples of 8"):
+        Model(tiny_bundle(), tile=tile)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a network", tiny_onnx()[:200]])
+def test_what_is_no_network_is_refused(content: bytes) -> None:
+    with pytest.raises(ModelError, match=r"model\.onnx cannot be loaded") as error:
+        OnnxEngine(content)
+    assert "\n" not in str(error.value)
+
+
+def test_a_network_with_other_outputs_is_refused() -> None:
+    network = onnx.load_from_string(tiny_onnx())
+    del network.graph.output[1]
+    with pytest.raises(ModelError, match="maps image to probability; expected image to probability and count_map"):
+        OnnxEngine(network.SerializeToString())
+
+
+def test_an_engine_that_fails_tells_the_size() -> None:
+    with pytest.raises(ModelError, match="cannot run on 8 x 8 pixels"):
+        OnnxEngine(tiny_onnx()).predict(np.zeros((1, 2, 8, 8), dtype=np.float32))
+
+
+@given(st.floats(0, 1e6))
+def test_the_count_is_the_shown_estimate_rounded_half_up(estimate: float) -> None:
+    nothing = np.zeros((1, 1), dtype=np.float32)
+    shown = Result(estimate, nothing > 0, nothing, nothing, ())
+    assert shown.count == math.floor(float(f"{estimate:.2f}") + 0.5)
+
+
+def test_labels_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = TINY.count(squares(3))
+    labels = counted.labels()
+    monkeypatch.delattr(result, "separate")
+    assert counted.labels() is labels
+
+
+def test_a_model_is_loaded_by_path(tmp_path: Path) -> None:
+    model = elmgan.load(write_tiny(tmp_path))
+    assert model.version == TINY.version
+    assert model.count(squares(4)).count == 4
+    with pytest.raises(ElmganError):
+        elmgan.load(tmp_path / "absent")

@@ -1,0 +1,100 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+from PIL import Image
+from skimage.feature import peak_local_max
+from skimage.segmentation import watershed
+
+from elmgan.data.synthetic import Scene, draw
+from elmgan.evaluation import average_precision
+from elmgan.inference.separation import separate
+
+
+def assert_partition(mask: NDArray[np.bool_], labels: NDArray[np.uint32]) -> None:
+    """The labels cover the mask and nothing else, each in one piece, numbered in reading order."""
+    assert labels.dtype == np.uint32
+    assert np.array_equal(labels > 0, mask)
+    names, first = np.unique(labels[mask], return_index=True)
+    assert names.tolist() == list(range(1, len(names) + 1))
+    assert np.all(np.diff(first) > 0)
+    assert all(cv2.connectedComponents((labels == name).astype(np.uint8))[0] == 2 for name in names)
+
+
+@given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=24)))
+def test_any_mask_is_partitioned(mask: NDArray[np.bool_]) -> None:
+    assert_partition(mask, separate(mask))
+
+
+@given(seed=st.integers(0, 2**32), sigma=st.floats(1, 6))
+def test_blobs_are_partitioned(seed: int, sigma: float) -> None:
+    mask = cv2.GaussianBlur(np.random.default_rng(seed).standard_normal((70, 50)), (0, 0), sigma) > 0
+    assert_partition(mask, separate(mask))
+
+
+@pytest.mark.parametrize("radius", [5, 12, 40])
+def test_touching_discs_are_split_at_any_size(radius: int) -> None:
+    mask = np.zeros((5 * radius, 8 * radius), np.uint8)
+    for column in (2 * radius, 4 * radius - radius // 4, 6 * radius - radius // 2):
+        cv2.circle(mask, (column, 2 * radius), radius, 1, cv2.FILLED)
+    assert cv2.connectedComponents(mask)[0] == 2
+    assert separate(mask > 0).max() == 3
+
+
+@pytest.mark.parametrize("axes", [(9, 5), (30, 12), (60, 20)])
+@pytest.mark.parametrize("angle", [0, 20, 45])
+def test_an_ellipse_is_one_cell(axes: tuple[int, int], angle: int) -> None:
+    mask = cv2.ellipse(np.zeros((150, 150), np.uint8), (75, 75), axes, angle, 0, 360, 1, cv2.FILLED)
+    assert separate(mask > 0).max() == 1
+
+
+@pytest.mark.parametrize("size", [9, 60])
+def test_a_box_is_one_cell(size: int) -> None:
+    assert separate(np.pad(np.ones((size, 2 * size), bool), 5)).max() == 1
+
+
+def test_a_thread_binds_no_cells_and_is_none() -> None:
+    mask = np.zeros((40, 100), np.uint8)
+    cv2.circle(mask, (20, 20), 12, 1, cv2.FILLED)
+    cv2.line(mask, (20, 20), (75, 20), 1)
+    assert separate(mask > 0).max() == 1
+    cv2.circle(mask, (75, 20), 12, 1, cv2.FILLED)
+    assert separate(mask > 0).max() == 2
+
+
+def test_empty_and_full_masks() -> None:
+    assert separate(np.zeros((7, 9), bool)).max() == 0
+    assert np.array_equal(separate(np.ones((7, 9), bool)), np.ones((7, 9)))
+
+
+def test_clustered_cells_are_found() -> None:
+    scene = Scene(cells=150, clustering=0.8, overlap=0.05, eccentricity=0.5)
+    drawn = draw(scene, rng=np.random.default_rng(1))
+    joined = cv2.connectedComponents(drawn.mask.astype(np.uint8))[0] - 1
+    assert joined < 0.6 * drawn.count
+    assert separate(drawn.mask).max() == pytest.approx(drawn.count, rel=0.05)
+
+
+def test_cells_are_cut_no_worse_than_by_a_plain_watershed() -> None:
+    drawn = draw(Scene(cells=100, clustering=0.8, overlap=0.05, eccentricity=0.5), rng=np.random.default_rng(2))
+    distance = cv2.distanceTransform(drawn.mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    markers = np.zeros(drawn.mask.shape, np.int32)
+    peaks = peak_local_max(distance, min_distance=7, exclude_border=False)  # type: ignore[no-untyped-call]
+    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    plain = watershed(-distance, markers, mask=drawn.mask)  # type: ignore[no-untyped-call]
+    assert average_precision(separate(drawn.mask), drawn.labels) >= average_precision(plain, drawn.labels)
+
+
+def test_real_nuclei_are_counted_better_than_by_components(shared_data: Path) -> None:
+    error, joined = [], []
+    for path in sorted((shared_data / "dsb2018" / "labels").iterdir())[::27]:
+        labels = np.asarray(Image.open(path))
+        count = len(np.unique(labels)) - 1
+        error.append(abs(int(separate(labels > 0).max()) - count))
+        joined.append(abs(cv2.connectedComponents((labels > 0).astype(np.uint8))[0] - 1 - count))
+    assert np.mean(error) < 0.5 * np.mean(joined)
