@@ -1,0 +1,6 @@
+"""Many images in one go: the count of a folder, its table, masks, overlays and report, interrupted and resumed."""
+
+from elmgan.jobs.count import Counted, count_images
+from elmgan.jobs.table import Failure, Row
+
+__all__ = ["Counted", "Failure", "Row", "count_images"]

@@ -1,0 +1,56 @@
+"""run.json: what is needed to tell later how a table came about."""
+
+import os
+import platform
+import shlex
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy
+import onnxruntime
+
+from elmgan.inference import Model
+
+
+def run_record(model: Model, options: dict[str, Any]) -> dict[str, Any]:
+    """Describe a run that begins now, as JSON: command, options, model, versions, machine and time."""
+    libraries = (numpy, cv2, onnxruntime)
+    return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "options": options,
+        "model": {
+            "version": model.version,
+            "hashes": model.card.hashes,
+            "normalisation": model.card.normalisation.model_dump(mode="json"),
+            "threshold": model.card.threshold,
+        },
+        "versions": {
+            "elmgan": version("elmgan"),
+            "python": platform.python_version(),
+            **{library.__name__: library.__version__ for library in libraries},
+        },
+        "machine": machine(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": None,
+    }
+
+
+def machine() -> dict[str, str | int | None]:
+    """Describe this machine: platform, processor, cores and memory in bytes (None where the system does not tell)."""
+    memory = None
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {"platform": platform.platform(), "processor": _processor(), "cores": os.cpu_count(), "memory": memory}
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():  # Linux tells the name only there
+        for line in information.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
