@@ -1,0 +1,219 @@
+"""The losses against hand-computed values, and what they pass back to the networks."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from elmgan.models import Architecture
+from elmgan.nn import (
+    PRESETS,
+    Discriminator,
+    Generator,
+    Judgement,
+    LossWeights,
+    Prediction,
+    Targets,
+    discriminator_loss,
+    generator_loss,
+    total_in,
+)
+
+LN3 = math.log(3)
+"""Log-odds of a probability of 3/4."""
+OURS = LossWeights(mask_norm="overlap", count_norm="relative", mask=1, count=1, adversarial=1, coordination=1)
+
+
+def targets(mask: Tensor, *totals: float, seen: Tensor | None = None, core: Tensor | None = None) -> Targets:
+    everywhere = torch.ones_like(mask)
+    seen = everywhere if seen is None else seen
+    return Targets(mask, seen, seen if core is None else core, torch.tensor(totals))
+
+
+def half(side: int = 16) -> Tensor:
+    """The left half of an image is 1."""
+    mask = torch.zeros(1, 1, side, side)
+    mask[..., : side // 2] = 1
+    return mask
+
+
+def test_the_papers_loss_by_hand() -> None:
+    """L_G = 10 * l1 + (count - predicted count)^2 + adversarial, masks being -1 and +1."""
+    prediction = Prediction(torch.full((1, 1, 16, 16), LN3), torch.full((1, 1, 4, 4), 0.25))
+    judgement = Judgement(torch.tensor([[[[0.5]]]]), torch.tensor([[[[9.0]]]]))
+    terms = generator_loss(prediction, targets(half(), 7.0), judgement, LossWeights())
+    # A probability of 3/4 is +1/2 between -1 and +1: half a unit from +1, one and a half from -1.
+    assert terms["mask"].item() == pytest.approx(10 * (0.5 + 1.5) / 2)
+    assert terms["count"].item() == pytest.approx((7 - 4) ** 2)
+    assert terms["adversarial"].item() == pytest.approx((0.5 - 1) ** 2)
+    assert terms["coordination"].item() == pytest.approx((7 - 9) ** 2)
+
+
+def test_our_loss_by_hand() -> None:
+    prediction = Prediction(torch.full((1, 1, 16, 16), LN3), torch.full((1, 1, 4, 4), 0.25))
+    judgement = Judgement(torch.tensor([[[[0.5]]]]), torch.tensor([[[[9.0]]]]))
+    terms = generator_loss(prediction, targets(half(), 8.0), judgement, OURS)
+    entropy = -(math.log(3 / 4) + math.log(1 / 4)) / 2
+    dice = (2 * 3 / 8 + 0.01) / (3 / 4 + 1 / 2 + 0.01)  # of shares of the image, 1 % added above and below
+    assert terms["mask"].item() == pytest.approx(entropy + 1 - dice)
+    # Errors over the root of 8 + 1: 4/3 is on the line of the smooth L1, 1/3 on its parabola.
+    assert terms["count"].item() == pytest.approx(4 / 3 - 1 / 2)
+    assert terms["coordination"].item() == pytest.approx((1 / 3) ** 2 / 2)
+
+
+def test_the_discriminators_loss_by_hand() -> None:
+    true_pair = Judgement(torch.tensor([[[[0.75, 1.25]]]]), torch.tensor([[[[2.0, 1.0]]]]))
+    predicted_pair = Judgement(torch.tensor([[[[0.5, 0.0]]]]), torch.tensor([[[[100.0, 100.0]]]]))
+    known = targets(torch.zeros(1, 1, 16, 32), 5.0)
+    terms = discriminator_loss(true_pair, predicted_pair, known, LossWeights(coordination=3))
+    assert terms["discriminator"].item() == pytest.approx((0.25**2 + 0.5**2 / 2) / 2)
+    assert terms["discriminator_count"].item() == pytest.approx(3 * (5 - 3) ** 2)
+
+
+def test_terms_are_means_over_images() -> None:
+    prediction = Prediction(torch.full((2, 1, 16, 16), LN3), torch.full((2, 1, 4, 4), 0.25))
+    terms = generator_loss(prediction, targets(half().repeat(2, 1, 1, 1), 4.0, 6.0), None, LossWeights())
+    assert terms.keys() == {"mask", "count"}
+    assert terms["mask"].item() == pytest.approx(10.0)
+    assert terms["count"].item() == pytest.approx((0 + 2**2) / 2)
+
+
+@pytest.mark.parametrize("name", ["mask", "count", "adversarial", "coordination"])
+def test_each_weight_scales_its_own_term(name: str) -> None:
+    prediction, known, judgement = example()
+    terms, scaled = (
+        generator_loss(prediction, known, judgement, OURS.model_copy(update={name: weight})) for weight in (1.0, 3.0)
+    )
+    for other, term in terms.items():
+        torch.testing.assert_close(scaled[other], (3 if other == name else 1) * term)
+
+
+@pytest.mark.parametrize("weights", [LossWeights(), OURS], ids=["paper", "ours"])
+def test_a_perfect_prediction_costs_nothing(weights: LossWeights) -> None:
+    mask = half()
+    prediction = Prediction(60 * (2 * mask - 1), mask[..., ::4, ::4] / 2)
+    judgement = Judgement(torch.ones(1, 1, 1, 1), torch.tensor([[[[4.0]]]]))
+    for term in generator_loss(prediction, targets(mask, 4.0), judgement, weights).values():
+        assert term.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_one_crowded_image_does_not_swamp_a_step() -> None:
+    """A count 10 % off weighs with the number of cells at most, where the squared error weighs with its square."""
+
+    def term(total: float) -> float:
+        prediction = Prediction(torch.zeros(1, 1, 16, 16), torch.full((1, 1, 4, 4), 0.9 * total / 16))
+        return generator_loss(prediction, targets(half(), total), None, OURS)["count"].item()
+
+    assert term(400.0) / term(10.0) < 400 / 10
+
+
+@given(
+    top=st.integers(0, 2),
+    left=st.integers(0, 2),
+    rows=st.integers(1, 3),
+    columns=st.integers(1, 3),
+    seed=st.integers(0),
+)
+def test_the_total_is_the_sum_over_the_core(top: int, left: int, rows: int, columns: int, seed: int) -> None:
+    core = torch.zeros(1, 1, 64, 64)
+    core[..., 16 * top : 16 * (top + rows), 16 * left : 16 * (left + columns)] = 1
+    for stride in (4, 16):
+        count_map = torch.rand(1, 1, 64 // stride, 64 // stride, generator=torch.Generator().manual_seed(seed % 2**60))
+        per_pixel = count_map.repeat_interleave(stride, 2).repeat_interleave(stride, 3) / stride**2
+        torch.testing.assert_close(total_in(count_map, core), (per_pixel * core).sum((1, 2, 3)))
+
+
+def test_a_value_that_the_images_end_cuts_counts_whole() -> None:
+    """As in counting, which crops the count map to the image's size over the stride, rounded up."""
+    core = torch.zeros(1, 1, 16, 16)
+    core[..., :9, :5] = 1
+    assert total_in(torch.ones(1, 1, 4, 4), core).tolist() == [3 * 2]
+
+
+def example(core_margin: int = 16) -> tuple[Prediction, Targets, Judgement]:
+    """Two windows with padding to the right and a margin that is not counted."""
+    random = torch.Generator().manual_seed(0)
+    mask = (torch.rand(2, 1, 64, 96, generator=random) < 0.3).float()
+    seen = torch.ones_like(mask)
+    seen[..., 80:] = 0
+    core = seen.clone()
+    core[..., :core_margin, :] = 0
+    prediction = Prediction(torch.randn(mask.shape, generator=random), torch.rand(2, 1, 16, 24, generator=random))
+    judgement = Judgement(torch.rand(2, 1, 4, 6, generator=random), torch.rand(2, 1, 4, 6, generator=random))
+    return prediction, targets(mask * seen, 50.0, 90.0, seen=seen, core=core), judgement
+
+
+@pytest.mark.parametrize("weights", [LossWeights(), OURS], ids=["paper", "ours"])
+def test_what_is_not_seen_or_not_counted_contributes_nothing(weights: LossWeights) -> None:
+    prediction, known, judgement = example()
+    inputs = [prediction.mask_logits, prediction.count_map, judgement.count_map]
+    regions = [known.seen, known.core[..., ::4, ::4], known.core[..., ::16, ::16]]
+    names = ["mask", "count", "coordination"]
+    for values in inputs:
+        values.requires_grad_()
+    terms = generator_loss(prediction, known, judgement, weights)
+    changed = [torch.where(region > 0, values, values + 7) for values, region in zip(inputs, regions, strict=True)]
+    other = generator_loss(Prediction(changed[0], changed[1]), known, Judgement(judgement.matrix, changed[2]), weights)
+    for name, values, region in zip(names, inputs, regions, strict=True):
+        assert other[name].item() == terms[name].item()
+        (gradient,) = torch.autograd.grad(terms[name], values)
+        assert (gradient[region == 0] == 0).all()
+        assert (gradient[region > 0] != 0).all()
+
+
+def generators() -> dict[str, Architecture]:
+    paper = PRESETS["paper"].model_copy(update={"width": 4, "size": (128, 64)})
+    base = PRESETS["base"].model_copy(update={"width": 4})
+    others = {
+        f"{name} {upsampling}": preset.model_copy(update={"upsampling": upsampling})
+        for name, preset in (("paper", paper), ("base", base))
+        for upsampling in ("nearest", "bilinear", "transposed")
+    }
+    return {"paper": paper, "base": base, **others}
+
+
+def assert_all_move(network: nn.Module) -> None:
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("weights", [LossWeights(), OURS], ids=["paper", "ours"])
+@pytest.mark.parametrize("architecture", generators().values(), ids=generators())
+def test_every_parameter_of_the_generator_gets_a_gradient(architecture: Architecture, weights: LossWeights) -> None:
+    torch.manual_seed(0)
+    image, mask = torch.randn(2, 1, 128, 64), (torch.rand(2, 1, 128, 64) < 0.3).float()
+    generator = Generator(architecture)
+    prediction = generator(image)
+    judgement = Discriminator(4)(image, torch.sigmoid(prediction.mask_logits))
+    terms = generator_loss(prediction, targets(mask, 3.0, 5.0), judgement, weights)
+    torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+    assert_all_move(generator)
+
+
+@pytest.mark.parametrize("name", ["adversarial", "coordination"])
+def test_the_discriminator_alone_teaches_the_mask(name: str) -> None:
+    torch.manual_seed(0)
+    image, mask = torch.randn(2, 1, 64, 64), (torch.rand(2, 1, 64, 64) < 0.3).float()
+    generator = Generator(Architecture(width=4))
+    prediction = generator(image)
+    judgement = Discriminator(4)(image, torch.sigmoid(prediction.mask_logits))
+    generator_loss(prediction, targets(mask, 3.0, 5.0), judgement, OURS)[name].backward()  # type: ignore[no-untyped-call]
+    assert_all_move(generator.mask_head)
+    assert all(parameter.grad is None for parameter in generator.count_head.parameters())
+
+
+@pytest.mark.parametrize("weights", [LossWeights(), OURS], ids=["paper", "ours"])
+@pytest.mark.parametrize("norm", ["instance", "none"])
+def test_every_parameter_of_the_discriminator_gets_a_gradient(norm: str, weights: LossWeights) -> None:
+    torch.manual_seed(0)
+    image, mask = torch.randn(2, 1, 128, 64), (torch.rand(2, 1, 128, 64) < 0.3).float()
+    discriminator = Discriminator(4, norm)
+    pairs = discriminator(image, mask), discriminator(image, torch.rand_like(mask))
+    terms = discriminator_loss(*pairs, targets(mask, 3.0, 5.0), weights)
+    torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+    assert_all_move(discriminator)
