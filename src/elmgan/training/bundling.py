@@ -1,0 +1,106 @@
+"""The end of a run: the best generator becomes a bundle, scored through the path that counts a user's images."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from elmgan import __version__
+from elmgan.data import Record
+from elmgan.evaluation import Score, score_image, summarise
+from elmgan.inference import Model
+from elmgan.models import Bundle, ModelCard, TrainingData, write_bundle
+from elmgan.nn import Generator
+from elmgan.training.config import TrainingConfig
+from elmgan.training.export import to_onnx
+
+SCORES = {
+    "images": ("images", ".0f"),
+    "mean_count": ("mean count", ".1f"),
+    "mae": ("MAE", ".2f"),
+    "rmse": ("RMSE", ".2f"),
+    "bias": ("bias", "+.2f"),
+    "dice": ("Dice", ".4f"),
+    "ap50": ("AP50", ".3f"),
+}
+"""Columns of a model card's table: score -> (heading, format)."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a run's weights come from: what model.json says of the data."""
+
+    sources: list[TrainingData]
+    trained: int
+    validation: list[Record]
+
+
+def bundle_run(path: Path, config: TrainingConfig, generator: Generator, origin: Origin, console: Console) -> None:
+    """Export a generator, score it on the validation images and write the bundle to ``path``."""
+    card = ModelCard(
+        name=config.name,
+        description=config.description,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        elmgan=__version__,
+        architecture=config.architecture,
+        normalisation=config.normalisation,
+        data=origin.sources,
+        seed=config.seed,
+        scores={},
+        hashes={},
+    )
+    onnx = to_onnx(generator)
+    model = Model(Bundle(card, onnx, ""))
+    shown = track(origin.validation, "scoring the bundle", console=console, transient=True)
+    scores: list[Score] = [score_image(model, record) for record in shown]
+    card = card.model_copy(update={"scores": summarise(scores)})
+    write_bundle(path, Bundle(card, onnx, readme(card, config, origin)))
+
+
+def readme(card: ModelCard, config: TrainingConfig, origin: Origin) -> str:
+    """Write the model card for people, in Markdown."""
+    a, o = card.architecture, config.optimisation
+    steps = f"{o.epochs} epochs" + (f" of {o.steps} steps" if o.steps else "") + f", {o.batch} windows a step"
+    judge = config.discriminator
+    adversarial = (
+        "no adversarial part" if judge is None else f"adversarial part from {judge.start:.0%} of the epochs on"
+    )
+    sources = "".join(f"| {source.name} | {source.images} | {source.licence} |\n" for source in card.data)
+    return f"""# {card.name}
+
+{card.description or "A model that counts and segments cells, trained on masks and totals."}
+
+{score_table(card.scores)}
+Scores are of the {len(origin.validation)} validation images, which chose the best epoch but trained nothing. MAE, RMSE
+and bias are in cells; Dice compares the masks; AP50 the separated cells at an IoU above 0.5.
+
+## Training
+
+| data | images | licence |
+|---|---|---|
+{sources}
+{origin.trained} images trained. {steps}; {adversarial}; seed {card.seed}. Instance labels, where the data had them,
+were reduced to masks and totals of windows.
+
+## Network
+
+Generator LFMMG, width {a.width}, depth {a.depth}, {a.norm} norm, {a.upsampling} upsampling, {a.count_head} count head.
+Input: one channel, normalised by the whole image: {card.normalisation}.
+
+Made on {card.created[:10]} with elmgan {card.elmgan}.
+"""
+
+
+def score_table(scores: dict[str, dict[str, float]]) -> str:
+    """Write scores as a Markdown table, a row per set of images."""
+    columns = [name for name in SCORES if any(name in row for row in scores.values())]
+    lines = [
+        "| images of | " + " | ".join(SCORES[name][0] for name in columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for kind, row in scores.items():
+        cells = [f"{row[name]:{SCORES[name][1]}}" if name in row else "" for name in columns]
+        lines.append(f"| {kind} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,84 @@
+"""What a run leaves to look at: curves as CSV and for TensorBoard, sample predictions as pictures."""
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.tensorboard import SummaryWriter
+
+from elmgan.data import Example
+from elmgan.imaging import whole_file, write_png
+
+
+class Curves:
+    """One row of numbers per epoch, in ``curves.csv`` and in ``tensorboard/`` of a run.
+
+    Args:
+        run: The run's folder; an existing table is continued.
+        epochs: Epochs done before; later rows of an existing table are dropped.
+    """
+
+    def __init__(self, run: Path, epochs: int = 0) -> None:
+        self.path = run / "curves.csv"
+        self.rows: list[dict[str, float]] = []
+        if epochs and self.path.exists():
+            with self.path.open(newline="", encoding="utf-8") as file:
+                rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+            self.rows = [row for row in rows if row["epoch"] <= epochs]
+        self.board = SummaryWriter(str(run / "tensorboard"), purge_step=epochs + 1 if epochs else None)
+
+    def add(self, row: dict[str, float]) -> None:
+        """Add an epoch's numbers; ``row["epoch"]`` says which."""
+        self.rows.append(row)
+        columns = list(dict.fromkeys(name for known in self.rows for name in known))
+        with whole_file(self.path) as path, path.open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, columns, lineterminator="\n")
+            table.writeheader()
+            table.writerows({name: f"{value:.6g}" for name, value in known.items()} for known in self.rows)
+        for name, value in row.items():
+            if name != "epoch":
+                self.board.add_scalar(name, value, int(row["epoch"]))
+        self.board.flush()
+
+    def close(self) -> None:
+        """Finish what TensorBoard reads."""
+        self.board.close()
+
+
+def draw_samples(
+    path: Path,
+    examples: list[Example],
+    probabilities: list[NDArray[np.float32]],
+    count_maps: list[NDArray[np.float32]],
+) -> None:
+    """Draw a row per example: image, true mask, predicted mask, count map, with both counts below.
+
+    Args:
+        path: PNG to write.
+        examples: What was predicted.
+        probabilities: Of cell, each of its image's size.
+        count_maps: Each of any size, summing to its count.
+    """
+    rows = []
+    for example, probability, count_map in zip(examples, probabilities, count_maps, strict=True):
+        image = np.clip(np.abs(example.image), 0, 1)
+        peak = max(float(count_map.max()), 1e-6)
+        panels = [panel(values) for values in (image, example.mask.astype(np.float32), probability, count_map / peak)]
+        row = np.hstack(panels)
+        text = f"{example.name[-48:]}   true {example.total:.0f}   predicted {count_map.sum():.1f}"
+        caption = np.zeros((22, row.shape[1]), np.uint8)
+        cv2.putText(caption, text, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, 255, 1, cv2.LINE_AA)
+        rows += [row, caption]
+    write_png(path, np.vstack(rows))
+
+
+def panel(values: NDArray[np.float32], side: int = 256) -> NDArray[np.uint8]:
+    """Fit values of 0..1 into a square picture."""
+    scale = side / max(values.shape)
+    size = max(1, round(values.shape[1] * scale)), max(1, round(values.shape[0] * scale))
+    smaller = cv2.resize(values, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
+    square = np.zeros((side, side), np.uint8)
+    square[: smaller.shape[0], : smaller.shape[1]] = np.clip(255 * smaller, 0, 255).astype(np.uint8)
+    return square

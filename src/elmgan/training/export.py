@@ -1,0 +1,67 @@
+"""From a generator in PyTorch to the ONNX graph that counting runs."""
+
+import logging
+import warnings
+
+import torch
+from torch import Tensor
+from torch.export import Dim
+
+from elmgan.errors import TrainingError
+from elmgan.nn import Generator
+
+
+class Exported(Generator):
+    """A generator as the graph has it: probabilities instead of log-odds."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """Give probability and count map."""
+        prediction = super().forward(image)
+        return torch.sigmoid(prediction.mask_logits), prediction.count_map
+
+
+def to_onnx(generator: Generator) -> bytes:
+    """Export a generator; its initialisers are named as its parameters, so that training can read them again.
+
+    The graph takes ``image`` (n, 1, row, column) float32, normalised, with sides that are multiples of
+    ``architecture.multiple`` (of exactly ``architecture.size`` where that is set), and gives ``probability`` of the
+    same shape and ``count_map`` (n, 1, row / 4, column / 4), or (n, 1, 1, 1) from the pooled head, both float32.
+
+    Args:
+        generator: Stays as it is; norms and dropout are exported as they are at inference.
+
+    Returns:
+        The ONNX file's bytes.
+
+    Raises:
+        TrainingError: When PyTorch's exporter fails.
+    """
+    architecture = generator.architecture
+    multiple = architecture.multiple
+    rows, columns = architecture.size or (2 * multiple, 3 * multiple)
+    free: dict[int, object] = {0: Dim("n")}
+    if architecture.size is None:
+        free |= {2: multiple * Dim("row_blocks"), 3: multiple * Dim("column_blocks")}
+    model = Exported(architecture).eval()
+    model.load_state_dict(generator.state_dict())
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter's about its own insides
+        program = torch.onnx.export(
+            model,
+            (torch.zeros(2, 1, rows, columns),),
+            dynamo=True,
+            input_names=["image"],
+            output_names=["probability", "count_map"],
+            dynamic_shapes={"image": free},
+            optimize=False,  # it would merge norms into convolutions; ONNX Runtime does so when it loads the graph
+            verbose=False,
+        )
+    if program is None:
+        raise TrainingError("PyTorch's exporter gave no ONNX graph")
+    model = program.model_proto
+    graph = model.graph
+    # The exporter notes beside every value which lines of which files it came from, with this machine's paths.
+    for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer, *model.functions):
+        del part.metadata_props[:]
+    return bytes(model.SerializeToString())

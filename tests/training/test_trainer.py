@@ -1,0 +1,140 @@
+"""Runs of the trainer on small synthetic data sets."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import elmgan
+from elmgan.data.synthetic import write_data_set
+from elmgan.errors import DataError, TrainingError, UsageError
+from elmgan.imaging import read_image
+from elmgan.training import read_config, shipped_configs, train
+from elmgan.training.config import TrainingConfig
+from elmgan.training.step import GanStep
+
+TINY = ["architecture.width=4", "discriminator.width=4", "discriminator.start=0", "optimisation.batch=2"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("training") / "data"
+    write_data_set(folder, 6, seed=3, size=(96, 128))
+    return folder
+
+
+def tiny(config: str = "base", *settings: str) -> TrainingConfig:
+    return read_config(config, [*TINY, *settings])
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "curves.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def four_epochs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("run") / "four"
+    train(data, run, tiny("base", "optimisation.epochs=4", "samples_every=2"))
+    return run
+
+
+def test_a_run_leaves_what_it_promises(four_epochs: Path, data: Path) -> None:
+    curves = rows(four_epochs)
+    assert [row["epoch"] for row in curves] == ["1", "2", "3", "4"]
+    assert {"mask", "count", "adversarial", "coordination", "discriminator"} <= curves[0].keys()
+    assert sorted(path.name for path in (four_epochs / "samples").iterdir()) == [f"epoch_000{k}.png" for k in (1, 3, 4)]
+    assert list((four_epochs / "tensorboard").iterdir())
+    with (four_epochs / "split.csv").open(encoding="utf-8") as file:
+        sides = [row["side"] for row in csv.DictReader(file)]
+    assert sides.count("train") == 5
+    assert sides.count("validation") == 1
+    assert read_config(four_epochs / "config.yaml").optimisation.epochs == 4
+
+
+def test_its_bundle_counts(four_epochs: Path, data: Path) -> None:
+    model = elmgan.load(four_epochs / "model")
+    result = model.count(read_image(next((data / "images").iterdir())))
+    assert result.mask.shape == (96, 128)
+    assert result.estimate == pytest.approx(result.count_map.sum())
+    assert model.card.scores["all"]["images"] == 1
+    assert model.card.data[0].images == 6
+
+
+def test_resumed_training_is_the_uninterrupted_one(four_epochs: Path, data: Path, tmp_path: Path) -> None:
+    config = tiny("base", "optimisation.epochs=4", "samples_every=2")
+    epochs = 0
+
+    def stop_after_two(row: dict[str, float]) -> None:
+        nonlocal epochs
+        epochs += 1
+        if epochs == 2:
+            raise KeyboardInterrupt
+
+    train(data, tmp_path / "run", config, on_epoch=stop_after_two)
+    assert len(rows(tmp_path / "run")) == 2
+    assert (tmp_path / "run/model/model.onnx").exists()
+    train(data, tmp_path / "run", config, resume=True)
+    whole, parts = (torch.load(run / "last.pt", weights_only=True) for run in (four_epochs, tmp_path / "run"))
+    for name, values in whole["step"]["generator"].items():
+        torch.testing.assert_close(parts["step"]["generator"][name], values, rtol=0, atol=0, msg=name)
+    timed = {"images_per_second"}
+    for one, other in zip(rows(four_epochs), rows(tmp_path / "run"), strict=True):
+        assert {k: v for k, v in one.items() if k not in timed} == {k: v for k, v in other.items() if k not in timed}
+
+
+def test_a_loss_that_is_not_finite_keeps_the_last_good_epoch(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = GanStep.__call__
+
+    def breaks_in_epoch_two(self: GanStep, batch: object, *, adversarial: bool) -> dict[str, float]:
+        if self.done >= 3:
+            batch.targets.total[:] = np.nan  # type: ignore[attr-defined]
+        return step(self, batch, adversarial=adversarial)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(GanStep, "__call__", breaks_in_epoch_two)
+    with pytest.raises(TrainingError, match=r"epoch 2: the loss is not finite \(count.*epoch 1 is kept"):
+        train(data, tmp_path / "run", tiny())
+    state = torch.load(tmp_path / "run/last.pt", weights_only=True)
+    assert state["epoch"] == 1
+    assert all(torch.isfinite(values).all() for values in state["step"]["generator"].values())
+
+
+@pytest.mark.parametrize("config", shipped_configs())
+def test_every_shipped_configuration_trains(config: str, data: Path, tmp_path: Path) -> None:
+    settings = ["optimisation.epochs=1", "optimisation.steps=1"]
+    if yaml.safe_load(read_text(config)).get("data", {}).get("synthetic"):
+        settings += ["data.synthetic=2"]
+    train(data, tmp_path / "run", tiny(config, *settings))
+    result = elmgan.load(tmp_path / "run/model").count(np.zeros((96, 128), np.uint8))
+    assert np.isfinite(result.estimate)
+
+
+def read_text(config: str) -> str:
+    from elmgan.training.config import configs
+
+    return str((configs() / f"{config}.yaml").read_text(encoding="utf-8"))
+
+
+def test_the_pooled_head_refuses_images_of_two_sizes(tmp_path: Path) -> None:
+    write_data_set(tmp_path / "data", 2, seed=3, size=(96, 128))
+    write_data_set(tmp_path / "other", 1, seed=4, size=(96, 200))
+    for folder in ("images", "masks", "labels"):
+        (tmp_path / "other" / folder / "synthetic_000.tif").rename(tmp_path / "data" / folder / "wide.tif")
+    with (tmp_path / "data/counts.csv").open("a", encoding="utf-8") as file:
+        file.write("wide.tif,3\n")
+    with pytest.raises(DataError, match="images of 2 sizes"):
+        train(tmp_path / "data", tmp_path / "run", tiny("paper"))
+
+
+def test_a_run_is_not_overwritten(four_epochs: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds a run already"):
+        train(data, four_epochs, tiny())
+    with pytest.raises(UsageError, match="another configuration"):
+        train(data, four_epochs, tiny("base", "seed=9"), resume=True)
+    with pytest.raises(UsageError, match="no run to resume"):
+        train(data, tmp_path / "none", tiny(), resume=True)

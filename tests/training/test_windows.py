@@ -1,0 +1,241 @@
+"""Windows: totals that add up, masks that stay with their images, margins and overhangs."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from elmgan.data import Example, reduce_labels
+from elmgan.training.config import WINDOW_GRID, Augmentation, DataOptions
+from elmgan.training.windows import Window, change_grey_values, draw_start, draw_window
+
+STILL = Augmentation(flips=False)
+seeds = st.integers(0, 2**32)
+
+
+def discs(shape: tuple[int, int], number: int, radius: float, *, rng: np.random.Generator) -> NDArray[np.uint16]:
+    """A label image of discs that may overlap, and that the border may cut."""
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    labels = np.zeros(shape, np.uint16)
+    for label in range(1, number + 1):
+        row, column = rng.uniform(0, shape)
+        labels[(rows - row) ** 2 + (columns - column) ** 2 <= radius**2] = label
+    return labels
+
+
+def example(labels: NDArray[np.uint16], *, tiles: bool = True) -> Example:
+    """An example whose image is its mask."""
+    shares = reduce_labels(labels)
+    total = float(np.count_nonzero(shares))
+    return Example(
+        name="discs",
+        kind="",
+        image=(labels > 0).astype(np.float32),
+        regions=labels if tiles else (labels > 0).astype(np.uint16),
+        shares=shares if tiles else None,
+        total=total,
+    )
+
+
+def cells(shape: tuple[int, int] = (200, 260), seed: int = 0, *, tiles: bool = True) -> Example:
+    return example(discs(shape, 25, 12, rng=np.random.default_rng(seed)), tiles=tiles)
+
+
+def window(
+    source: Example, data: DataOptions, seed: int, augmentation: Augmentation = STILL, multiple: int = 64
+) -> Window:
+    return draw_window(source, data, augmentation, multiple=multiple, rng=np.random.default_rng(seed))
+
+
+def box(region: NDArray[np.float32]) -> tuple[int, int, int, int]:
+    """First row, row after the last, first column and column after the last of a rectangle of ones."""
+    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
+    limits = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    filled = np.zeros_like(region)
+    filled[limits[0] : limits[1], limits[2] : limits[3]] = 1
+    assert np.array_equal(filled, region)
+    return limits
+
+
+@given(seed=seeds, rows=st.sampled_from([64, 100, 128]), columns=st.sampled_from([128, 200, 256]))
+def test_the_totals_of_cores_that_partition_the_image_add_up(seed: int, rows: int, columns: int) -> None:
+    """The shares of a window's core are its total; over all windows they are the image's."""
+    source = cells((rows, columns), seed)
+    assert source.shares is not None
+    weights = source.shares[source.regions]
+    parts = [weights[top : top + 32, left : left + 48] for top in range(0, rows, 32) for left in range(0, columns, 48)]
+    assert sum(float(part.sum()) for part in parts) == pytest.approx(source.total, abs=1e-3)
+    drawn = window(source, DataOptions(tile=64, margin=16), seed)
+    top, left = locate(drawn, source, seed)
+    core = box(drawn.core)
+    within = weights[top + core[0] : top + core[1], left + core[2] : left + core[3]]
+    assert drawn.total == pytest.approx(float(within.sum()), abs=1e-3)
+
+
+def locate(drawn: Window, source: Example, seed: int) -> tuple[int, int]:
+    """Where on the image an unzoomed, unturned window begins: drawn again as it was, and checked by its image."""
+    rng = np.random.default_rng(seed)
+    rng.uniform(0, 0)  # the zoom
+    side = drawn.image.shape[0]
+    top, left = (draw_start(length, side, 32, rng=rng) for length in source.image.shape)
+    rows = slice(max(0, top), max(0, top + side))
+    columns = slice(max(0, left), max(0, left + side))
+    seen = box(drawn.seen)
+    part = drawn.image[seen[0] : seen[1], seen[2] : seen[3]]
+    assert np.array_equal(part, source.image[rows, columns])
+    return top, left
+
+
+def test_a_window_counts_what_a_person_sees_inside_the_margin() -> None:
+    """A cell cut by the core's edge counts by its part inside, one cut by the image's border counts one."""
+    labels = np.zeros((128, 128), np.uint16)
+    labels[0:3, 50:60] = 1  # what is left of it at the image's upper border
+    labels[104:120, 60:70] = 2  # half of it below a core that ends at row 112
+    labels[120:126, 20:30] = 3  # in the margin
+    source = example(labels)
+    rng = np.random.default_rng(0)
+    found = set()
+    for _ in range(60):
+        drawn = draw_window(source, DataOptions(tile=128, margin=16, overhang=0), STILL, multiple=64, rng=rng)
+        found.add(round(drawn.total, 3))
+        assert drawn.core.all()
+    assert found == {3.0}
+    tall = example(np.pad(labels, ((0, 64), (0, 0))))
+    tops = {
+        round(drawn.total, 3)
+        for drawn in (window(tall, DataOptions(tile=128, margin=16, overhang=0), seed) for seed in range(300))
+        if drawn.core[0, 0]
+    }
+    assert tops == {1.5}
+
+
+@given(seed=seeds, zoom=st.floats(0.5, 2.5))
+def test_zoom_scales_areas_but_not_totals(seed: int, zoom: float) -> None:
+    source = cells((140, 180), seed)
+    augmentation = Augmentation(flips=True, zoom=(zoom, zoom))
+    drawn = window(source, DataOptions(tile=512, margin=32, overhang=0), seed, augmentation)
+    assert drawn.seen.sum() == round(140 * zoom) * round(180 * zoom)
+    assert drawn.mask.sum() == pytest.approx(source.mask.sum() * zoom**2, rel=0.02)
+    assert drawn.total == pytest.approx(source.total, rel=0.02)
+
+
+@given(seed=seeds, tiles=st.booleans())
+def test_flips_keep_the_total_of_whole_images(seed: int, tiles: bool) -> None:
+    source = cells(seed=seed, tiles=tiles)
+    drawn = window(source, DataOptions(), seed, Augmentation(flips=True))
+    assert drawn.image.shape == (256, 320)
+    assert box(drawn.seen) == box(drawn.core) == (0, 200, 0, 260)
+    assert drawn.total == source.total
+    assert drawn.mask.sum() == source.mask.sum()
+    assert np.array_equal(drawn.image, drawn.mask)
+
+
+def test_every_turn_of_a_square_window_occurs() -> None:
+    source = cells((96, 96))
+    drawn = [window(source, DataOptions(), seed, Augmentation(flips=True), multiple=32) for seed in range(100)]
+    turns = {np.rot90(mirrored, k).tobytes() for mirrored in (source.image, source.image.T) for k in range(4)}
+    assert {one.image.tobytes() for one in drawn} == turns
+
+
+@given(seed=seeds, zoom=st.floats(0.6, 1.7), tile=st.sampled_from([64, 128, None]))
+def test_the_mask_stays_with_the_image(seed: int, zoom: float, tile: int | None) -> None:
+    drawn = window(cells(seed=seed), DataOptions(tile=tile, margin=16), seed, Augmentation(zoom=(zoom, zoom)))
+    edges = 1.2 * np.abs(np.diff(drawn.mask, axis=0)).sum() + 50  # where the two ways to resample may differ
+    assert ((drawn.image > 0.5) != (drawn.mask > 0)).sum() <= 0.1 * edges
+
+
+@given(
+    seed=seeds,
+    shape=st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    tile=st.sampled_from([64, 128]),
+    margin=st.sampled_from([0, 16]),
+    overhang=st.integers(0, 80),
+)
+def test_seen_and_core(seed: int, shape: tuple[int, int], tile: int, margin: int, overhang: int) -> None:
+    source = example(np.ones(shape, np.uint16))
+    options = DataOptions(tile=tile, margin=margin, overhang=overhang)
+    drawn = window(source, options, seed, Augmentation(flips=False))
+    assert drawn.image.shape == drawn.mask.shape == drawn.seen.shape == drawn.core.shape == (tile, tile)
+    # The image is 1 throughout, so its mask says where it was put.
+    assert np.array_equal(drawn.mask, drawn.seen)
+    assert (drawn.image[drawn.seen == 0] == 0).all()
+    assert drawn.total == pytest.approx(drawn.core.sum() / source.image.size, rel=1e-4, abs=1e-6)
+    seen = box(drawn.seen)
+    assert (drawn.core <= drawn.seen).all()
+    if not drawn.core.any():  # no more than the margin of the image was seen
+        return
+    core = box(drawn.core)
+    for axis, side in enumerate(shape):
+        (begins, ends), (first, last) = seen[2 * axis : 2 * axis + 2], core[2 * axis : 2 * axis + 2]
+        assert ends - begins >= min(side, tile) - overhang
+        assert first % WINDOW_GRID == 0
+        # An edge of the image that is seen is counted up to; an edge of the window has its margin.
+        assert first - begins in (0, margin)
+        assert ends - last in (0, margin)
+        if begins > 0:
+            assert first == begins
+        if ends < tile:
+            assert last == ends
+        else:
+            assert last % WINDOW_GRID == 0 or last == ends
+
+
+@given(seed=seeds, rows=st.integers(1, 200), columns=st.integers(1, 200), multiple=st.sampled_from([16, 64]))
+def test_whole_images_are_padded_to_multiples(seed: int, rows: int, columns: int, multiple: int) -> None:
+    source = example(np.ones((rows, columns), np.uint16), tiles=False)
+    drawn = window(source, DataOptions(tile=128, margin=16), seed, Augmentation(), multiple)
+    assert all(0 <= side - length < multiple for side, length in zip(drawn.image.shape, (rows, columns), strict=True))
+    assert all(side % multiple == 0 for side in drawn.image.shape)
+    assert box(drawn.seen) == box(drawn.core) == (0, rows, 0, columns)
+    assert drawn.total == 1
+
+
+def test_tiles_reach_beyond_every_side_of_the_image() -> None:
+    source = cells((200, 200))
+    seen = [box(window(source, DataOptions(tile=64, margin=16, overhang=32), seed).seen) for seed in range(400)]
+    assert max(top for top, _, _, _ in seen) == max(left for _, _, left, _ in seen) == 32
+    assert min(bottom for _, bottom, _, _ in seen) == min(right for _, _, _, right in seen) == 32
+    assert sum(limits == (0, 64, 0, 64) for limits in seen) > 100
+
+
+def test_grey_values_change_as_much_as_asked_and_the_padding_stays_0() -> None:
+    wild = Augmentation(gain=(0.5, 2), offset=0.1, noise=0.2, blur=1.5, invert=0.5)
+    source = cells(tiles=False)
+    inverted = 0
+    for seed in range(40):
+        drawn = window(source, DataOptions(), seed, wild)
+        assert drawn.image.dtype == np.float32
+        assert (drawn.image[drawn.seen == 0] == 0).all()
+        background = drawn.image[(drawn.seen > 0) & (drawn.mask == 0)]
+        foreground = drawn.image[drawn.mask > 0]
+        assert abs(float(np.median(background))) < 0.15
+        contrast = float(np.median(foreground) - np.median(background))
+        assert 0.45 < abs(contrast) < 2.05
+        inverted += contrast < 0
+        assert np.array_equal(drawn.mask, window(source, DataOptions(), seed).mask) or wild.flips
+    assert 8 < inverted < 32
+
+
+def test_added_noise_has_the_same_deviation_fine_and_coarse() -> None:
+    flat = np.zeros((256, 256), np.float32)
+    spread = [
+        float(change_grey_values(flat, Augmentation(noise=0.2), rng=np.random.default_rng(seed)).std())
+        for seed in range(200)
+    ]
+    assert 0.19 < max(spread) <= 0.205
+    assert 0.35 < np.mean(np.array(spread) == 0) < 0.65
+
+
+def test_without_augmentation_nothing_changes() -> None:
+    source = cells(tiles=False)
+    drawn = window(source, DataOptions(), 3)
+    assert np.array_equal(drawn.image[:200, :260], source.image)
+    assert np.array_equal(drawn.mask[:200, :260] > 0, source.mask)
+
+
+def test_a_window_depends_on_its_rng_alone() -> None:
+    wild = Augmentation(zoom=(0.7, 1.4), gain=(0.5, 2), offset=0.1, noise=0.2, blur=1.5, invert=0.5)
+    one, same, other = (window(cells(), DataOptions(tile=64, margin=16), seed, wild) for seed in (5, 5, 6))
+    assert np.array_equal(one.image, same.image)
+    assert not np.array_equal(one.image, other.image)
