@@ -1,0 +1,287 @@
+"""The elmgan command: each subcommand parses its options, calls one function of the library and prints the result."""
+
+import json
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from elmgan import __version__, load
+from elmgan.data.synthetic import write_data_set
+from elmgan.errors import ElmganError, OutputError, TrainingError, UsageError
+from elmgan.jobs import Counted, Failure, Row, count_images
+from elmgan.models import Bundle, find_bundle, read_bundle, shipped
+
+MOST_ROWS = 30
+"""Rows of the table on the terminal; counts.csv has all."""
+
+SOME_FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    help="Count and segment the cells in microscope images.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per result line.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show where in the program an error arose.")]
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"elmgan {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def count(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Images, and folders that hold images.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the table, the masks and the report.")],
+    model: Annotated[str, typer.Option(help="Name of a shipped model, or path of a model.")] = "nuclei",
+    channel: Annotated[int | None, typer.Option(min=1, help="Channel to count in; the first is 1.")] = None,
+    labels: Annotated[bool, typer.Option("--labels", help="Write the separated cells as label images.")] = False,
+    overlays: Annotated[bool, typer.Option("--overlays", help="Draw the separated cells over the images.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep what an interrupted count has done.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Count the cells of images into a table, with masks and a report."""
+    terminal = Console(stderr=True)
+    columns = (TextColumn("counting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with (
+        _errors_told(debug, "; what is done is kept, and the same command with --resume goes on from there"),
+        Progress(*columns, console=terminal, transient=True, disable=quiet or not terminal.is_terminal) as progress,
+    ):
+        bar = progress.add_task("counting", total=None)
+
+        def watch(total: int, outcome: Row | Failure) -> None:
+            progress.update(bar, total=total, advance=1)
+            if isinstance(outcome, Failure):
+                _tell(f"{outcome.image}: {outcome.error}", debug)
+            if as_json:
+                _print_json(outcome.model_dump(mode="json"))
+
+        counted = count_images(
+            paths,
+            out,
+            load(model),
+            channel=channel,
+            labels=labels,
+            overlays=overlays,
+            resume=resume,
+            watch=watch,
+        )
+    if not quiet and not as_json:
+        _print_counted(counted)
+    if counted.failures:
+        raise typer.Exit(SOME_FAILED)
+
+
+@app.command()
+def info(
+    model: Annotated[str | None, typer.Argument(help="Name of a shipped model, or path of a model.")] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """List the shipped models, or tell what is known of one model."""
+    with _errors_told(debug):
+        bundles = [read_bundle(find_bundle(name)) for name in ([model] if model else shipped())]
+    if as_json:
+        for bundle in bundles:
+            _print_json({"version": bundle.version} | bundle.card.model_dump(mode="json"))
+    elif not quiet and model:
+        _print_card(bundles[0])
+    elif not quiet:
+        _print_models(bundles)
+
+
+@app.command()
+def synth(
+    out: Annotated[Path, typer.Argument(help="New folder for the images and what is true of them.")],
+    images: Annotated[int, typer.Option(min=1, help="Number of images.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same images.")] = 0,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Write synthetic images of cells, with their masks, labels and counts, as a data set folder."""
+    with _errors_told(debug):
+        write_data_set(out, images, seed=seed)
+    if as_json:
+        _print_json({"folder": str(out), "images": images, "seed": seed})
+    elif not quiet:
+        _console().out(f"wrote {_many(images, 'image')} with masks, labels and counts.csv to {out}")
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="Data set folder: images/, masks/ and counts.csv.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder for the run; it ends with a model.")],
+    config: Annotated[str | None, typer.Option(help="YAML file, or name of a shipped configuration [base].")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the configuration.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN after its last epoch.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Train a model on images with masks and totals. Ctrl-C ends early and keeps the best model so far."""
+
+    def watch(row: dict[str, float]) -> None:
+        if as_json:
+            _print_json(row)
+
+    with _errors_told(debug):
+        try:
+            from elmgan import training
+        except ModuleNotFoundError as error:
+            raise UsageError(f"training needs {error.name}: pip install 'elmgan[train]'") from error
+        if resume and (config or settings):
+            raise UsageError("--resume goes on with the run's own configuration; leave --config and --set out")
+        if device not in ("auto", "cpu", "cuda"):
+            raise UsageError(f"--device is {device}; expected auto, cpu or cuda")
+        chosen = training.read_config(out / training.CONFIG if resume else config, settings)
+        terminal = Console(stderr=True, quiet=quiet, highlight=False)
+        model = training.train(data, out, chosen, resume=resume, device=device, console=terminal, on_epoch=watch)
+        if as_json:
+            _print_json({"model": str(model)})
+        elif not quiet:
+            _print_card(read_bundle(model))
+            _console().out(f"wrote {model}; count with it: elmgan count IMAGES -o OUT --model {model}")
+
+
+@contextmanager
+def _errors_told(debug: bool, if_stopped: str = "") -> Iterator[None]:
+    """End the command with one line and the right code if the block raises; ``if_stopped`` midway, that is added."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _tell(f"interrupted{if_stopped}", debug=False)
+        raise typer.Exit(INTERRUPTED) from None
+    except (OutputError, TrainingError) as error:
+        _tell(f"error: {error}{if_stopped}", debug)
+        raise typer.Exit(SOME_FAILED) from None
+    except ElmganError as error:
+        _tell(f"error: {error}", debug)
+        raise typer.Exit(WRONG_USAGE) from None
+    except Exception as error:
+        _tell(f"error: unexpected {type(error).__name__}: {' '.join(str(error).split())}; see --debug", debug)
+        raise typer.Exit(SOME_FAILED) from None
+
+
+def _tell(message: str, debug: bool) -> None:
+    """Print to standard error; with ``debug`` also where the exception that is being handled arose."""
+    if debug:
+        traceback.print_exc()
+    _console(stderr=True).out(message)
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    _console().out(json.dumps(content))
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """Return the terminal, above a progress bar if there is one; [bold] in a file's name means nothing to it."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def _print_counted(counted: Counted) -> None:
+    """Print the table of counts and the names of what was written."""
+    console = _console()
+    rows = counted.rows
+    if rows:
+        table = Table(box=SIMPLE_HEAD, show_footer=True)
+        more = len(rows) - MOST_ROWS
+        table.add_column("image", _many(len(rows), "image"), overflow="fold")
+        table.add_column("count", str(sum(row.count for row in rows)), justify="right")
+        table.add_column("objects", str(sum(row.objects for row in rows)), justify="right")
+        table.add_column("foreground", justify="right")
+        table.add_column("flags")
+        for row in rows[:MOST_ROWS]:
+            texts = row.texts()
+            table.add_row(*(texts[column] for column in ("image", "count", "objects", "foreground", "flags")))
+        if more > 0:
+            table.add_row(f"... and {more} more in counts.csv")
+        console.print(table)
+    if counted.failures:
+        console.out(f"{_many(len(counted.failures), 'image')} could not be counted; failed.csv says why")
+    for path in counted.written:
+        console.out(f"wrote {path}")
+
+
+def _print_models(bundles: Sequence[Bundle]) -> None:
+    """Print the list of shipped models."""
+    table = Table("model", "what it is for", "size", "made", box=SIMPLE_HEAD)
+    for bundle in bundles:
+        size = f"{len(bundle.onnx) / 1e6:.1f} MB"
+        table.add_row(bundle.version, bundle.card.description, size, bundle.card.created[:10])
+    _console().print(table if bundles else "no models are shipped with this installation")
+
+
+def _print_card(bundle: Bundle) -> None:
+    """Print what is known of one model."""
+    card, console = bundle.card, _console()
+    architecture = card.architecture
+    facts = {
+        "model": bundle.version,
+        "for": card.description,
+        "made": f"{card.created} with elmgan {card.elmgan}, seed {card.seed}",
+        "network": ", ".join(f"{name} {value}" for name, value in architecture if value is not None),
+        "tiles": "yes, images of any size" if architecture.tiles else "no, the whole image at once",
+        "normalisation": ", ".join(f"{name} {value:g}" for name, value in card.normalisation),
+        "threshold": f"cell from a probability of {card.threshold:g}",
+        "size": f"{len(bundle.onnx) / 1e6:.1f} MB",
+    }
+    table = Table(box=None, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    for name, value in facts.items():
+        table.add_row(name, value)
+    console.print(table)
+
+    data = Table("trained on", "licence", "images", box=SIMPLE_HEAD)
+    for source in card.data:
+        data.add_row(source.name, source.licence, str(source.images))
+    names = list(dict.fromkeys(name for scores in card.scores.values() for name in scores))
+    scores = Table("scored on", *names, box=SIMPLE_HEAD)
+    for name, values in card.scores.items():
+        scores.add_row(name, *(f"{values[score]:g}" if score in values else "" for score in names))
+    for part in (data, scores):
+        if part.row_count:
+            console.print(part)
+
+
+def _many(number: int, thing: str) -> str:
+    """Write a number of things.
+
+    >>> _many(1, "image"), _many(2, "image")
+    ('1 image', '2 images')
+    """
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -1,0 +1,228 @@
+import csv
+import errno
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from typer.testing import CliRunner, Result
+
+from bundles import squares, write_tiny
+from elmgan import __version__
+from elmgan.apps.cli import MOST_ROWS, app
+from elmgan.inference import Model
+from elmgan.jobs import Row
+from elmgan.models import read_bundle, shipped
+
+
+def elmgan(*arguments: object) -> Result:
+    """Run the command in this process."""
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_tiny(tmp_path)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder with 1.tif, 2.tif and 3.tif, which show as many squares."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in (1, 2, 3):
+        tifffile.imwrite(folder / f"{number}.tif", squares(number))
+    return folder
+
+
+def counts(out: Path) -> dict[str, str]:
+    with (out / "counts.csv").open(newline="") as file:
+        return {row["image"]: row["count"] for row in csv.DictReader(file)}
+
+
+def test_count_writes_the_folder_and_says_so(tmp_path: Path, model: Path, images: Path) -> None:
+    out = tmp_path / "out"
+    done = elmgan("count", images, "-o", out, "--model", model, "--labels", "--overlays")
+    assert done.exit_code == 0
+    assert counts(out) == {"1.tif": "1", "2.tif": "2", "3.tif": "3"}
+    assert "3 images" in done.stdout
+    for path in out.iterdir():
+        assert f"wrote {path}" in done.stdout
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout  # no colours, no bar
+
+
+def test_count_prints_json_lines(tmp_path: Path, model: Path, images: Path) -> None:
+    (images / "4.tif").write_text("not an image")
+    done = elmgan("count", images, "-o", tmp_path / "out", "--model", model, "--json")
+    assert done.exit_code == 1
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["image"] for line in lines] == ["1.tif", "2.tif", "3.tif", "4.tif"]
+    assert set(lines[0]) == set(Row.model_fields)
+    assert (lines[0]["count"], lines[0]["low"], lines[0]["flags"]) == (1, None, [])
+    assert set(lines[3]) == {"image", "error"}
+
+
+def test_quiet_prints_errors_only(tmp_path: Path, model: Path, images: Path) -> None:
+    command = ("count", images, "-o", tmp_path / "out", "--model", model, "--quiet")
+    assert elmgan(*command).output == ""
+    (images / "4.tif").write_text("not an image")
+    done = elmgan(*command)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("4.tif: ")
+
+
+def test_a_long_table_is_cut(tmp_path: Path, model: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(MOST_ROWS + 2):
+        tifffile.imwrite(folder / f"[b]{number}.tif", np.zeros((8, 8), np.uint8))
+    done = elmgan("count", folder, "-o", tmp_path / "out", "--model", model)
+    assert f"[b]{MOST_ROWS - 1}.tif" in done.stdout  # not taken for markup
+    assert f"[b]{MOST_ROWS}.tif" not in done.stdout
+    assert "... and 2 more in counts.csv" in done.stdout
+
+
+def assert_one_line_error(done: Result, code: int, told: str) -> None:
+    assert done.exit_code == code
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_usage_is_told_before_anything_is_counted(tmp_path: Path, model: Path, images: Path) -> None:
+    out, empty, file = tmp_path / "out", tmp_path / "empty", tmp_path / "notes.txt"
+    empty.mkdir()
+    file.write_text("notes")
+    newer = json.loads((model / "model.json").read_text()) | {"format": 3}
+    for paths, options, told in [
+        ([images, tmp_path / "absent"], ["-o", out, "--model", model], "absent does not exist"),
+        ([empty], ["-o", out, "--model", model], "holds no image"),
+        ([images], ["-o", out, "--model", "nuclie"], "there is no model 'nuclie'"),
+        ([images], ["-o", out, "--model", file], "notes.txt is not a model"),
+        ([images], ["-o", file, "--model", model], f"nothing can be written to {file}"),
+        ([images], ["-o", file / "out", "--model", model], "nothing can be written to"),
+    ]:
+        assert_one_line_error(elmgan("count", *paths, *options), 2, told)
+    (model / "model.json").write_text(json.dumps(newer))
+    assert_one_line_error(elmgan("count", images, "-o", out, "--model", model), 2, "update elmgan")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["count"], ["count", "a.tif"], ["count", "a.tif", "-o", "out", "--channel", "0"], ["paint"]]
+)
+def test_a_command_that_cannot_be_parsed(arguments: list[str]) -> None:
+    assert elmgan(*arguments).exit_code == 2
+
+
+def test_an_unknown_kind_of_file_fails_alone(tmp_path: Path, model: Path, images: Path) -> None:
+    (images / "notes.txt").write_text("notes")
+    out = tmp_path / "out"
+    done = elmgan("count", images / "1.tif", images / "notes.txt", images / "3.tif", "-o", out, "--model", model)
+    assert done.exit_code == 1
+    assert "notes.txt" in done.stderr
+    assert "1 image could not be counted; failed.csv says why" in done.stdout
+    assert counts(out) == {"1.tif": "1", "3.tif": "3"}
+
+
+def test_debug_shows_where(tmp_path: Path, model: Path, images: Path) -> None:
+    (images / "4.tif").write_text("not an image")
+    done = elmgan("count", images, "-o", tmp_path / "out", "--model", model, "--debug")
+    assert done.exit_code == 1
+    assert "Traceback" in done.stderr
+    assert "read_image" in done.stderr
+    assert "Traceback" in elmgan("info", tmp_path / "absent", "--debug").stderr
+
+
+def test_ctrl_c_and_resume(tmp_path: Path, model: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = Model.count
+
+    def interrupted_at_the_third(self: Model, image: np.ndarray) -> object:
+        if len(list((tmp_path / "out" / "masks").glob("*.tif"))) == 2:
+            raise KeyboardInterrupt
+        return count(self, image)
+
+    command = ("count", images, "-o", tmp_path / "out", "--model", model)
+    with monkeypatch.context() as patch:
+        patch.setattr(Model, "count", interrupted_at_the_third)
+        done = elmgan(*command)
+    assert_one_line_error(done, 130, "the same command with --resume")
+    assert counts(tmp_path / "out") == {"1.tif": "1", "2.tif": "2"}
+    assert elmgan(*command, "--resume").exit_code == 0
+    assert counts(tmp_path / "out") == {"1.tif": "1", "2.tif": "2", "3.tif": "3"}
+
+
+def test_a_full_disk_is_told(tmp_path: Path, model: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = Path.replace
+
+    def full_for_masks(self: Path, target: Path) -> Path:
+        if target.parent.name == "masks":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", full_for_masks)
+    done = elmgan("count", images, "-o", tmp_path / "out", "--model", model)
+    assert_one_line_error(done, 1, "No space left on device")
+    assert "--resume" in done.stderr
+    assert {path.name for path in (tmp_path / "out").rglob("*")} == {"counts.csv", "run.json", "masks"}
+
+
+def test_an_error_of_the_program_is_told(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def trip(path: Path) -> None:
+        raise ZeroDivisionError("over\nthe edge")
+
+    monkeypatch.setattr("elmgan.apps.cli.read_bundle", trip)
+    assert_one_line_error(elmgan("info", model), 1, "unexpected ZeroDivisionError: over the edge")
+
+
+def test_info_tells_what_is_known_of_a_model(model: Path) -> None:
+    card = read_bundle(model).card
+    done = elmgan("info", model)
+    assert done.exit_code == 0
+    for told in ("tiny@", card.description, "CC0-1.0", "batch", "noise_span", "squares", "mae"):
+        assert told in done.stdout
+    told = json.loads(elmgan("info", model, "--json").stdout)
+    assert told["version"] == read_bundle(model).version
+    assert told["architecture"] == card.architecture.model_dump()
+    assert elmgan("info", model, "--quiet").output == ""
+
+
+def test_info_lists_the_shipped_models() -> None:
+    done = elmgan("info")
+    assert done.exit_code == 0
+    assert all(name in done.stdout for name in shipped())
+    assert len(elmgan("info", "--json").stdout.splitlines()) == len(shipped())
+
+
+def test_synth_writes_a_data_set(tmp_path: Path) -> None:
+    done = elmgan("synth", tmp_path / "a", "--images", 2, "--seed", 7)
+    assert done.exit_code == 0
+    assert elmgan("synth", tmp_path / "b", "--images", 2, "--seed", 7, "--quiet").output == ""
+    assert (tmp_path / "a" / "counts.csv").read_bytes() == (tmp_path / "b" / "counts.csv").read_bytes()
+    assert len(list((tmp_path / "a" / "images").iterdir())) == 2
+    again = elmgan("synth", tmp_path / "a", "--images", 2, "--seed", 7)
+    assert again.exit_code == 1
+    assert len(again.stderr.splitlines()) == 1
+
+
+def test_the_version_is_printed() -> None:
+    assert elmgan("--version").stdout == f"elmgan {__version__}\n"
+
+
+def test_the_help_shows_only_what_exists() -> None:
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", elmgan("count", "--help").stdout)
+    assert "--resume" in shown
+    for absent in ("--export", "--engine", "--axes", "--device", "--precision"):
+        assert absent not in shown
+
+
+def test_the_command_line_does_not_import_torch() -> None:
+    code = "import sys, elmgan.apps.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
