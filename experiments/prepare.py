@@ -1,0 +1,149 @@
+"""Write a data set folder from public data, so that `elmgan train` can read it.
+
+    python experiments/prepare.py nuclei  DATA OUT    dsb2018 and bbbc039, without the images that both hold
+    python experiments/prepare.py bbbc005 DATA OUT    masks and totals; both stains of a site in one group
+
+DATA is the folder that holds dsb2018/, bbbc039/ and bbbc005/ as they are published; OUT must not exist yet.
+"""
+
+import csv
+import json
+import re
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from elmgan.data.folder import read_labels
+from elmgan.imaging import Normalisation, read_image, to_grey, write_labels
+
+SMALLEST = 25
+"""BBBC039's objects of fewer pixels are micronuclei and crumbs, not cells."""
+
+TWINS = 0.95
+"""Correlation from which two images are taken to be one."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image to put into the data set."""
+
+    name: str
+    image: Path
+    count: int
+    group: str
+    kind: str
+    mask: Path | None = None
+    labels: NDArray[np.uint32] | None = None
+
+
+def bbbc039(data: Path) -> Iterator[Item]:
+    """BBBC039: labels are the connected parts of each value of the mask's first channel."""
+    for image in sorted((data / "bbbc039/images").glob("*.tif")):
+        values = read_image(data / "bbbc039/masks" / f"{image.stem}.png")[..., 0]
+        labels = np.zeros(values.shape, np.uint32)
+        cells = 0
+        for value in np.unique(values[values > 0]):
+            _, parts, stats, _ = cv2.connectedComponentsWithStats((values == value).astype(np.uint8))
+            kept = stats[:, cv2.CC_STAT_AREA] >= SMALLEST
+            kept[0] = False
+            labels += np.where(kept, cells + np.cumsum(kept), 0).astype(np.uint32)[parts]
+            cells += int(kept.sum())
+        yield Item(f"bbbc039/{image.stem}", image, cells, image.stem, "bbbc039", labels=labels)
+
+
+def dsb2018(data: Path) -> Iterator[Item]:
+    """Stage 1 of the Data Science Bowl 2018, with its four kinds."""
+    with (data / "dsb2018/kinds.csv").open(newline="", encoding="utf-8") as file:
+        kinds = {row["stem"]: row["kind"] for row in csv.DictReader(file)}
+    for image in sorted((data / "dsb2018/images").glob("*.png")):
+        labels = read_labels(data / "dsb2018/labels" / image.name).astype(np.uint32)
+        kind = f"dsb2018/{kinds[image.stem]}"
+        yield Item(f"dsb2018/{image.stem}", image, int(labels.max()), image.stem, kind, labels=labels)
+
+
+def nuclei(data: Path) -> Iterator[Item]:
+    """Both sets; of an image that both hold, the 16-bit one of BBBC039."""
+    plates = list(bbbc039(data))
+    known = np.stack([thumbnail(item.image) for item in plates])
+    for item in dsb2018(data):
+        image = read_image(item.image)
+        if image.shape[:2] != (520, 696) or float((known @ thumbnail(item.image)).max()) < TWINS:
+            yield item
+    yield from plates
+
+
+def thumbnail(path: Path) -> NDArray[np.float32]:
+    """Give a small version of an image as a vector of length 1 without mean, to correlate with others."""
+    image = Normalisation()(to_grey(read_image(path)))
+    small = cv2.resize(image, (87, 65), interpolation=cv2.INTER_AREA).ravel()
+    centred: NDArray[np.float32] = small - small.mean()
+    centred /= max(float(np.linalg.norm(centred)), 1e-6)
+    return centred
+
+
+def bbbc005(data: Path) -> Iterator[Item]:
+    """BBBC005: the total is in the name; the two stains (w1, w2) of a column and site show the same cells."""
+    for image in sorted((data / "bbbc005/BBBC005_v1_images").glob("*.TIF")):
+        named = re.fullmatch(r".+_(?P<well>\w\d\d)_C(?P<count>\d+)_F\d+_(?P<site>s\d\d)_(?P<stain>w\d)", image.stem)
+        if named is None:
+            raise SystemExit(f"{image} is not named as BBBC005 is")
+        mask = data / "bbbc005/BBBC005_v1_ground_truth" / image.name
+        group = f"{named['well'][1:]}_{named['site']}"
+        yield Item(image.stem, image, int(named["count"]), group, f"bbbc005/{named['stain']}", mask=mask)
+
+
+SETS = {"nuclei": nuclei, "bbbc005": bbbc005}
+FOLDERS = {"nuclei": ("dsb2018", "bbbc039"), "bbbc005": ("bbbc005",)}
+LICENCES = {"bbbc039": "CC0", "dsb2018": "CC0", "bbbc005": "not stated"}
+
+
+def main(name: str, data: Path, out: Path) -> None:
+    """Write the data set folder, whole or not at all."""
+    if out.exists():
+        raise SystemExit(f"{out} exists already: name a new folder")
+    missing = [str(data / part) for part in FOLDERS[name] if not (data / part).is_dir()]
+    if missing:
+        raise SystemExit(f"there is no folder {' or '.join(missing)}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out.parent, prefix=".prepare-") as scratch:
+        cells = write(Path(scratch, "set"), SETS[name](data))
+        Path(scratch, "set").rename(out)
+    print(f"{out}: {len(cells)} images, {sum(cells)} cells")
+
+
+def write(folder: Path, items: Iterator[Item]) -> list[int]:
+    """Write the items as a data set folder and give their counts."""
+    rows: list[Item] = []
+    for item in items:
+        image = folder / "images" / f"{item.name}{item.image.suffix.lower()}"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(item.image, image)
+        if item.mask is not None:
+            mask = folder / "masks" / f"{item.name}.tif"
+            mask.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(item.mask, mask)
+        if item.labels is not None:
+            write_labels(folder / "labels" / f"{item.name}.tif", item.labels)
+        rows.append(replace(item, labels=None))
+    with (folder / "counts.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["image", "count", "group", "kind"])
+        table.writerows([item.name + item.image.suffix.lower(), item.count, item.group, item.kind] for item in rows)
+    images = Counter(item.kind.split("/")[0] for item in rows)
+    sources = [{"name": name, "licence": LICENCES[name], "images": images[name]} for name in sorted(images)]
+    (folder / "sources.json").write_text(json.dumps(sources, indent=2) + "\n", encoding="utf-8")
+    return [item.count for item in rows]
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4 or sys.argv[1] not in SETS:
+        raise SystemExit(__doc__)
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
