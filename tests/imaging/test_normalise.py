@@ -49,7 +49,9 @@ def test_background_is_0_and_cells_are_around_1(noise: float) -> None:
 
 def test_a_drawing_of_two_values_is_not_taken_for_noise() -> None:
     drawing = np.where(cells() > 130, np.float32(7), np.float32(5))
-    assert set(np.unique(NORMALISE(drawing))) == {0, 1}
+    background, cell = np.unique(NORMALISE(drawing))
+    assert background == 0
+    assert cell > 0.4  # a step of one grey level might be rounding: it is held back, but not taken away
 
 
 @pytest.mark.parametrize("noise", [0.05, 0.2, 0.25, 0.3, 0.4, 0.5, 1, 2, 5, 20])

@@ -1,5 +1,7 @@
 """Windows: totals that add up, masks that stay with their images, margins and overhangs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from numpy.typing import NDArray
 
 from elmgan.data import Example, reduce_labels
 from elmgan.training.config import WINDOW_GRID, Augmentation, DataOptions
-from elmgan.training.windows import Window, change_grey_values, draw_start, draw_window
+from elmgan.training.windows import Window, change_grey_values, draw_window
 
 STILL = Augmentation(flips=False)
 seeds = st.integers(0, 2**32)
@@ -58,33 +60,18 @@ def box(region: NDArray[np.float32]) -> tuple[int, int, int, int]:
     return limits
 
 
-@given(seed=seeds, rows=st.sampled_from([64, 100, 128]), columns=st.sampled_from([128, 200, 256]))
-def test_the_totals_of_cores_that_partition_the_image_add_up(seed: int, rows: int, columns: int) -> None:
-    """The shares of a window's core are its total; over all windows they are the image's."""
-    source = cells((rows, columns), seed)
+@given(seed=seeds, shape=st.tuples(st.integers(30, 200), st.integers(30, 200)), flips=st.booleans())
+def test_totals_of_windows_add_up_to_the_total_of_the_image(seed: int, shape: tuple[int, int], flips: bool) -> None:
+    """A window's total is the sum of one and the same map of shares over its core, and the map's sum is the total."""
+    source = cells(shape, seed)
     assert source.shares is not None
-    weights = source.shares[source.regions]
-    parts = [weights[top : top + 32, left : left + 48] for top in range(0, rows, 32) for left in range(0, columns, 48)]
-    assert sum(float(part.sum()) for part in parts) == pytest.approx(source.total, abs=1e-3)
-    drawn = window(source, DataOptions(tile=64, margin=16), seed)
-    top, left = locate(drawn, source, seed)
-    core = box(drawn.core)
-    within = weights[top + core[0] : top + core[1], left + core[2] : left + core[3]]
-    assert drawn.total == pytest.approx(float(within.sum()), abs=1e-3)
-
-
-def locate(drawn: Window, source: Example, seed: int) -> tuple[int, int]:
-    """Where on the image an unzoomed, unturned window begins: drawn again as it was, and checked by its image."""
-    rng = np.random.default_rng(seed)
-    rng.uniform(0, 0)  # the zoom
-    side = drawn.image.shape[0]
-    top, left = (draw_start(length, side, 32, rng=rng) for length in source.image.shape)
-    rows = slice(max(0, top), max(0, top + side))
-    columns = slice(max(0, left), max(0, left + side))
-    seen = box(drawn.seen)
-    part = drawn.image[seen[0] : seen[1], seen[2] : seen[3]]
-    assert np.array_equal(part, source.image[rows, columns])
-    return top, left
+    shares = source.shares[source.regions]
+    assert shares.sum() == pytest.approx(source.total, rel=1e-4)
+    places = np.arange(1, shares.size + 1, dtype=np.float32).reshape(shape)  # an image that says where each pixel was
+    drawn = window(replace(source, image=places), DataOptions(tile=64, margin=16), seed, Augmentation(flips=flips))
+    counted = np.unique(drawn.image[drawn.core > 0])
+    assert len(counted) == drawn.core.sum()
+    assert drawn.total == pytest.approx(float(shares.ravel()[counted.astype(int) - 1].sum()), rel=1e-4, abs=1e-5)
 
 
 def test_a_window_counts_what_a_person_sees_inside_the_margin() -> None:
@@ -112,7 +99,12 @@ def test_a_window_counts_what_a_person_sees_inside_the_margin() -> None:
 
 @given(seed=seeds, zoom=st.floats(0.5, 2.5))
 def test_zoom_scales_areas_but_not_totals(seed: int, zoom: float) -> None:
-    source = cells((140, 180), seed)
+    labels = np.zeros((140, 180), np.uint16)
+    rows, columns = np.ogrid[:140, :180]
+    for label in range(1, 31):  # apart, and none of them cut
+        row, column = label % 5 * 28 + 14.3, label % 6 * 30 + 14.6
+        labels[(rows - row) ** 2 + (columns - column) ** 2 <= (8 + label / 7) ** 2] = label
+    source = example(labels)
     augmentation = Augmentation(flips=True, zoom=(zoom, zoom))
     drawn = window(source, DataOptions(tile=512, margin=32, overhang=0), seed, augmentation)
     assert drawn.seen.sum() == round(140 * zoom) * round(180 * zoom)
@@ -140,9 +132,11 @@ def test_every_turn_of_a_square_window_occurs() -> None:
 
 @given(seed=seeds, zoom=st.floats(0.6, 1.7), tile=st.sampled_from([64, 128, None]))
 def test_the_mask_stays_with_the_image(seed: int, zoom: float, tile: int | None) -> None:
+    """The image is the mask: where its pixels were not mixed of both, it says what the mask has to be."""
     drawn = window(cells(seed=seed), DataOptions(tile=tile, margin=16), seed, Augmentation(zoom=(zoom, zoom)))
-    edges = 1.2 * np.abs(np.diff(drawn.mask, axis=0)).sum() + 50  # where the two ways to resample may differ
-    assert ((drawn.image > 0.5) != (drawn.mask > 0)).sum() <= 0.1 * edges
+    pure = (drawn.image < 1e-4) | (drawn.image > 1 - 1e-4)
+    assert pure.mean() > 0.75
+    assert np.array_equal(drawn.image[pure] > 0.5, drawn.mask[pure] > 0)
 
 
 @given(
@@ -193,10 +187,10 @@ def test_whole_images_are_padded_to_multiples(seed: int, rows: int, columns: int
 
 def test_tiles_reach_beyond_every_side_of_the_image() -> None:
     source = cells((200, 200))
-    seen = [box(window(source, DataOptions(tile=64, margin=16, overhang=32), seed).seen) for seed in range(400)]
-    assert max(top for top, _, _, _ in seen) == max(left for _, _, left, _ in seen) == 32
+    seen = [box(window(source, DataOptions(tile=64, margin=16, overhang=32), seed).seen) for seed in range(1500)]
+    assert {top for top, _, _, _ in seen} == {left for _, _, left, _ in seen} == {0, 16, 32}
     assert min(bottom for _, bottom, _, _ in seen) == min(right for _, _, _, right in seen) == 32
-    assert sum(limits == (0, 64, 0, 64) for limits in seen) > 100
+    assert sum(limits == (0, 64, 0, 64) for limits in seen) > len(seen) / 2
 
 
 def test_grey_values_change_as_much_as_asked_and_the_padding_stays_0() -> None:
@@ -213,7 +207,6 @@ def test_grey_values_change_as_much_as_asked_and_the_padding_stays_0() -> None:
         contrast = float(np.median(foreground) - np.median(background))
         assert 0.45 < abs(contrast) < 2.05
         inverted += contrast < 0
-        assert np.array_equal(drawn.mask, window(source, DataOptions(), seed).mask) or wild.flips
     assert 8 < inverted < 32
 
 

@@ -11,13 +11,13 @@ from tifffile import COMPRESSION, PREDICTOR, TIFF, TiffPage
 
 
 def complete_decoder(page: TiffPage) -> None:
-    """Give a page what tifffile lacks to decode it, if that is one of the two.
+    """Make a page decodable where tifffile lacks LZW or the floating-point predictor; leave any other as it is.
 
-    tifffile goes on to undo the other compressions and the horizontal predictor, and puts the strips or tiles together.
-    With imagecodecs installed it lacks nothing.
+    Only the missing step is added. tifffile still does the rest: other compressions, the horizontal predictor, byte
+    order, and putting strips or tiles together. With imagecodecs installed nothing is missing.
 
     Raises:
-        NotImplementedError: the page has another compression, for which imagecodecs is needed; its name.
+        NotImplementedError: the page's compression is another one that needs imagecodecs; the message is its name.
 
     """
     lzw = page.compression == COMPRESSION.LZW and page.compression not in TIFF.DECOMPRESSORS

@@ -134,7 +134,7 @@ def draw_start(side: int, tile: int, overhang: int, *, rng: np.random.Generator)
 
     At least one pixel of the image lies in the tile.
     """
-    beyond = min(overhang, side - 1) if rng.random() < 0.5 else 0
+    beyond = min(overhang, side - 1, tile - 1) if rng.random() < 0.5 else 0
     first = min(0, side - tile) - beyond
     last = max(0, side - tile) + beyond
     start = int(rng.integers(first, last + 1))
