@@ -47,7 +47,9 @@ def data(tmp_path: Path) -> Path:
     mask[60:64, 60:66, 0] = 2  # 24 pixels: a crumb
     mask[70:75, 70:75, 0] = 2  # 25 pixels: a cell
     for number in (1, 2):
-        tifffile.imwrite(data / f"bbbc039/images/X_A0{number}_s1_w1.tif", blobs(number, (520, 696)).astype(np.uint16) * 16)
+        tifffile.imwrite(
+            data / f"bbbc039/images/X_A0{number}_s1_w1.tif", blobs(number, (520, 696)).astype(np.uint16) * 16
+        )
         Image.fromarray(mask).save(data / f"bbbc039/masks/X_A0{number}_s1_w1.png")
     labels = np.zeros((520, 696), np.uint16)
     labels[5:9, 5:9], labels[50:90, 50:90] = 4, 900

@@ -1,6 +1,8 @@
 """The elmgan command: each subcommand parses its options, calls one function of the library and prints the result."""
 
 import json
+import signal
+import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from rich.table import Table
 
 from elmgan import __version__, load
 from elmgan.data.synthetic import write_data_set
-from elmgan.errors import ElmganError, OutputError, TrainingError, UsageError
+from elmgan.errors import ElmganError, OutputError, TrainingError, UsageError, one_line
 from elmgan.jobs import Counted, Failure, Row, count_images
 from elmgan.models import Bundle, find_bundle, read_bundle, shipped
 
@@ -38,7 +40,8 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show where in the program 
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. Being terminated, as by a cluster, saves what is done as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()
 
 
@@ -71,7 +74,7 @@ def count(
     debug: Debug = False,
 ) -> None:
     """Count the cells of images into a table, with masks and a report."""
-    terminal = Console(stderr=True)
+    terminal = _console(stderr=True)
     columns = (TextColumn("counting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
         _errors_told(debug, "; what is done is kept, and the same command with --resume goes on from there"),
@@ -82,9 +85,9 @@ def count(
         def watch(total: int, outcome: Row | Failure) -> None:
             progress.update(bar, total=total, advance=1)
             if isinstance(outcome, Failure):
-                _tell(f"{outcome.image}: {outcome.error}", debug)
+                _tell(f"{outcome.image}: {outcome.error}", debug, terminal)
             if as_json:
-                _print_json(outcome.model_dump(mode="json"))
+                _print_json(outcome.model_dump(mode="json"), terminal)
 
         counted = count_images(
             paths,
@@ -154,10 +157,11 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train a model on images with masks and totals. Ctrl-C ends early and keeps the best model so far."""
+    terminal = Console(stderr=True, quiet=quiet, highlight=False)
 
     def watch(row: dict[str, float]) -> None:
         if as_json:
-            _print_json(row)
+            _print_json(row, terminal)
 
     with _errors_told(debug):
         try:
@@ -169,7 +173,6 @@ def train(
         if device not in ("auto", "cpu", "cuda"):
             raise UsageError(f"--device is {device}; expected auto, cpu or cuda")
         chosen = training.read_config(out / training.CONFIG if resume else config, settings)
-        terminal = Console(stderr=True, quiet=quiet, highlight=False)
         model = training.train(data, out, chosen, resume=resume, device=device, console=terminal, on_epoch=watch)
         if as_json:
             _print_json({"model": str(model)})
@@ -193,23 +196,29 @@ def _errors_told(debug: bool, if_stopped: str = "") -> Iterator[None]:
         _tell(f"error: {error}", debug)
         raise typer.Exit(WRONG_USAGE) from None
     except Exception as error:
-        _tell(f"error: unexpected {type(error).__name__}: {' '.join(str(error).split())}; see --debug", debug)
+        _tell(f"error: unexpected {type(error).__name__}: {one_line(error)}; see --debug", debug)
         raise typer.Exit(SOME_FAILED) from None
 
 
-def _tell(message: str, debug: bool) -> None:
-    """Print to standard error; with ``debug`` also where the exception that is being handled arose."""
+def _tell(message: str, debug: bool, terminal: Console | None = None) -> None:
+    """Print to standard error; with ``debug`` also where the exception that is being handled arose.
+
+    Only the console of a progress bar can print above the bar: ``terminal``, while there is one.
+    """
     if debug:
         traceback.print_exc()
-    _console(stderr=True).out(message)
+    (terminal or _console(stderr=True)).out(message)
 
 
-def _print_json(content: dict[str, Any]) -> None:
-    _console().out(json.dumps(content))
+def _print_json(content: dict[str, Any], terminal: Console | None = None) -> None:
+    """Print a line to standard output; above the progress bar of ``terminal``, if that is the same screen."""
+    if terminal is None or terminal.quiet or not (sys.stdout.isatty() and sys.stderr.isatty()):
+        terminal = _console()
+    terminal.out(json.dumps(content))
 
 
 def _console(*, stderr: bool = False) -> Console:
-    """Return the terminal, above a progress bar if there is one; [bold] in a file's name means nothing to it."""
+    """Return the terminal; [bold] in a file's name means nothing to it."""
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
