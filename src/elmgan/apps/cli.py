@@ -279,9 +279,12 @@ def _print_card(bundle: Bundle) -> None:
     for source in card.data:
         data.add_row(source.name, source.licence, str(source.images))
     names = list(dict.fromkeys(name for scores in card.scores.values() for name in scores))
-    scores = Table("scored on", *names, box=SIMPLE_HEAD)
+    scores = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    scores.add_column("scored on", no_wrap=True)
+    for name in names:
+        scores.add_column(name.replace("_", " "), justify="right", min_width=5)
     for name, values in card.scores.items():
-        scores.add_row(name, *(f"{values[score]:g}" if score in values else "" for score in names))
+        scores.add_row(name, *(f"{values[score]:.3g}" if score in values else "" for score in names))
     for part in (data, scores):
         if part.row_count:
             console.print(part)
