@@ -2,7 +2,7 @@
 
 from elmgan.imaging.flags import flags_of
 from elmgan.imaging.normalise import Normalisation
-from elmgan.imaging.read import EXTENSIONS, FoundImage, find_images, read_image, to_grey
+from elmgan.imaging.read import EXTENSIONS, FoundImage, find_images, image_size, read_grey, read_image, to_grey
 from elmgan.imaging.write import whole_file, write_labels, write_mask, write_png
 
 __all__ = [
@@ -11,6 +11,8 @@ __all__ = [
     "Normalisation",
     "find_images",
     "flags_of",
+    "image_size",
+    "read_grey",
     "read_image",
     "to_grey",
     "whole_file",
