@@ -1,12 +1,13 @@
 """Write a data set folder from public data that `elmgan train` cannot read as they are.
 
-    python experiments/prepare.py nuclei DATA OUT    dsb2018 and bbbc039, without the images that both hold
+    python experiments/prepare.py nuclei DATA OUT    dsb2018 and bbbc039, each plate in one of them only
 
 DATA is the folder that holds dsb2018/ and bbbc039/ as they are published; OUT must not exist yet.
 """
 
 import csv
 import json
+import re
 import shutil
 import sys
 from collections import Counter
@@ -19,12 +20,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.data.annotations import read_labels
-from elmgan.data.likeness import ALIKE, thumbnail
-from elmgan.imaging import read_grey, read_image, write_labels
+from elmgan.data import read_labels
+from elmgan.imaging import read_image, write_labels
 
 SMALLEST = 25
 """BBBC039's objects of fewer pixels are micronuclei and crumbs, not cells."""
+
+PLATE = (520, 696)
+"""Size of BBBC039's images. dsb2018 has 90 such: 43 are in BBBC039 too, the others may come from its plate."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Item:
 
 
 def bbbc039(data: Path) -> Iterator[Item]:
-    """BBBC039: labels are the connected parts of each value of the mask's first channel."""
+    """BBBC039: labels are the connected parts of each value of the mask's first channel; a well is a group."""
     for image in sorted((data / "bbbc039/images").glob("*.tif")):
         values = read_image(data / "bbbc039/masks" / f"{image.stem}.png")[..., 0]
         labels = np.zeros(values.shape, np.uint32)
@@ -51,7 +54,10 @@ def bbbc039(data: Path) -> Iterator[Item]:
             kept[0] = False
             labels += np.where(kept, cells + np.cumsum(kept), 0).astype(np.uint32)[parts]
             cells += int(kept.sum())
-        yield Item(f"bbbc039/{image.stem}", image, cells, image.stem, "bbbc039", labels)
+        well = re.search(r"_([A-P]\d\d)_s\d", image.stem)
+        if well is None:
+            raise SystemExit(f"{image} is not named as BBBC039 is")
+        yield Item(f"bbbc039/{image.stem}", image, cells, well[1], "bbbc039", labels)
 
 
 def dsb2018(data: Path) -> Iterator[Item]:
@@ -65,14 +71,11 @@ def dsb2018(data: Path) -> Iterator[Item]:
 
 
 def nuclei(data: Path) -> Iterator[Item]:
-    """Both sets; of an image that both hold, the 16-bit one of BBBC039."""
-    plates = list(bbbc039(data))
-    known = np.stack([thumbnail(read_grey(item.image)) for item in plates])
+    """Both sets, but those of dsb2018 that are BBBC039's images, or may be others of its plate."""
     for item in dsb2018(data):
-        image = read_grey(item.image)
-        if image.shape != (520, 696) or (known @ thumbnail(image)).max() < ALIKE:
+        if item.labels.shape != PLATE:
             yield item
-    yield from plates
+    yield from bbbc039(data)
 
 
 SETS = {"nuclei": nuclei}

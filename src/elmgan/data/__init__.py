@@ -1,6 +1,6 @@
 """What networks learn from: data sets, examples reduced to mask and totals, splits, synthetic cells."""
 
-from elmgan.data.annotations import read_truth, reduce_labels
+from elmgan.data.annotations import read_labels, read_truth, reduce_labels
 from elmgan.data.examples import Example, load_example
 from elmgan.data.folder import read_data_set, read_sources
 from elmgan.data.likeness import group_alike
@@ -15,6 +15,7 @@ __all__ = [
     "group_alike",
     "load_example",
     "read_data_set",
+    "read_labels",
     "read_sources",
     "read_truth",
     "reduce_labels",

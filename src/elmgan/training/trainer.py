@@ -172,9 +172,8 @@ def fit_size(config: TrainingConfig, material: Material) -> TrainingConfig:
     architecture = config.architecture
     if architecture.count_head == "map":
         return config
-    sizes = {
-        padded_size(example.image.shape, architecture.multiple) for example in material.train + material.validation
-    }
+    everything = material.train + material.validation + material.synthetic
+    sizes = {padded_size(example.image.shape, architecture.multiple) for example in everything}
     if len(sizes) > 1:
         raise DataError(
             f"images of {len(sizes)} sizes, and the pooled count head takes one only: "
@@ -274,7 +273,7 @@ class Trainer:
         trained = time.perf_counter() - started
         scores = self.validate()
         self.epoch += 1
-        if scores["score"] > self.best_score:
+        if not scores["score"] <= self.best_score:  # so that the first epoch is kept even if its score is NaN
             self.best_score = scores["score"]
             self.save(BEST)
         self.save(LAST)
