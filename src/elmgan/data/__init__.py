@@ -3,16 +3,20 @@
 from elmgan.data.annotations import read_labels, read_truth, reduce_labels
 from elmgan.data.examples import Example, load_example
 from elmgan.data.folder import read_data_set, read_sources
+from elmgan.data.layouts import layout_of
 from elmgan.data.likeness import group_alike
 from elmgan.data.record import Record
 from elmgan.data.splits import Sides, divide, split
+from elmgan.data.survey import Survey, survey
 
 __all__ = [
     "Example",
     "Record",
     "Sides",
+    "Survey",
     "divide",
     "group_alike",
+    "layout_of",
     "load_example",
     "read_data_set",
     "read_labels",
@@ -20,4 +24,5 @@ __all__ = [
     "read_truth",
     "reduce_labels",
     "split",
+    "survey",
 ]

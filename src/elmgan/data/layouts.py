@@ -80,7 +80,7 @@ class Layout:
 
 
 LAYOUTS = (
-    Layout("folders", "images/ with masks/, labels/, dots/ or counts.csv beside it", "images", read_folders),
+    Layout("elmgan", "images/ with masks/, labels/, dots/ or counts.csv beside it", "images", read_folders),
     Layout("BBBC005", "BBBC005_v1_images/ and BBBC005_v1_ground_truth/", "BBBC005_v1_images", read_bbbc005),
     Layout("VGG cells", "001cell.png, 001dots.png and so on", "*dots.*", read_vgg_cells),
 )
