@@ -87,13 +87,15 @@ def train(
     """
     console = console or Console(quiet=True)
     check_folder(run, config, resume=resume)
-    watch = partial(track, description="comparing images", console=console, transient=True)
+    watch = partial(
+        track, description="comparing images", console=console, transient=True, disable=not console.is_terminal
+    )
     records = group_alike(read_data_set(data), watch=watch)
-    sources = read_sources(data, len(records))
-    if config.data.synthetic:
-        sources.append(TrainingData(name="synthetic cells", licence="made here", images=config.data.synthetic))
     rng = np.random.default_rng(config.seed)
     sides = divide(records, config.data.validation, rng=rng)
+    sources = read_sources(data, len(sides.train) + len(sides.validation))
+    if config.data.synthetic:
+        sources.append(TrainingData(name="synthetic cells", licence="made here", images=config.data.synthetic))
     check_known(sides.train + sides.validation)
     material = Material(
         train=load(sides.train, config.normalisation, "training images", console),
