@@ -2,9 +2,10 @@
 
     python experiments/separation.py DATASET SPLIT OUT
 
-DATASET is a prepared data set folder with labels, SPLIT the split.csv of a training run on it. Constants are tried on
-at most 50 images a group of the training side only; OUT gets a JSON file with the grid and, for the best pair and for the
-constants in the program, the AP50 of the validation side. Groups (bbbc039, fluorescence, other) weigh alike.
+DATASET is a prepared data set folder with labels, SPLIT the split.csv of a training run on it. The constants are
+tried on at most 50 images a group, of the training side only. OUT gets a JSON file with the grid and, for the best
+pair and for the constants in the program, the AP50 of the validation side. Groups (bbbc039, fluorescence, other)
+weigh alike.
 """
 
 import csv
