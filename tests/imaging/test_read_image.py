@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from elmgan.errors import ImageError
-from elmgan.imaging import image_size, read_grey, read_image, to_grey
+from elmgan.imaging import read_image, to_grey
 
 ROWS, COLUMNS = np.mgrid[:48, :64]
 GREY = np.rint(127.5 + 127.5 * np.sin(ROWS / 7) * np.cos(COLUMNS / 9)).astype(np.uint8)
@@ -339,52 +339,3 @@ def test_real_files_read_as_by_opencv(
         assert image.dtype == dtype
         assert shape in (None, image.shape)
         np.testing.assert_array_equal(image, expected if image.ndim == 2 else expected[..., ::-1])
-
-
-HEADERS: dict[str, bytes] = {
-    "grey.tif": tiff(GREY),
-    "big endian.tif": tiff(GREY.astype(np.uint16), byteorder=">", bigtiff=True),
-    "tiled lzw.tif": tiff(GREY, tile=(16, 16), compression="lzw"),
-    "colour.tif": tiff(COLOUR, photometric="rgb"),
-    "planar.tif": tiff(np.moveaxis(COLOUR, -1, 0), photometric="rgb", planarconfig="separate"),
-    "ome.tif": tiff(GREY, ome=True),
-    "grey.png": pillow("PNG", "L"),
-    "one bit.png": pillow("PNG", "1"),
-    "colour.png": pillow("PNG", "RGB"),
-    "16 bit colour.png": opencv(".png", COLOUR.astype(np.uint16)),
-    "grey.jpg": pillow("JPEG", "L"),
-    "colour.jpg": pillow("JPEG", "RGB", progressive=True),
-}
-
-
-@pytest.mark.parametrize("name", HEADERS)
-def test_the_size_in_the_header_is_that_of_the_image(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(HEADERS[name])
-    assert image_size(tmp_path / name) == read_image(tmp_path / name).shape[:2] == GREY.shape
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", r"a\.png is not a TIFF, PNG or JPEG image"),
-        (HEADERS["grey.png"][:20], r"a\.png is damaged or of a kind that cannot be read"),
-        (HEADERS["grey.tif"][:9], r"a\.png is damaged or of a kind that cannot be read"),
-        (HEADERS["grey.jpg"][:10], r"a\.png (is damaged or|cannot be read)"),
-    ],
-)
-def test_a_broken_header_is_told(tmp_path: Path, content: bytes, message: str) -> None:
-    (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(ImageError, match=message):
-        image_size(tmp_path / "a.png")
-    with pytest.raises(ImageError, match=r"b\.png cannot be read: No such file"):
-        image_size(tmp_path / "b.png")
-
-
-def test_a_grey_image_is_read_in_one_go(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(HEADERS["colour.png"])
-    grey = read_grey(tmp_path / "a.png")
-    assert grey.dtype == np.float32
-    np.testing.assert_array_equal(grey, to_grey(COLOUR))
-    tifffile.imwrite(tmp_path / "two.tif", COLOUR[..., :2], photometric="minisblack", planarconfig="contig")
-    with pytest.raises(ImageError, match=r"two\.tif: the image has 2 channels"):
-        read_grey(tmp_path / "two.tif")

@@ -5,7 +5,7 @@ from elmgan.data.examples import Example, load_example
 from elmgan.data.folder import read_data_set, read_sources
 from elmgan.data.layouts import layout_of
 from elmgan.data.likeness import group_alike
-from elmgan.data.record import Record
+from elmgan.data.record import Record, read_grey
 from elmgan.data.splits import Sides, divide, split
 from elmgan.data.survey import Survey, survey
 
@@ -19,6 +19,7 @@ __all__ = [
     "layout_of",
     "load_example",
     "read_data_set",
+    "read_grey",
     "read_labels",
     "read_sources",
     "read_truth",

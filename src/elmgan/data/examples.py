@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.data.annotations import read_truth
-from elmgan.data.record import Record
-from elmgan.imaging import Normalisation, read_grey
+from elmgan.data.record import Record, read_grey
+from elmgan.imaging import Normalisation
 
 
 @dataclass(frozen=True)

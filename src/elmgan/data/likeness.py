@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.data.record import Record
-from elmgan.imaging import read_grey
+from elmgan.data.record import Record, read_grey
 
 SIDE = 64
 """Pixels along each side of a thumbnail, whatever the shape of the image."""

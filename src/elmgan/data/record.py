@@ -3,6 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from elmgan.errors import ImageError
+from elmgan.imaging import read_image, to_grey
+
 
 @dataclass(frozen=True)
 class Record:
@@ -29,3 +35,16 @@ class Record:
     kind: str
     dots: Path | None = None
     split: str = ""
+
+
+def read_grey(image: Path) -> NDArray[np.float32]:
+    """Read the image of a record in grey, (row, column).
+
+    Raises:
+        ImageError: When it cannot be read, or has several channels that are not colour.
+    """
+    pixels = read_image(image)
+    try:
+        return to_grey(pixels)
+    except ImageError as error:
+        raise ImageError(f"{image}: {error}") from None

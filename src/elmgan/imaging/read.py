@@ -4,10 +4,8 @@ import logging
 import math
 import os
 import re
-import struct
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePath, PurePosixPath
@@ -25,7 +23,6 @@ EXTENSIONS = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg"})
 """Names of readable files end in one of these, in lower or upper case."""
 
 READABLE = "elmgan reads " + " ".join(sorted(EXTENSIONS))
-FOREIGN = "{} is not a TIFF, PNG or JPEG image, whatever its name says; save it again as one of those"
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -111,34 +108,19 @@ def read_image(path: Path, *, channel: int | None = None) -> NDArray:
     """
     if path.suffix.lower() not in EXTENSIONS:
         raise ImageError(f"{path} is of an unknown kind; {READABLE}: save it as one of those")
-    with _faults_told(path):
+    try:
         image = _decode(path, channel)
+    except ImageError:
+        raise
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # on damaged bytes the decoders raise whatever they trip over
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{path} is damaged or of a kind that cannot be read ({reason}); save it again") from error
     try:
         return _checked(image, channel)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from None
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Read the (rows, columns) of an image from its header, without unpacking its pixels.
-
-    Raises:
-        ImageError: the file cannot be opened, or is no TIFF, PNG or JPEG.
-
-    """
-    with _faults_told(path), path.open("rb") as file:
-        start = file.read(24)
-        if start.startswith(PNG):
-            columns, rows = struct.unpack(">8x4x4xII", start)  # after the signature: length, "IHDR", width, height
-        elif start.startswith(JPEG):
-            with JpegImageFile(path) as jpeg:
-                columns, rows = jpeg.size
-        elif start.startswith(TIFF):
-            with tifffile.TiffFile(path) as tiff:
-                rows, columns = tiff.pages.first.imagelength, tiff.pages.first.imagewidth
-        else:
-            raise ImageError(FOREIGN.format(path))
-    return rows, columns
 
 
 def to_grey(image: NDArray, *, channel: int | None = None) -> NDArray[np.float32]:
@@ -167,34 +149,6 @@ def to_grey(image: NDArray, *, channel: int | None = None) -> NDArray[np.float32
     # Weights that sum to 1, written so that a grey image saved as colour gives exactly its grey values.
     luminance: NDArray[np.float32] = green + 0.299 * (red - green) + 0.114 * (blue - green)
     return luminance
-
-
-def read_grey(path: Path) -> NDArray[np.float32]:
-    """Read an image as one grey channel, (row, column): :func:`read_image`, then :func:`to_grey`.
-
-    Raises:
-        ImageError: as they do, naming the file.
-
-    """
-    image = read_image(path)
-    try:
-        return to_grey(image)
-    except ImageError as error:
-        raise ImageError(f"{path}: {error}") from None
-
-
-@contextmanager
-def _faults_told(path: Path) -> Iterator[None]:
-    """Turn what decoders raise into an ImageError that names the file."""
-    try:
-        yield
-    except ImageError:
-        raise
-    except OSError as error:
-        raise ImageError(f"{path} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # on damaged bytes the decoders raise whatever they trip over
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"{path} is damaged or of a kind that cannot be read ({reason}); save it again") from error
 
 
 def _checked(image: NDArray, channel: int | None) -> NDArray:
@@ -228,7 +182,7 @@ def _decode(path: Path, channel: int | None) -> NDArray:
         # Other decoders fill up a truncated file with grey. Opened by its class, Pillow takes any size.
         with JpegImageFile(BytesIO(path.read_bytes())) as jpeg:
             return np.array(jpeg.convert("RGB") if jpeg.mode == "CMYK" else jpeg)
-    raise ImageError(FOREIGN.format(path))
+    raise ImageError(f"{path} is not a TIFF, PNG or JPEG image, whatever its name says; save it again as one of those")
 
 
 def _decode_png(content: bytes) -> NDArray:

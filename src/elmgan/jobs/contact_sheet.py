@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from elmgan.data import Record, read_truth
-from elmgan.imaging import read_grey, write_png
+from elmgan.data import Record, read_grey, read_truth
+from elmgan.imaging import write_png
 from elmgan.jobs.overlay import OUTLINE, for_display, outlines
 
 COLUMNS, MOST = 6, 30

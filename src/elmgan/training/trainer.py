@@ -87,9 +87,7 @@ def train(
     """
     console = console or Console(quiet=True)
     check_folder(run, config, resume=resume)
-    watch = partial(
-        track, description="comparing images", console=console, transient=True, disable=not console.is_terminal
-    )
+    watch = partial(shown, what="comparing images", console=console)
     records = group_alike(read_data_set(data), watch=watch)
     rng = np.random.default_rng(config.seed)
     sides = divide(records, config.data.validation, rng=rng)
