@@ -140,6 +140,11 @@ def test_an_empty_folder_is_a_fault(tmp_path: Path, folder: str) -> None:
     assert any(fault.startswith(f"{folder} holds no image; elmgan reads") for fault in faults_of(tmp_path))
 
 
+def test_a_file_in_place_of_the_images_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "images").touch()
+    assert faults_of(tmp_path) == [f"{tmp_path}: holds no image; put images there"]
+
+
 @pytest.mark.parametrize("same", ["copies", "one value", "noise apart"])
 def test_images_that_are_all_the_same_are_a_fault(tmp_path: Path, same: str) -> None:
     rng = np.random.default_rng(0)

@@ -58,6 +58,8 @@ def read_data_set(folder: Path) -> list[Record]:
                     split=row.split,
                 )
     found = [check_record(record, faults) for _, record in sorted(records.items())]
+    if not found and not faults.by_kind:
+        faults.add("empty", f"{folder}: holds no image; put images there")
     check_sides(found, faults)
     if "file" not in faults.by_kind:  # those are told already
         check_likeness(folder, found, faults)
