@@ -110,7 +110,7 @@ def count(
 def info(
     what: Annotated[
         str | None,
-        typer.Argument(metavar="[MODEL|DATA]", help="Name of a shipped model, or path of a model or a data set."),
+        typer.Argument(metavar="MODEL|DATA", help="Name of a shipped model, or path of a model or a data set."),
     ] = None,
     sheet: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Draw images of the data set with their masks on one picture.")
