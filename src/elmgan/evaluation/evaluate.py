@@ -20,15 +20,15 @@ class Score:
     Attributes:
         record: The image and its annotation.
         estimate: Cells found.
-        truth: Cells annotated.
-        dice: Of the mask, 0..1.
+        truth: Cells annotated; ``None`` without a count.
+        dice: Of the mask, 0..1; ``None`` without a mask.
         ap50: Average precision of the separated cells at an IoU of 0.5; ``None`` without instance labels.
     """
 
     record: Record
     estimate: float
-    truth: float
-    dice: float
+    truth: float | None
+    dice: float | None
     ap50: float | None
 
 
@@ -46,8 +46,9 @@ def score_image(model: Model, record: Record) -> Score:
     except ImageError as error:
         raise ImageError(f"{record.image}: {error}") from None
     regions, shares, total = read_truth(record, result.mask.shape)
-    ap50 = None if shares is None else average_precision(result.labels(), regions)
-    return Score(record, result.estimate, total, dice(result.mask, regions > 0), ap50)
+    overlap = None if regions is None else dice(result.mask, regions > 0)
+    ap50 = None if regions is None or shares is None else average_precision(result.labels(), regions)
+    return Score(record, result.estimate, total, overlap, ap50)
 
 
 def summarise(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
@@ -57,7 +58,8 @@ def summarise(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
         scores: Of any images, in any order.
 
     Returns:
-        kind (``all`` for every image) -> images, mean_count, mae, rmse, bias, dice and, with instance labels, ap50.
+        kind (``all`` for every image) -> images; with counts mean_count, mae, rmse, bias; with masks dice; with
+        instance labels ap50.
     """
     kinds: dict[str, list[Score]] = defaultdict(list)
     for score in scores:
@@ -69,11 +71,13 @@ def summarise(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
 
 def averages(scores: Sequence[Score]) -> dict[str, float]:
     """Average the scores of some images."""
-    truths = [score.truth for score in scores]
-    row = {"images": float(len(scores)), "mean_count": float(np.mean(truths))}
-    row |= count_scores([score.estimate for score in scores], truths)
-    row["dice"] = float(np.mean([score.dice for score in scores]))
-    separated = [score.ap50 for score in scores if score.ap50 is not None]
-    if separated:
-        row["ap50"] = float(np.mean(separated))
+    row = {"images": float(len(scores))}
+    counted = [(score.estimate, score.truth) for score in scores if score.truth is not None]
+    if counted:
+        estimates, truths = zip(*counted, strict=True)
+        row |= {"mean_count": float(np.mean(truths))} | count_scores(estimates, truths)
+    for name, values in (("dice", [score.dice for score in scores]), ("ap50", [score.ap50 for score in scores])):
+        known = [value for value in values if value is not None]
+        if known:
+            row[name] = float(np.mean(known))
     return {name: round(value, 4) for name, value in row.items()}
