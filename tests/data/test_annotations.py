@@ -83,9 +83,9 @@ def test_any_value_but_0_is_cell(tmp_path: Path, cell: np.generic) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_pixel_is_a_dot(tmp_path: Path, pixels: list[tuple[int, int]]) -> None:
     """Red dots on black, as VGG's cells have them, some of them in touching pairs."""
-    dots = np.zeros((64, 84, 3), np.uint8)
+    dots = np.zeros((64, 126, 3), np.uint8)
     for row, column in pixels:
-        dots[2 * row, 2 * column : 2 * column + 1 + row % 2, 0] = 255
+        dots[2 * row, 3 * column : 3 * column + 1 + row % 2, 0] = 255
     Image.fromarray(dots).save(tmp_path / "dots.png")
     assert count_dots(tmp_path / "dots.png") == np.count_nonzero(dots)
 

@@ -217,3 +217,30 @@ def test_every_parameter_of_the_discriminator_gets_a_gradient(norm: str, weights
     terms = discriminator_loss(*pairs, targets(mask, 3.0, 5.0), weights)
     torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
     assert_all_move(discriminator)
+
+
+@pytest.mark.parametrize("weights", [LossWeights(), OURS])
+def test_what_is_not_known_of_an_image_is_left_out(weights: LossWeights) -> None:
+    logits, counts = torch.randn(3, 1, 16, 16), torch.rand(3, 1, 4, 4)
+    counts.requires_grad_()
+    logits.requires_grad_()
+    mask = half().repeat(3, 1, 1, 1)
+    mask[1] = math.nan  # the second image has a count alone, the third a mask alone
+    known = targets(mask, 4.0, 9.0, math.nan)
+    terms = generator_loss(Prediction(logits, counts), known, None, weights)
+    torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    assert counts.grad is not None
+    assert (logits.grad.abs().sum((1, 2, 3)) > 0).tolist() == [True, False, True]
+    assert (counts.grad.abs().sum((1, 2, 3)) > 0).tolist() == [True, True, False]
+    masked, counted = torch.tensor([True, False, True]), torch.tensor([True, True, False])
+    part = targets(half().repeat(2, 1, 1, 1), 4.0, 9.0)
+    alone = generator_loss(Prediction(logits[masked], counts[counted]), part, None, weights)
+    for name, term in terms.items():
+        torch.testing.assert_close(term, alone[name])
+
+
+def test_a_batch_of_which_nothing_is_known_costs_nothing() -> None:
+    prediction = Prediction(torch.randn(1, 1, 16, 16), torch.rand(1, 1, 4, 4))
+    terms = generator_loss(prediction, targets(torch.full((1, 1, 16, 16), math.nan), math.nan), None, OURS)
+    assert [float(term) for term in terms.values()] == [0, 0]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
@@ -32,19 +32,28 @@ class LossWeights(Strict):
 
 @dataclass(frozen=True)
 class Targets:
-    """What is known of a batch of windows, float32.
+    """What is known of a batch of windows, float32; NaN where it is not known.
 
     Attributes:
-        mask: 1 cell, 0 background and padding.
+        mask: 1 cell, 0 background and padding; NaN all over an image without a mask.
         seen: 1 where the window lies on the image, 0 where it is padding.
         core: 1 where cells are counted, 0 on padding and on the uncounted margin of a tile.
-        total: Cells in the core of each window.
+        total: Cells in the core of each window; NaN without a count.
     """
 
     mask: Float[Tensor, "n 1 row column"]
     seen: Float[Tensor, "n 1 row column"]
     core: Float[Tensor, "n 1 row column"]
     total: Float[Tensor, " n"]
+
+    @property
+    def masked(self) -> Bool[Tensor, " n"]:
+        """Which images have a mask."""
+        return ~self.mask.isnan().flatten(1).any(1)
+
+    def only(self, images: Bool[Tensor, " n"]) -> "Targets":
+        """Give the targets of some of the images."""
+        return Targets(self.mask[images], self.seen[images], self.core[images], self.total[images])
 
 
 def total_in(
@@ -62,7 +71,11 @@ def total_in(
 
 
 def mask_term(logits: Tensor, targets: Targets, norm: str) -> Tensor:
-    """Compare masks over the pixels seen, by the norm ``l1`` or ``overlap`` of :class:`LossWeights`."""
+    """Compare masks over the pixels seen, by a norm of :class:`LossWeights`; images without a mask are left out."""
+    masked = targets.masked
+    if not masked.any():
+        return 0 * logits.sum()
+    logits, targets = logits[masked], targets.only(masked)
     pixels = targets.seen.sum()
     probability = torch.sigmoid(logits)
     if norm == "l1":
@@ -77,7 +90,11 @@ def mask_term(logits: Tensor, targets: Targets, norm: str) -> Tensor:
 
 
 def count_term(count: Tensor, total: Tensor, norm: str) -> Tensor:
-    """Compare counts, averaged over images, by the norm ``squared`` or ``relative`` of :class:`LossWeights`."""
+    """Compare counts by a norm of :class:`LossWeights`, averaged over the images that have one."""
+    counted = ~total.isnan()
+    if not counted.any():
+        return 0 * count.sum()
+    count, total = count[counted], total[counted]
     if norm == "squared":
         return F.mse_loss(count, total)
     scale = torch.sqrt(total + 1)
@@ -121,7 +138,7 @@ def discriminator_loss(
     """Give the discriminator's terms by name; their sum is its loss.
 
     Args:
-        true_pair: Its judgement of images and true masks.
+        true_pair: Its judgement of images and true masks, of the images that have one.
         predicted_pair: Its judgement of images and predicted masks, through which no gradient may reach the generator.
         targets: What is true of the images.
         weights: Norm and weight of its count.
@@ -131,5 +148,6 @@ def discriminator_loss(
     """
     right = F.mse_loss(true_pair.matrix, torch.ones_like(true_pair.matrix))
     wrong = F.mse_loss(predicted_pair.matrix, torch.zeros_like(predicted_pair.matrix))
+    targets = targets.only(targets.masked)
     count = count_term(total_in(true_pair.count_map, targets.core), targets.total, weights.count_norm)
     return {"discriminator": (right + wrong) / 2, "discriminator_count": weights.coordination * count}

@@ -88,7 +88,8 @@ class GanStep:
             TrainingError: When a loss or gradient is not finite. No weight of either network has moved then.
         """
         self.generator.train()
-        judge = self.discriminator if adversarial else None
+        masked = batch.targets.masked
+        judge = self.discriminator if adversarial and masked.any() else None
         with self.autocast():
             prediction = self.generator(batch.image)
         probability = torch.sigmoid(prediction.mask_logits) * batch.targets.seen  # no cells beyond the image
@@ -103,7 +104,7 @@ class GanStep:
         if judge is not None:
             judge.requires_grad_(True)
             with self.autocast():
-                true_pair = judge(batch.image, batch.targets.mask)
+                true_pair = judge(batch.image[masked], batch.targets.mask[masked])
                 predicted_pair = judge(batch.image, probability.detach())
             judge_terms = discriminator_loss(true_pair, predicted_pair, batch.targets, self.config.loss)
             set_gradient(judge, judge_terms)

@@ -94,7 +94,7 @@ def train(
     sources = read_sources(data, len(sides.train) + len(sides.validation))
     if config.data.synthetic:
         sources.append(TrainingData(name="synthetic cells", licence="made here", images=config.data.synthetic))
-    check_known(sides.train + sides.validation)
+    check_known(sides.train)
     material = Material(
         train=load(sides.train, config.normalisation, "training images", console),
         synthetic=draw_synthetic(config, rng, console),
@@ -130,13 +130,13 @@ def write_text(path: Path, text: str) -> None:
 
 
 def check_known(records: list[Record]) -> None:
-    """Refuse what this trainer cannot learn from yet: images without mask or without count."""
+    """Refuse what this trainer cannot learn from yet: masks alone, or counts alone."""
     masked = [record for record in records if record.mask or record.labels]
     counted = [record for record in records if record.count is not None]
-    if len(masked) < len(records) or len(counted) < len(records):
+    if not masked or not counted:
         raise DataError(
-            f"of {len(records)} images to train and validate on {len(masked)} have a mask and {len(counted)} a count: "
-            "training needs both of every image so far"
+            f"of {len(records)} images to train on {len(masked)} have a mask and {len(counted)} a count: "
+            "training needs some of both so far, on the same images or on different ones"
         )
 
 
@@ -320,10 +320,14 @@ class Trainer:
             probabilities, count_maps = zip(*(pictures[example.name] for example in sampled), strict=True)
             path = self.run / "samples" / f"epoch_{self.epoch + 1:04d}.png"
             draw_samples(path, sampled, list(probabilities), list(count_maps))
-        scores = {f"validation_{name}": value for name, value in count_scores(counts, totals).items()}
-        scores["validation_dice"] = float(np.mean(overlaps))
         # One number to choose the best epoch by: mask and count weigh alike when both are a few per cent off.
-        scores["score"] = scores["validation_dice"] - scores["validation_mae"] / max(1.0, float(np.mean(totals)))
+        scores = {"score": 0.0}
+        if totals:
+            scores |= {f"validation_{name}": value for name, value in count_scores(counts, totals).items()}
+            scores["score"] -= scores["validation_mae"] / max(1.0, float(np.mean(totals)))
+        if overlaps:
+            scores["validation_dice"] = float(np.mean(overlaps))
+            scores["score"] += scores["validation_dice"]
         return scores
 
     def save(self, name: str) -> None:
@@ -346,8 +350,9 @@ class Trainer:
 
 def describe(row: dict[str, float], last: int) -> str:
     """Say an epoch in one line."""
+    formats = {"validation_mae": "MAE {:.2f}", "validation_bias": "bias {:+.2f}", "validation_dice": "Dice {:.4f}"}
+    scores = ", ".join(text.format(row[name]) for name, text in formats.items() if name in row)
     return (
         f"epoch {row['epoch']:.0f}/{last}  mask {row['mask']:.3f}  count {row['count']:.3f}  "
-        f"validation: MAE {row['validation_mae']:.2f}, bias {row['validation_bias']:+.2f}, "
-        f"Dice {row['validation_dice']:.4f}  {row['images_per_second']:.1f} images/s"
+        f"validation: {scores}  {row['images_per_second']:.1f} images/s"
     )

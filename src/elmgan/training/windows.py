@@ -1,5 +1,6 @@
 """Windows: the part of an example that one step sees, placed, turned, zoomed and changed in its grey values."""
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -16,10 +17,10 @@ class Window:
 
     Attributes:
         image: Normalised; 0, the background's value, beyond the image.
-        mask: 1 cell, 0 background.
+        mask: 1 cell, 0 background; NaN all over when it is not known.
         seen: 1 on the image, 0 beyond.
         core: 1 where cells are counted: on the image, but not in the margin of a window that ends inside the image.
-        total: Cells in the core.
+        total: Cells in the core; NaN when it is not known.
     """
 
     image: NDArray[np.float32]
@@ -65,12 +66,10 @@ def draw_window(
     Returns:
         The window; a whole image lies at its top left.
     """
-    assert example.regions is not None, "the trainer takes no images without mask yet"
-    assert example.total is not None, "the trainer takes no images without count yet"
     tile = data.tile if example.shares is not None else None
     placement, size = place(example.image.shape, tile, data.overhang, augmentation, multiple=multiple, rng=rng)
     image = warp(example.image, placement, size, cv2.INTER_LINEAR)
-    regions = warp(example.regions, placement, size, cv2.INTER_NEAREST)
+    regions = None if example.regions is None else warp(example.regions, placement, size, cv2.INTER_NEAREST)
     seen = np.zeros(size, np.float32)
     seen[slice(*placement.rows), slice(*placement.columns)] = 1
     core = np.zeros(size, np.float32)
@@ -78,12 +77,13 @@ def draw_window(
     core[
         placement.rows[0] + top : placement.rows[1] - bottom, placement.columns[0] + left : placement.columns[1] - right
     ] = 1
-    if tile is None or example.shares is None:
-        total = example.total
+    if tile is None or example.shares is None or regions is None:
+        total = math.nan if example.total is None else example.total
     else:
         total = float((example.shares[regions] * core).sum()) / placement.zoom**2
+    mask = np.full(size, np.nan, np.float32) if regions is None else (regions > 0).astype(np.float32)
     image = change_grey_values(image, augmentation, rng=rng) * seen
-    return Window(image, (regions > 0).astype(np.float32), seen, core, total)
+    return Window(image, mask, seen, core, total)
 
 
 def place(
