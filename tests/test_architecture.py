@@ -21,6 +21,7 @@ ORDER = (
     {"imaging"},
     {"models"},
     {"inference"},
+    {"reporting"},
     {"__init__"},
     {"data"},
     {"evaluation"},

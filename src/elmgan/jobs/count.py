@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elmgan.errors import ElmganError, ImageError, OutputError, UsageError
-from elmgan.imaging import find_images, read_image, to_grey, whole_file, write_labels, write_mask, write_png
+from elmgan.errors import ImageError, OutputError, UsageError
+from elmgan.imaging import find_images, read_image, to_grey, write_labels, write_mask, write_png
 from elmgan.inference import Model
 from elmgan.jobs.names import image_names, output_stems
-from elmgan.jobs.overlay import overlay
-from elmgan.jobs.record import run_record
-from elmgan.jobs.report import MOST_PICTURES, Thumbnails, report, thumbnails_of
-from elmgan.jobs.table import COLUMNS, Failure, Row, read_table, write_table
+from elmgan.jobs.report import MOST_PICTURES, Thumbnails, report
+from elmgan.jobs.table import COLUMNS, Row, read_table
+from elmgan.reporting import Failure, overlay, run_record, thumbnail, write_table, write_text
 
 TABLE, FAILED, RECORD, REPORT = "counts.csv", "failed.csv", "run.json", "report.html"
 MASKS, LABELS, OVERLAYS = "masks", "labels", "overlays"
@@ -104,7 +103,7 @@ def count_images(
                     _remove(task.files)
                     if _is_disk_full(error):
                         raise
-                    failures.append(Failure(image=task.image, error=_reason(error)))
+                    failures.append(Failure.of(task.image, error))
                     watch(len(tasks), failures[-1])
                     continue
             watch(len(tasks), rows[task.image])
@@ -118,8 +117,8 @@ def count_images(
     if failures:
         write_table(out / FAILED, list(Failure.model_fields), [failure.model_dump() for failure in failures])
     record |= {"images": len(tasks), "failed": len(failures), "seconds": round(time.monotonic() - begun, 3)}
-    _write_text(out / REPORT, report(counted, failures, _thumbnails(tasks, rows, channel), record))
-    _write_text(out / RECORD, json.dumps(record, indent=2))
+    write_text(out / REPORT, report(counted, failures, _thumbnails(tasks, rows, channel), record))
+    write_text(out / RECORD, json.dumps(record, indent=2))
     written = {
         TABLE: True,
         MASKS: bool(counted),
@@ -178,7 +177,7 @@ def _begin(tasks: Sequence[Task], out: Path, rows: Mapping[str, Row], record: Ma
         out.mkdir(parents=True, exist_ok=True)
         for name in (FAILED, REPORT) if rows else (TABLE, FAILED, REPORT):
             (out / name).unlink(missing_ok=True)
-        _write_text(out / RECORD, json.dumps(record, indent=2))
+        write_text(out / RECORD, json.dumps(record, indent=2))
         _save(tasks, out, rows)
     except (OSError, OutputError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
@@ -209,13 +208,8 @@ def _thumbnails(tasks: Sequence[Task], rows: Mapping[str, Row], channel: int | N
     for task in [task for task in tasks if task.image in rows][:MOST_PICTURES]:
         with suppress(ImageError):  # the image is no longer there: the report goes without its picture
             grey = to_grey(read_image(task.source, channel=channel))
-            thumbnails[task.image] = thumbnails_of(grey, read_image(task.mask))
+            thumbnails[task.image] = thumbnail(grey), thumbnail(grey, read_image(task.mask))
     return thumbnails
-
-
-def _write_text(path: Path, text: str) -> None:
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def _remove(paths: Sequence[Path]) -> None:
@@ -227,9 +221,3 @@ def _remove(paths: Sequence[Path]) -> None:
 def _is_disk_full(error: BaseException) -> bool:
     cause = error.__cause__
     return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-def _reason(error: Exception) -> str:
-    """Why an image failed, in one line."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, ElmganError) else f"unexpected {type(error).__name__}: {text}"
