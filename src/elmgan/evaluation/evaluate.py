@@ -1,79 +1,140 @@
-"""Scores of a model on the images of a data set, through the very path that counts a user's images."""
+"""Evaluate a model on a data set: metrics.json, a table of images and a report in one folder."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
 
-import numpy as np
-
-from elmgan.data import Record, read_truth
-from elmgan.errors import ImageError
-from elmgan.evaluation.scores import average_precision, count_scores, dice
-from elmgan.imaging import read_image
+from elmgan.data import Record, read_data_set
+from elmgan.errors import ImageError, UsageError
+from elmgan.evaluation.baseline import Baseline
+from elmgan.evaluation.image import Score, score_image
+from elmgan.evaluation.metrics import Metrics, metrics_of
+from elmgan.evaluation.report import Case, report, worst
+from elmgan.evaluation.summary import MASK_SCORES, OBJECT_SCORES
 from elmgan.inference import Model
+from elmgan.reporting import Failure, run_record, write_table, write_text
+
+METRICS, TABLE, REPORT = "metrics.json", "images.csv", "report.html"
+FOUND = ("estimate", *MASK_SCORES, *OBJECT_SCORES)
+COLUMNS = ("image", "kind", "group", "true", "low", "high", *FOUND, *(f"baseline_{name}" for name in FOUND))
 
 
 @dataclass(frozen=True)
-class Score:
-    """How one image was counted and segmented.
+class Evaluated:
+    """What an evaluation gave, and the files it wrote."""
 
-    Attributes:
-        record: The image and its annotation.
-        estimate: Cells found.
-        truth: Cells annotated.
-        dice: Of the mask, 0..1.
-        ap50: Average precision of the separated cells at an IoU of 0.5; ``None`` without instance labels.
-    """
-
-    record: Record
-    estimate: float
-    truth: float
-    dice: float
-    ap50: float | None
+    metrics: Metrics
+    written: list[Path]
 
 
-def score_image(model: Model, record: Record) -> Score:
-    """Count one image and compare.
+def evaluate(
+    data: Path,
+    out: Path,
+    model: Model,
+    *,
+    seed: int,
+    only: Path | None = None,
+    watch: Callable[[int, Score | Failure], None] = lambda total, outcome: None,
+) -> Evaluated:
+    """Score a model, and the baseline beside it, on a data set; write metrics.json, images.csv and report.html.
 
-    Raises:
-        DataError: When the annotation does not fit the image.
-        ImageError: When a file cannot be read, or the image is not what the model takes.
-        ModelError: When the network fails on it.
-    """
-    image = read_image(record.image)
-    try:
-        result = model.count(image)
-    except ImageError as error:
-        raise ImageError(f"{record.image}: {error}") from None
-    regions, shares, total = read_truth(record, result.mask.shape)
-    ap50 = None if shares is None else average_precision(result.labels(), regions)
-    return Score(record, result.estimate, total, dice(result.mask, regions > 0), ap50)
-
-
-def summarise(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
-    """Average scores over all images and over each kind; a kind ``a/b`` counts for ``a`` too.
+    An image that cannot be scored does not keep the others from it; it is named in metrics.json. The files of an
+    earlier evaluation in ``out`` are replaced.
 
     Args:
-        scores: Of any images, in any order.
+        data: Data set folder.
+        out: Folder to write to; made if it is missing.
+        model: What is evaluated.
+        seed: Of the bootstrap intervals.
+        only: File with the name of one image per line, as in counts.csv or the stem alone; the others are left out.
+        watch: Called with the number of images and each image's outcome, in order; with a failure while its exception
+            is handled.
 
-    Returns:
-        kind (``all`` for every image) -> images, mean_count, mae, rmse, bias, dice and, with instance labels, ap50.
+    Raises:
+        DataError: The data set has faults.
+        UsageError: ``only`` cannot be read or names what is not there, or ``out`` cannot be written to.
+        OutputError: A file cannot be written.
     """
-    kinds: dict[str, list[Score]] = defaultdict(list)
-    for score in scores:
-        parts = score.record.kind.split("/") if score.record.kind else []
-        for name in ["all", *("/".join(parts[: k + 1]) for k in range(len(parts)))]:
-            kinds[name].append(score)
-    return {name: averages(members) for name, members in kinds.items()}
+    begun = time.monotonic()
+    records = read_data_set(data)
+    if only is not None:
+        records = _chosen(records, only)
+    _begin(out)
+    run = run_record(model, {"data": str(data), "only": None if only is None else str(only), "seed": seed})
+    baseline = Baseline()
+    scores: list[Score] = []
+    others: list[Score] = []
+    failures: list[Failure] = []
+    for record in records:
+        try:
+            pair = score_image(model, record), score_image(baseline, record)
+        except Exception as error:  # whatever is wrong with one image, the others are scored
+            failures.append(Failure.of(_name(record), error))
+            watch(len(records), failures[-1])
+            continue
+        scores.append(pair[0])
+        others.append(pair[1])
+        watch(len(records), pair[0])
+    run["seconds"] = round(time.monotonic() - begun, 3)
+    metrics = metrics_of(scores, others, failures, seed=seed, run=run)
+    write_text(out / METRICS, metrics.model_dump_json(indent=2) + "\n")
+    write_table(out / TABLE, COLUMNS, [_row(*pair) for pair in zip(scores, others, strict=True)])
+    write_text(out / REPORT, report(metrics, scores, others, _cases(model, scores)))
+    return Evaluated(metrics, [out / name for name in (METRICS, TABLE, REPORT)])
 
 
-def averages(scores: Sequence[Score]) -> dict[str, float]:
-    """Average the scores of some images."""
-    truths = [score.truth for score in scores]
-    row = {"images": float(len(scores)), "mean_count": float(np.mean(truths))}
-    row |= count_scores([score.estimate for score in scores], truths)
-    row["dice"] = float(np.mean([score.dice for score in scores]))
-    separated = [score.ap50 for score in scores if score.ap50 is not None]
-    if separated:
-        row["ap50"] = float(np.mean(separated))
-    return {name: round(value, 4) for name, value in row.items()}
+def _chosen(records: Sequence[Record], only: Path) -> list[Record]:
+    """Keep the images that a file names, in the order of the data set."""
+    try:
+        names = {line.strip() for line in only.read_text(encoding="utf-8").splitlines()} - {""}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{only} cannot be read ({error}): give a text file with one image per line") from error
+    known = {record: {record.name, _name(record), record.image.stem} & names for record in records}
+    absent = sorted(names.difference(*known.values()))
+    if absent or not names:
+        found = f"{len(absent)} that the data set does not have, such as {absent[0]!r}" if names else "no image"
+        raise UsageError(f"{only} names {found}: write images as in counts.csv, one per line")
+    return [record for record in records if known[record]]
+
+
+def _begin(out: Path) -> None:
+    """Make the folder, prove that it can be written to, and clear what would be wrong if this were interrupted."""
+    try:
+        foreign = [name for name in (TABLE, REPORT) if (out / name).exists()]
+        if foreign and not (out / METRICS).exists():
+            raise UsageError(
+                f"{out} holds {foreign[0]} of something else than an evaluation; choose another folder with -o"
+            )
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out):
+            pass
+        for name in (TABLE, REPORT, METRICS):  # the mark of an evaluation last
+            (out / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"nothing can be written to {out}: {error.strerror}; choose another folder with -o") from error
+
+
+def _name(record: Record) -> str:
+    """The image as counts.csv names it."""
+    return record.name + record.image.suffix
+
+
+def _row(score: Score, other: Score) -> Mapping[str, str]:
+    """An image's row of images.csv; numbers have 6 significant digits, what is not known is empty."""
+    values = {"true": score.truth, "low": score.low, "high": score.high}
+    values |= {name: getattr(score, name) for name in FOUND}
+    values |= {f"baseline_{name}": getattr(other, name) for name in FOUND}
+    texts = {name: "" if value is None else f"{value:.6g}" for name, value in values.items()}
+    return {"image": _name(score.record), "kind": score.record.kind, "group": score.record.group} | texts
+
+
+def _cases(model: Model, scores: Sequence[Score]) -> list[Case]:
+    """Draw the worst images; they are counted again, since no evaluation could keep the masks of all."""
+    cases = []
+    for score in worst(scores):
+        with suppress(ImageError):  # the image is no longer there: the report goes without it
+            cases.append(Case.of(model, score))
+    return cases

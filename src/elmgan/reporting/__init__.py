@@ -3,11 +3,15 @@
 from elmgan.reporting.files import Failure, write_table, write_text
 from elmgan.reporting.overlay import for_display, outlines, overlay
 from elmgan.reporting.page import facts_of, number_cards, page
+from elmgan.reporting.plot import MOST_POINTS, Line, Points, scatter
 from elmgan.reporting.record import run_record
 from elmgan.reporting.thumbnail import thumbnail
 
 __all__ = [
+    "MOST_POINTS",
     "Failure",
+    "Line",
+    "Points",
     "facts_of",
     "for_display",
     "number_cards",
@@ -15,6 +19,7 @@ __all__ = [
     "overlay",
     "page",
     "run_record",
+    "scatter",
     "thumbnail",
     "write_table",
     "write_text",
