@@ -1,4 +1,3 @@
-from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
@@ -8,24 +7,7 @@ from elmgan.inference import Model
 from elmgan.jobs import Failure, Row
 from elmgan.jobs.report import MOST_ROWS, report
 from elmgan.reporting import run_record, thumbnail
-
-
-class Links(HTMLParser):
-    """Collects what a browser would load, and the text."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.loaded: list[str] = []
-        self.tags: list[str] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.loaded += [value or "" for name, value in attrs if name in {"src", "href", "srcset", "action"}]
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
+from pages import Links
 
 
 def row(image: str, **fields: Any) -> Row:

@@ -16,8 +16,7 @@ from rich.table import Table
 from elmgan import __version__, load
 from elmgan.data.synthetic import write_data_set
 from elmgan.errors import ElmganError, OutputError, TrainingError, UsageError
-from elmgan.evaluation import BASELINE, METRICS, SCORES, Evaluated, Score, interval_shown, shown
-from elmgan.evaluation import evaluate as evaluate_model
+from elmgan.evaluation import BASELINE, METRICS, SCORES, Evaluated, Score, evaluate_model, interval_shown, shown
 from elmgan.jobs import Counted, Failure, Row, count_images
 from elmgan.models import Bundle, find_bundle, read_bundle, shipped
 

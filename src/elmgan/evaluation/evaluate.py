@@ -30,7 +30,7 @@ class Evaluated:
     written: list[Path]
 
 
-def evaluate(
+def evaluate_model(
     data: Path,
     out: Path,
     model: Model,

@@ -151,7 +151,9 @@ def _plots(counts: Counts, version: str) -> str:
     if not len(counts.truth):
         return ""
     bias, reach = agreement(counts)
-    limits = f"The model's bias is {bias:+.1f}, the limits of agreement are {bias - reach:+.1f} and {bias + reach:+.1f}."
+    limits = (
+        f"The model's bias is {bias:+.1f}, the limits of agreement are {bias - reach:+.1f} and {bias + reach:+.1f}."
+    )
     figures = [
         _figure(predicted_against_true(counts), "Predicted against true", "On the line the prediction is right."),
         _figure(bland_altman(counts), "Bland-Altman", limits),
