@@ -11,7 +11,7 @@ from elmgan.data import Record
 from elmgan.evaluation import Score
 from elmgan.evaluation.metrics import metrics_of
 from elmgan.evaluation.plots import Counts, agreement, bland_altman, error_by_count, predicted_against_true
-from elmgan.evaluation.report import WORST, Case, report, worst
+from elmgan.evaluation.report import MOST_FAILED, WORST, Case, report, worst
 from elmgan.inference import Model
 from elmgan.reporting import Failure, run_record
 from pages import Links
@@ -54,9 +54,11 @@ def test_a_page_of_masks_alone_has_no_plots() -> None:
 
 
 def test_a_page_of_failures_alone() -> None:
-    read = Links(page([], [], [], [Failure(image="a.tif", error="damaged")]))
-    assert "Not scored" in read.text
+    failure = Failure(image="a.tif", error="damaged")
+    read = Links(page([], [], [], [failure]))
+    assert "These are in no score." in read.text
     assert "svg" not in read.tags
+    assert "metrics.json has 7 more" in Links(page([], [], [], [failure] * (MOST_FAILED + 7))).text
 
 
 def test_the_worst_images_come_first_and_once() -> None:

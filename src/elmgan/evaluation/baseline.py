@@ -10,9 +10,10 @@ from elmgan.inference import Result, separate
 BASELINE = "Otsu + watershed"
 """Its name in tables."""
 
-# Without a blur and a least size the noise of one empty image makes thousands of cells, and anything would look good
-# beside it. Of blurs of 0, 1, 1.35 and 2 pixels and sizes of 0, 25 and 50 these are the best for the baseline, over
-# images of bbbc039 and dsb2018 on the training side of the split that `nuclei` was trained with.
+# Without a blur and a least size the noise of one empty image makes thousands of cells, and anything looks good beside
+# it. Of blurs of 0, 1, 1.35 and 2 pixels and sizes of 0, 25 and 50 these have the least count error and the best AP50,
+# averaged over bbbc039 and dsb2018, images outside the validation split that `nuclei` is judged by. No blur at all
+# would have a Dice that is higher by 0.005.
 BLUR = 1.0
 SMALLEST = 25
 LEVELS = 65535

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from elmgan.data import Record, read_data_set
-from elmgan.errors import ImageError, UsageError
+from elmgan.errors import ElmganError, UsageError
 from elmgan.evaluation.baseline import Baseline
 from elmgan.evaluation.image import Score, score_image
 from elmgan.evaluation.metrics import Metrics, metrics_of
@@ -132,9 +132,9 @@ def _row(score: Score, other: Score) -> Mapping[str, str]:
 
 
 def _cases(model: Model, scores: Sequence[Score]) -> list[Case]:
-    """Draw the worst images; they are counted again, since no evaluation could keep the masks of all."""
+    """Draw the worst images; they are counted again, since the masks of all would not fit into memory."""
     cases = []
     for score in worst(scores):
-        with suppress(ImageError):  # the image is no longer there: the report goes without it
+        with suppress(ElmganError):  # the image is no longer there: the report goes without it
             cases.append(Case.of(model, score))
     return cases

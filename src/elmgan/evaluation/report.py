@@ -19,6 +19,7 @@ ON_CARDS = ("mae", "bias", "r2", "dice", "ap50")
 WORST = 6
 """Images shown of the worst counted, and of the worst segmented."""
 
+MOST_FAILED = 200
 SIDE = 420
 TRUTH = (0, 190, 255)  # sky blue: no kind of colour vision takes it for the orange of what was found
 
@@ -85,9 +86,11 @@ def _failed(metrics: Metrics) -> str:
         return ""
     lines = "".join(
         f'<tr><td class="text wide">{escape(failure.image)}</td><td class="text wide">{escape(failure.error)}</td></tr>'
-        for failure in metrics.failed
+        for failure in metrics.failed[:MOST_FAILED]
     )
-    return f'<h2>Not scored</h2><p>These are in no score.</p><div class="scroll"><table>{lines}</table></div>'
+    more = len(metrics.failed) - MOST_FAILED
+    told = f"These are in no score{f'; metrics.json has {more} more' if more > 0 else ''}."
+    return f'<h2>Not scored</h2><p>{told}</p><div class="scroll"><table>{lines}</table></div>'
 
 
 def _scores(metrics: Metrics, version: str) -> str:

@@ -12,7 +12,7 @@ from elmgan.imaging import whole_file
 
 
 class Failure(BaseModel):
-    """An image that could not be counted."""
+    """An image that could not be counted or scored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
