@@ -1,6 +1,6 @@
 """Write a data set folder from public data, so that `elmgan train` can read it.
 
-    python experiments/prepare.py nuclei  DATA OUT    dsb2018 and bbbc039, without the images that both hold
+    python experiments/prepare.py nuclei  DATA OUT    dsb2018 and bbbc039, each plate in one of them only
     python experiments/prepare.py bbbc005 DATA OUT    masks and totals; both stains of a site in one group
 
 DATA is the folder that holds dsb2018/, bbbc039/ and bbbc005/ as they are published; OUT must not exist yet.
@@ -22,13 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.data.folder import read_labels
-from elmgan.imaging import Normalisation, read_image, to_grey, write_labels
+from elmgan.imaging import read_image, write_labels
 
 SMALLEST = 25
 """BBBC039's objects of fewer pixels are micronuclei and crumbs, not cells."""
 
-TWINS = 0.95
-"""Correlation from which two images are taken to be one."""
+PLATE = (520, 696)
+"""Size of BBBC039's images. dsb2018 has 90 such: 43 are in BBBC039 too, the others may come from its plate."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Item:
 
 
 def bbbc039(data: Path) -> Iterator[Item]:
-    """BBBC039: labels are the connected parts of each value of the mask's first channel."""
+    """BBBC039: labels are the connected parts of each value of the mask's first channel; a well is a group."""
     for image in sorted((data / "bbbc039/images").glob("*.tif")):
         values = read_image(data / "bbbc039/masks" / f"{image.stem}.png")[..., 0]
         labels = np.zeros(values.shape, np.uint32)
@@ -56,7 +56,10 @@ def bbbc039(data: Path) -> Iterator[Item]:
             kept[0] = False
             labels += np.where(kept, cells + np.cumsum(kept), 0).astype(np.uint32)[parts]
             cells += int(kept.sum())
-        yield Item(f"bbbc039/{image.stem}", image, cells, image.stem, "bbbc039", labels=labels)
+        well = re.search(r"_([A-P]\d\d)_s\d", image.stem)
+        if well is None:
+            raise SystemExit(f"{image} is not named as BBBC039 is")
+        yield Item(f"bbbc039/{image.stem}", image, cells, well[1], "bbbc039", labels=labels)
 
 
 def dsb2018(data: Path) -> Iterator[Item]:
@@ -70,23 +73,11 @@ def dsb2018(data: Path) -> Iterator[Item]:
 
 
 def nuclei(data: Path) -> Iterator[Item]:
-    """Both sets; of an image that both hold, the 16-bit one of BBBC039."""
-    plates = list(bbbc039(data))
-    known = np.stack([thumbnail(item.image) for item in plates])
+    """Both sets, but those of dsb2018 that are BBBC039's images, or may be others of its plate."""
     for item in dsb2018(data):
-        image = read_image(item.image)
-        if image.shape[:2] != (520, 696) or float((known @ thumbnail(item.image)).max()) < TWINS:
+        if item.labels is not None and item.labels.shape != PLATE:
             yield item
-    yield from plates
-
-
-def thumbnail(path: Path) -> NDArray[np.float32]:
-    """Give a small version of an image as a vector of length 1 without mean, to correlate with others."""
-    image = Normalisation()(to_grey(read_image(path)))
-    small = cv2.resize(image, (87, 65), interpolation=cv2.INTER_AREA).ravel()
-    centred: NDArray[np.float32] = small - small.mean()
-    centred /= max(float(np.linalg.norm(centred)), 1e-6)
-    return centred
+    yield from bbbc039(data)
 
 
 def bbbc005(data: Path) -> Iterator[Item]:

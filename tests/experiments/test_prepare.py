@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import measure
 
-from elmgan.data import read_data_set, read_sources
+from elmgan.data import Record, read_data_set, read_sources, split
 from elmgan.data.folder import read_labels, read_mask
+from elmgan.training import read_config
 
 SCRIPT = str(Path(__file__).parents[2] / "experiments" / "prepare.py")
 
@@ -34,7 +35,7 @@ def blobs(seed: int, shape: tuple[int, int]) -> NDArray[np.uint8]:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """The public folders in small: two plates of BBBC039, one of them in dsb2018 too, and two stains of BBBC005."""
+    """The public folders in small: two wells of BBBC039, two images of its size in dsb2018, two stains of BBBC005."""
     for folder in ("bbbc039/images", "bbbc039/masks", "dsb2018/images", "dsb2018/labels"):
         (tmp_path / "data" / folder).mkdir(parents=True)
     data = tmp_path / "data"
@@ -46,8 +47,10 @@ def data(tmp_path: Path) -> Path:
     mask[60:64, 60:66, 0] = 2  # 24 pixels: a crumb
     mask[70:75, 70:75, 0] = 2  # 25 pixels: a cell
     for number in (1, 2):
-        tifffile.imwrite(data / f"bbbc039/images/p{number}.tif", blobs(number, (520, 696)).astype(np.uint16) * 16)
-        Image.fromarray(mask).save(data / f"bbbc039/masks/p{number}.png")
+        tifffile.imwrite(
+            data / f"bbbc039/images/X_A0{number}_s1_w1.tif", blobs(number, (520, 696)).astype(np.uint16) * 16
+        )
+        Image.fromarray(mask).save(data / f"bbbc039/masks/X_A0{number}_s1_w1.png")
     labels = np.zeros((520, 696), np.uint16)
     labels[5:9, 5:9], labels[50:90, 50:90] = 4, 900
     for name, image in (
@@ -66,22 +69,22 @@ def data(tmp_path: Path) -> Path:
     return data
 
 
-def test_nuclei_are_both_sets_without_twins(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nuclei_are_both_sets_each_plate_in_one_only(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = data.parent / "below" / "set"
     prepare(monkeypatch, "nuclei", data, out)
     records = read_data_set(out)
     assert {record.name: (record.count, record.kind) for record in records} == {
-        "bbbc039/p1": (4, "bbbc039"),
-        "bbbc039/p2": (4, "bbbc039"),
-        "dsb2018/other": (2, "dsb2018/bright"),
+        "bbbc039/X_A01_s1_w1": (4, "bbbc039"),
+        "bbbc039/X_A02_s1_w1": (4, "bbbc039"),
         "dsb2018/small": (2, "dsb2018/dark"),
     }
+    assert [record.group for record in records[:2]] == ["A01", "A02"]
     for record in records:
         assert record.labels is not None
         assert read_labels(record.labels).max() == record.count
     assert [(source.name, source.licence, source.images) for source in read_sources(out, 4)] == [
         ("bbbc039", "CC0", 2),
-        ("dsb2018", "CC0", 2),
+        ("dsb2018", "CC0", 1),
     ]
     assert list(out.parent.iterdir()) == [out]
 
@@ -150,3 +153,19 @@ def test_kinds_of_the_real_dsb2018(shared_data: Path) -> None:
         assert item.count == len(np.unique(labels)) - 1
         assert item.kind == f"dsb2018/{kinds[item.image.stem]}"
         np.testing.assert_array_equal(item.labels > 0, labels > 0)
+
+
+@pytest.mark.slow
+def test_the_listed_validation_images_are_those_of_the_bundled_model(shared_data: Path) -> None:
+    config = read_config("nuclei")
+    records = [
+        Record(item.name, item.image, None, None, item.count, item.group, item.kind)
+        for item in runpy.run_path(SCRIPT)["nuclei"](shared_data)
+    ]
+    records.sort(key=lambda record: record.name)
+    _, validation = split(records, config.data.validation, rng=np.random.default_rng(config.seed))
+    for source in ("bbbc039", "dsb2018"):
+        listed = (Path(SCRIPT).parent / f"nuclei/validation-{source}.txt").read_text().split()
+        assert listed == [Path(record.name).name for record in validation if record.name.startswith(source)]
+    wells = {record.group for record in validation if record.kind == "bbbc039"}
+    assert not wells & {record.group for record in records if record not in validation}

@@ -143,7 +143,7 @@ def example(core_margin: int = 16) -> tuple[Prediction, Targets, Judgement]:
     core[..., :core_margin, :] = 0
     prediction = Prediction(torch.randn(mask.shape, generator=random), torch.rand(2, 1, 16, 24, generator=random))
     judgement = Judgement(torch.rand(2, 1, 4, 6, generator=random), torch.rand(2, 1, 4, 6, generator=random))
-    return prediction, targets(mask * seen, 50.0, 90.0, seen=seen, core=core), judgement
+    return prediction, targets(mask, 50.0, 90.0, seen=seen, core=core), judgement
 
 
 @pytest.mark.parametrize("weights", [LossWeights(), OURS], ids=["paper", "ours"])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from elmgan.data import Example, reduce_labels
 from elmgan.training.config import WINDOW_GRID, Augmentation, DataOptions
-from elmgan.training.windows import Window, change_grey_values, draw_window
+from elmgan.training.windows import Window, change_grey_values, draw_start, draw_window
 
 STILL = Augmentation(flips=False)
 seeds = st.integers(0, 2**32)
@@ -213,12 +213,25 @@ def test_grey_values_change_as_much_as_asked_and_the_padding_stays_0() -> None:
 
 def test_added_noise_has_the_same_deviation_fine_and_coarse() -> None:
     flat = np.zeros((256, 256), np.float32)
-    spread = [
-        float(change_grey_values(flat, Augmentation(noise=0.2), rng=np.random.default_rng(seed)).std())
-        for seed in range(200)
-    ]
-    assert 0.19 < max(spread) <= 0.205
-    assert 0.35 < np.mean(np.array(spread) == 0) < 0.65
+    spread: dict[str, list[float]] = {"none": [], "fine": [], "coarse": []}
+    for seed in range(200):
+        noise = change_grey_values(flat, Augmentation(noise=0.2), rng=np.random.default_rng(seed))
+        alike = float((noise[1:] * noise[:-1]).mean()) / (float(noise.var()) + 1e-9)  # of one pixel and the next
+        spread["none" if not noise.any() else "coarse" if alike > 0.5 else "fine"].append(float(noise.std()))
+    assert len(spread["none"]) > 60
+    for kind in ("fine", "coarse"):
+        assert len(spread[kind]) > 30
+        assert 0.19 < max(spread[kind]) < 0.21
+
+
+@pytest.mark.parametrize("side", [1, 5, 40, 64, 300])
+@pytest.mark.parametrize("overhang", [0, 20, 32, 400])
+def test_every_tile_sees_something_of_the_image(side: int, overhang: int) -> None:
+    rng = np.random.default_rng(0)
+    starts = {draw_start(side, 64, overhang, rng=rng) for _ in range(500)}
+    assert all(-64 < start < side for start in starts)
+    assert min(starts) >= min(0, side - 64) - overhang
+    assert max(starts) <= max(0, side - 64) + overhang
 
 
 def test_without_augmentation_nothing_changes() -> None:

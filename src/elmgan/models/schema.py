@@ -13,7 +13,7 @@ FORMAT = 1
 class Strict(BaseModel):
     """A record whose fields are fixed and checked."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Architecture(Strict):

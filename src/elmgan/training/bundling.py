@@ -1,8 +1,10 @@
 """The end of a run: the best generator becomes a bundle, scored through the path that counts a user's images."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import track
@@ -15,6 +17,8 @@ from elmgan.models import Bundle, ModelCard, TrainingData, write_bundle
 from elmgan.nn import Generator
 from elmgan.training.config import TrainingConfig
 from elmgan.training.export import to_onnx
+
+Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,16 @@ def bundle_run(path: Path, config: TrainingConfig, generator: Generator, origin:
     )
     onnx = to_onnx(generator)
     model = Model(Bundle(card, onnx, ""))
-    shown = track(origin.validation, "scoring the bundle", console=console, transient=True)
-    scores: list[Score] = [score_image(model, record) for record in shown]
+    scores: list[Score] = [
+        score_image(model, record) for record in shown(origin.validation, "scoring the bundle", console)
+    ]
     card = card.model_copy(update={"scores": summarise(scores)})
     write_bundle(path, Bundle(card, onnx, readme(card, config, origin)))
+
+
+def shown(things: Sequence[Thing], what: str, console: Console) -> Iterable[Thing]:
+    """Go through things with a progress bar where the console is a terminal."""
+    return track(things, what, console=console, transient=True, disable=not console.is_terminal)
 
 
 def readme(card: ModelCard, config: TrainingConfig, origin: Origin) -> str:

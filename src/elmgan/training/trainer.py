@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, track
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from elmgan.data import Example, Record, load_example, read_data_set, read_sources, reduce_labels, split
 from elmgan.data.synthetic import draw, random_scene
@@ -21,7 +21,7 @@ from elmgan.imaging import Normalisation, to_grey, whole_file
 from elmgan.inference import Predictor
 from elmgan.models import TrainingData
 from elmgan.nn import Generator, TorchEngine
-from elmgan.training.bundling import Origin, bundle_run
+from elmgan.training.bundling import Origin, bundle_run, shown
 from elmgan.training.config import TrainingConfig, dump_config
 from elmgan.training.curves import Curves, draw_samples
 from elmgan.training.step import GanStep, collate
@@ -127,15 +127,14 @@ def write_split(path: Path, to_train: list[Record], to_validate: list[Record]) -
 
 def load(records: list[Record], normalisation: Normalisation, what: str, console: Console) -> list[Example]:
     """Read examples into memory."""
-    shown = track(records, f"reading {what}", console=console, transient=True)
-    return [load_example(record, normalisation) for record in shown]
+    return [load_example(record, normalisation) for record in shown(records, f"reading {what}", console)]
 
 
 def draw_synthetic(config: TrainingConfig, rng: np.random.Generator, console: Console) -> list[Example]:
     """Draw the synthetic images that the configuration asks for."""
     examples = []
     side = config.data.tile or 512
-    for k in track(range(config.data.synthetic), "drawing synthetic images", console=console, transient=True):
+    for k in shown(range(config.data.synthetic), "drawing synthetic images", console):
         drawn = draw(random_scene((side, side), rng=rng), rng=rng)
         labels = drawn.labels.astype(np.uint16)
         image = config.normalisation(to_grey(drawn.image))
@@ -148,9 +147,8 @@ def fit_size(config: TrainingConfig, material: Material) -> TrainingConfig:
     architecture = config.architecture
     if architecture.count_head == "map":
         return config
-    sizes = {
-        padded_size(example.image.shape, architecture.multiple) for example in material.train + material.validation
-    }
+    everything = material.train + material.validation + material.synthetic
+    sizes = {padded_size(example.image.shape, architecture.multiple) for example in everything}
     if len(sizes) > 1:
         raise DataError(
             f"images of {len(sizes)} sizes, and the pooled count head takes one only: "
@@ -204,7 +202,7 @@ class Trainer:
         )
         last = self.config.optimisation.epochs
         try:
-            with Progress(*columns, console=self.console) as progress:
+            with Progress(*columns, console=self.console, disable=not self.console.is_terminal) as progress:
                 task = progress.add_task(
                     "",
                     total=last * self.steps,
@@ -214,14 +212,14 @@ class Trainer:
                 )
 
                 def show(terms: dict[str, float]) -> None:
-                    shown = "  ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in terms.items())
-                    progress.update(task, advance=1, epoch=f"{self.epoch + 1}/{last}", terms=shown)
+                    text = "  ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in terms.items())
+                    progress.update(task, advance=1, epoch=f"{self.epoch + 1}/{last}", terms=text)
 
                 while self.epoch < last:
                     row = self.one_epoch(show)
                     curves.add(row)
                     self.on_epoch(row)
-                    self.console.print(describe(row, last))
+                    self.console.print(describe(row, last), soft_wrap=True)
         except KeyboardInterrupt:
             self.console.print(f"stopped in epoch {self.epoch + 1}; --resume continues after epoch {self.epoch}")
             if self.epoch == 0:
@@ -250,7 +248,7 @@ class Trainer:
         trained = time.perf_counter() - started
         scores = self.validate()
         self.epoch += 1
-        if scores["score"] > self.best_score:
+        if not scores["score"] <= self.best_score:  # so that the first epoch is kept even if its score is NaN
             self.best_score = scores["score"]
             self.save(BEST)
         self.save(LAST)
