@@ -137,7 +137,18 @@ def test_only_some_images(tmp_path: Path, data: Path) -> None:
     metrics = evaluate_model(data, tmp_path / "out", MODEL, seed=0, only=only).metrics
     assert [row["image"] for row in table(tmp_path / "out")] == ["4.tif", "9.tif"]
     assert metrics.run["options"]["only"] == str(only)
+    split = tmp_path / "split.csv"
+    for sides, expected in [
+        ({"1": "train", "4": "validation", "9": "validation", "16": "test"}, ["16.tif"]),
+        ({"1": "train", "4": "validation", "9": "validation", "16": "train"}, ["4.tif", "9.tif"]),
+    ]:
+        write_table(split, ("image", "side"), ({"image": image, "side": side} for image, side in sides.items()))
+        evaluate_model(data, tmp_path / "out", MODEL, seed=0, only=split)
+        assert [row["image"] for row in table(tmp_path / "out")] == expected
     out = tmp_path / "none"
+    split.write_text("stem,fold\n1,2\n")
+    with pytest.raises(UsageError, match=r"split\.csv names no image"):
+        evaluate_model(data, out, MODEL, seed=0, only=split)
     for text, told in [("9\n8\n7\n", "names 2 that the data set does not have, such as '7'"), ("\n", "names no image")]:
         only.write_text(text)
         with pytest.raises(UsageError, match=told):

@@ -182,7 +182,10 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="Data set folder: images/ with masks/, labels/ or counts.csv.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the scores, the table and the report.")],
     model: Annotated[str, typer.Option(help="Name of a shipped model, or path of a model.")] = "nuclei",
-    only: Annotated[Path | None, typer.Option(metavar="FILE", help="Text file that names the images to take.")] = None,
+    only: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Images to take, one per line, or a run's split.csv."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same intervals.")] = 0,
     quiet: Quiet = False,
     as_json: AsJson = False,

@@ -1,5 +1,6 @@
 """Evaluate a model on a data set: metrics.json, a table of images and a report in one folder."""
 
+import csv
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -49,7 +50,9 @@ def evaluate_model(
         out: Folder to write to; made if it is missing.
         model: What is evaluated.
         seed: Of the bootstrap intervals.
-        only: File with the name of one image per line, as in counts.csv or the stem alone; the others are left out.
+        only: What names the images to score; the others are left out. The split.csv of a training run stands for its
+            test images or, where it has none, its validation images. Any other file has one image per line, as in
+            counts.csv or the stem alone.
         watch: Called with the number of images and each image's outcome, in order; with a failure while its exception
             is handled.
 
@@ -89,15 +92,26 @@ def evaluate_model(
 def _chosen(records: Sequence[Record], only: Path) -> list[Record]:
     """Keep the images that a file names, in the order of the data set."""
     try:
-        names = {line.strip() for line in only.read_text(encoding="utf-8").splitlines()} - {""}
-    except (OSError, UnicodeDecodeError) as error:
+        names = _held_out(only) if only.suffix.lower() == ".csv" else _lines(only)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{only} cannot be read ({error}): give a text file with one image per line") from error
     known = {record: {record.name, _name(record), record.image.stem} & names for record in records}
     absent = sorted(names.difference(*known.values()))
     if absent or not names:
         found = f"{len(absent)} that the data set does not have, such as {absent[0]!r}" if names else "no image"
-        raise UsageError(f"{only} names {found}: write images as in counts.csv, one per line")
+        raise UsageError(f"{only} names {found}: give the split.csv of a run on this data set, or one image per line")
     return [record for record in records if known[record]]
+
+
+def _lines(file: Path) -> set[str]:
+    return {line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()} - {""}
+
+
+def _held_out(split: Path) -> set[str]:
+    """Images that a run's split.csv marks for testing or, if it has none, for validation."""
+    with split.open(newline="", encoding="utf-8-sig") as file:
+        sides = [(row.get("side"), row.get("image") or "") for row in csv.DictReader(file)]
+    return {name for side, name in sides if side == "test"} or {name for side, name in sides if side == "validation"}
 
 
 def _begin(out: Path) -> None:
