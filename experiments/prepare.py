@@ -1,9 +1,8 @@
-"""Write a data set folder from public data, so that `elmgan train` can read it.
+"""Write a data set folder from public data that `elmgan train` cannot read as they are.
 
-    python experiments/prepare.py nuclei  DATA OUT    dsb2018 and bbbc039, each plate in one of them only
-    python experiments/prepare.py bbbc005 DATA OUT    masks and totals; both stains of a site in one group
+    python experiments/prepare.py nuclei DATA OUT    dsb2018 and bbbc039, each plate in one of them only
 
-DATA is the folder that holds dsb2018/, bbbc039/ and bbbc005/ as they are published; OUT must not exist yet.
+DATA is the folder that holds dsb2018/ and bbbc039/ as they are published; OUT must not exist yet.
 """
 
 import csv
@@ -13,7 +12,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.data.folder import read_labels
+from elmgan.data import read_labels
 from elmgan.imaging import read_image, write_labels
 
 SMALLEST = 25
@@ -40,8 +39,7 @@ class Item:
     count: int
     group: str
     kind: str
-    mask: Path | None = None
-    labels: NDArray[np.uint32] | None = None
+    labels: NDArray[np.uint32]
 
 
 def bbbc039(data: Path) -> Iterator[Item]:
@@ -59,7 +57,7 @@ def bbbc039(data: Path) -> Iterator[Item]:
         well = re.search(r"_([A-P]\d\d)_s\d", image.stem)
         if well is None:
             raise SystemExit(f"{image} is not named as BBBC039 is")
-        yield Item(f"bbbc039/{image.stem}", image, cells, well[1], "bbbc039", labels=labels)
+        yield Item(f"bbbc039/{image.stem}", image, cells, well[1], "bbbc039", labels)
 
 
 def dsb2018(data: Path) -> Iterator[Item]:
@@ -69,31 +67,20 @@ def dsb2018(data: Path) -> Iterator[Item]:
     for image in sorted((data / "dsb2018/images").glob("*.png")):
         labels = read_labels(data / "dsb2018/labels" / image.name).astype(np.uint32)
         kind = f"dsb2018/{kinds[image.stem]}"
-        yield Item(f"dsb2018/{image.stem}", image, int(labels.max()), image.stem, kind, labels=labels)
+        yield Item(f"dsb2018/{image.stem}", image, int(labels.max()), image.stem, kind, labels)
 
 
 def nuclei(data: Path) -> Iterator[Item]:
     """Both sets, but those of dsb2018 that are BBBC039's images, or may be others of its plate."""
     for item in dsb2018(data):
-        if item.labels is not None and item.labels.shape != PLATE:
+        if item.labels.shape != PLATE:
             yield item
     yield from bbbc039(data)
 
 
-def bbbc005(data: Path) -> Iterator[Item]:
-    """BBBC005: the total is in the name; the two stains (w1, w2) of a column and site show the same cells."""
-    for image in sorted((data / "bbbc005/BBBC005_v1_images").glob("*.TIF")):
-        named = re.fullmatch(r".+_(?P<well>\w\d\d)_C(?P<count>\d+)_F\d+_(?P<site>s\d\d)_(?P<stain>w\d)", image.stem)
-        if named is None:
-            raise SystemExit(f"{image} is not named as BBBC005 is")
-        mask = data / "bbbc005/BBBC005_v1_ground_truth" / image.name
-        group = f"{named['well'][1:]}_{named['site']}"
-        yield Item(image.stem, image, int(named["count"]), group, f"bbbc005/{named['stain']}", mask=mask)
-
-
-SETS = {"nuclei": nuclei, "bbbc005": bbbc005}
-FOLDERS = {"nuclei": ("dsb2018", "bbbc039"), "bbbc005": ("bbbc005",)}
-LICENCES = {"bbbc039": "CC0", "dsb2018": "CC0", "bbbc005": "not stated"}
+SETS = {"nuclei": nuclei}
+FOLDERS = {"nuclei": ("dsb2018", "bbbc039")}
+LICENCES = {"bbbc039": "CC0", "dsb2018": "CC0"}
 
 
 def main(name: str, data: Path, out: Path) -> None:
@@ -112,26 +99,21 @@ def main(name: str, data: Path, out: Path) -> None:
 
 def write(folder: Path, items: Iterator[Item]) -> list[int]:
     """Write the items as a data set folder and give their counts."""
-    rows: list[Item] = []
+    rows: list[tuple[str, int, str, str]] = []
     for item in items:
         image = folder / "images" / f"{item.name}{item.image.suffix.lower()}"
         image.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(item.image, image)
-        if item.mask is not None:
-            mask = folder / "masks" / f"{item.name}.tif"
-            mask.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(item.mask, mask)
-        if item.labels is not None:
-            write_labels(folder / "labels" / f"{item.name}.tif", item.labels)
-        rows.append(replace(item, labels=None))
+        write_labels(folder / "labels" / f"{item.name}.tif", item.labels)
+        rows.append((item.name + image.suffix, item.count, item.group, item.kind))
     with (folder / "counts.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["image", "count", "group", "kind"])
-        table.writerows([item.name + item.image.suffix.lower(), item.count, item.group, item.kind] for item in rows)
-    images = Counter(item.kind.split("/")[0] for item in rows)
+        table.writerows(rows)
+    images = Counter(kind.split("/")[0] for _, _, _, kind in rows)
     sources = [{"name": name, "licence": LICENCES[name], "images": images[name]} for name in sorted(images)]
     (folder / "sources.json").write_text(json.dumps(sources, indent=2) + "\n", encoding="utf-8")
-    return [item.count for item in rows]
+    return [count for _, count, _, _ in rows]
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.data.folder import read_labels
+from elmgan.data import read_labels
 from elmgan.evaluation import average_precision
 from elmgan.inference import separation
 

@@ -3,12 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from elmgan.data import Record, load_example, reduce_labels
+from elmgan.data import Record, load_example
 from elmgan.errors import DataError, ImageError
 from elmgan.imaging import Normalisation, to_grey
 
@@ -16,33 +13,20 @@ LABELS = np.zeros((20, 30), np.uint16)
 LABELS[2:6, 2:8] = 7
 LABELS[4:9, 8:12] = 9  # touches the first
 LABELS[15:, 25:] = 300  # cut by the corner
+DOTS = np.zeros((20, 30), np.uint8)
+DOTS[[4, 7, 18], [5, 10, 27]] = 255
 IMAGE = np.where(LABELS > 0, 200, 20).astype(np.uint8)
 
 
 def record(folder: Path, *, image: NDArray = IMAGE, count: float | None = None, **annotations: NDArray) -> Record:
     """A record whose files hold these arrays."""
-    files = {name: folder / f"{name}.tif" for name in ("mask", "labels") if name in annotations}
+    files = {name: folder / f"{name}.tif" for name in ("mask", "labels", "dots") if name in annotations}
     for name, path in files.items():
         tifffile.imwrite(path, annotations[name])
     tifffile.imwrite(folder / "image.tif", image)
-    return Record("a", folder / "image.tif", files.get("mask"), files.get("labels"), count, "a", "kind")
-
-
-@given(
-    labels=array_shapes(min_dims=2, max_dims=2, max_side=12).flatmap(
-        lambda shape: arrays(np.uint16, shape, elements=st.integers(0, 6))
-    ),
-    row=st.integers(0, 12),
-    column=st.integers(0, 12),
-)
-def test_shares_of_parts_add_up(labels: NDArray[np.uint16], row: int, column: int) -> None:
-    shares = reduce_labels(labels)
-    assert shares.dtype == np.float32
-    parts = [labels[:row, :column], labels[:row, column:], labels[row:, :column], labels[row:, column:]]
-    for part in parts:  # each label by the fraction of its area in the part
-        cells = [np.sum(part == label) / np.sum(labels == label) for label in np.unique(part[part > 0])]
-        assert shares[part].sum() == pytest.approx(sum(cells), abs=1e-5)
-    assert sum(float(shares[part].sum()) for part in parts) == pytest.approx(len(set(labels.flat) - {0}), abs=1e-5)
+    return Record(
+        "a", folder / "image.tif", files.get("mask"), files.get("labels"), count, "a", "kind", files.get("dots")
+    )
 
 
 def test_labels_are_reduced_to_regions_shares_and_total(tmp_path: Path) -> None:
@@ -62,6 +46,7 @@ def test_a_mask_and_a_count_are_enough(tmp_path: Path) -> None:
     )
     np.testing.assert_array_equal(example.regions, LABELS > 0)
     np.testing.assert_array_equal(example.image, Normalisation()(to_grey(colour)))
+    assert example.regions is not None
     assert example.regions.dtype == np.uint16
     assert example.shares is None
     assert example.total == 3.5
@@ -69,12 +54,25 @@ def test_a_mask_and_a_count_are_enough(tmp_path: Path) -> None:
 
 def test_an_image_without_cells_has_none(tmp_path: Path) -> None:
     example = load_example(record(tmp_path, labels=np.zeros_like(LABELS)), Normalisation())
+    assert example.mask is not None
     assert not example.mask.any()
     assert example.total == 0
 
 
+def test_labels_go_before_dots(tmp_path: Path) -> None:
+    assert load_example(record(tmp_path, labels=np.minimum(LABELS, 7), dots=DOTS), Normalisation()).total == 1
+
+
 def test_a_given_count_goes_before_the_number_of_labels(tmp_path: Path) -> None:
     assert load_example(record(tmp_path, labels=LABELS, count=5), Normalisation()).total == 5
+
+
+@pytest.mark.parametrize("annotations", [{"mask": LABELS}, {"count": 3}, {"dots": DOTS}])
+def test_what_is_not_known_is_none(tmp_path: Path, annotations: dict) -> None:
+    example = load_example(record(tmp_path, **annotations), Normalisation())
+    assert (example.regions is None) == (example.mask is None) == ("mask" not in annotations)
+    assert example.total == (None if "mask" in annotations else 3)
+    assert example.shares is None
 
 
 @pytest.mark.parametrize(
@@ -83,8 +81,10 @@ def test_a_given_count_goes_before_the_number_of_labels(tmp_path: Path) -> None:
         ({"mask": LABELS.T, "count": 3}, r"mask\.tif: is 30 rows by 20 columns, its image 20 rows by 30 columns"),
         ({"labels": LABELS[:1]}, r"labels\.tif: is 1 rows by 30 columns, its image 20 rows"),
         ({"labels": np.minimum(LABELS, 1), "count": 3}, r"labels\.tif: has one label for 3 cells; if it is a mask"),
-        ({"count": 3}, r"image\.tif: has neither mask nor labels"),
-        ({"mask": LABELS}, r"image\.tif: has neither count nor labels"),
+        ({"mask": LABELS, "count": 0}, r"mask\.tif: has foreground, but the count is 0; correct the count"),
+        ({"mask": 0 * LABELS, "count": 3}, r"mask\.tif: has no foreground for 3 cells; correct the count"),
+        ({"mask": 0 * LABELS, "dots": DOTS}, r"mask\.tif: has no foreground for 3 cells; correct the count"),
+        ({"labels": 0 * LABELS, "count": 3}, r"labels\.tif: has no foreground for 3 cells; correct the count"),
     ],
 )
 def test_an_annotation_that_does_not_fit_is_refused(tmp_path: Path, annotations: dict, message: str) -> None:

@@ -1,26 +1,35 @@
+"""Data sets in elmgan's own layout: what is found, and every fault that is told."""
+
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
-from PIL import Image
-from skimage.segmentation import relabel_sequential
 
 from elmgan.data import Record, read_data_set, read_sources
-from elmgan.data.folder import read_labels, read_mask
+from elmgan.data.faults import MOST
 from elmgan.errors import DataError
+from elmgan.imaging import write_png
 from elmgan.models.schema import TrainingData
 
+SHAPE = (12, 16)
 
-def touch(folder: Path, *names: str) -> Path:
-    """Make empty files: images are not opened before all faults are told."""
+
+def noise(name: str, shape: tuple[int, int] = SHAPE) -> NDArray[np.uint8]:
+    """An image like no other."""
+    return np.random.default_rng(zlib.crc32(name.encode())).integers(0, 256, shape, dtype=np.uint8)
+
+
+def put(folder: Path, *names: str, content: NDArray[np.uint8] | None = None) -> Path:
+    """Write files: images with noise; masks, labels and dots with two objects."""
+    objects = np.zeros(SHAPE, np.uint8)
+    objects[3, 4], objects[8, 9] = 1, 2
     for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
+        pixels = content if content is not None else noise(name) if name.startswith("images/") else objects
+        path = folder / name
+        write_png(path.with_suffix(".png"), pixels)  # whose content tells what it is, not the name
+        path.with_suffix(".png").rename(path)
     return folder
 
 
@@ -33,67 +42,150 @@ def faults_of(folder: Path) -> list[str]:
     return faults
 
 
+def table(folder: Path, *lines: str) -> None:
+    (folder / "counts.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def test_images_are_found_with_what_is_known_of_them(tmp_path: Path) -> None:
-    touch(tmp_path, "images/b.v2.TIF", "images/plate/a.png", "images/c.jpg", "masks/b.v2.png", "masks/plate/a.tif")
-    touch(tmp_path, "labels/c.tif", "images/.b.tif", "images/notes.txt", "masks/Thumbs.db")
-    (tmp_path / "counts.csv").write_text("image,count,group,kind\nplate/a.png,12,g,k/l\nb.v2,3.5,,\nc.jpg,,h,\n")
+    put(tmp_path, "images/b.v2.TIF", "images/plate/a.png", "images/c.jpg", "masks/b.v2.png", "masks/plate/a.tif")
+    put(tmp_path, "labels/c.tif", "images/.b.tif", "images/d.png", "images/e.tif", "dots/d.tif", "masks/e.tif")
+    (tmp_path / "images/notes.txt").touch()
+    (tmp_path / "masks/Thumbs.db").touch()
+    table(
+        tmp_path,
+        "image,count,group,kind,split",
+        "plate/a.png,12,g,k/l,test",
+        "b.v2,3.5,,,train",
+        "c.jpg,,h,,train",
+        "d,,,,validation",
+        "e,,,,train",
+    )
     images, masks = tmp_path / "images", tmp_path / "masks"
     assert read_data_set(tmp_path) == [
-        Record("b.v2", images / "b.v2.TIF", masks / "b.v2.png", None, 3.5, "b.v2", ""),
-        Record("c", images / "c.jpg", None, tmp_path / "labels/c.tif", None, "h", ""),
-        Record("plate/a", images / "plate/a.png", masks / "plate/a.tif", None, 12, "g", "k/l"),
+        Record("b.v2", images / "b.v2.TIF", masks / "b.v2.png", None, 3.5, "b.v2", "", None, "train"),
+        Record("c", images / "c.jpg", None, tmp_path / "labels/c.tif", 2, "h", "", None, "train"),
+        Record("d", images / "d.png", None, None, 2, "d", "", tmp_path / "dots/d.tif", "validation"),
+        Record("e", images / "e.tif", masks / "e.tif", None, None, "e", "", None, "train"),
+        Record("plate/a", images / "plate/a.png", masks / "plate/a.tif", None, 12, "g", "k/l", None, "test"),
     ]
 
 
-def test_labels_alone_are_enough(tmp_path: Path) -> None:
-    touch(tmp_path, "images/a.tif", "labels/a.png")
-    assert read_data_set(tmp_path) == [
-        Record("a", tmp_path / "images/a.tif", None, tmp_path / "labels/a.png", None, "a", "")
-    ]
+@pytest.mark.parametrize(("known", "count"), [("masks", None), ("labels", 2), ("dots", 2), ("counts.csv", 7)])
+def test_one_kind_of_annotation_is_enough(tmp_path: Path, known: str, count: float | None) -> None:
+    put(tmp_path, "images/a.tif", "images/b.tif")
+    if known == "counts.csv":
+        table(tmp_path, "image,count", "a,7", "b,7")
+    else:
+        put(tmp_path, f"{known}/a.tif", f"{known}/b.tif")
+    assert [record.count for record in read_data_set(tmp_path)] == [count, count]
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
-    touch(tmp_path, *(f"images/{name}.tif" for name in "abcdefg"), "images/a.png", "labels/z.tif")
-    touch(tmp_path, *(f"masks/{name}.tif" for name in "acdefg"), "masks/y.tif", "masks/x.jpg", "images/x.png")
-    (tmp_path / "counts.csv").write_text(
-        "image,count\na.tif,1\nb.tif,-1\nc.tif,many\nc.tif,2\n\nd.tif,1,5\ne.tif,nan\nf.tif,\nnone.tif,3\nx.png,0\n"
+    put(tmp_path, *(f"images/{name}.tif" for name in "abcdefghijkl"), "images/a.png", "images/x.png", "labels/z.tif")
+    put(tmp_path, *(f"masks/{name}.tif" for name in "acdefgh"), "masks/y.tif", "masks/x.jpg")
+    put(tmp_path, "masks/i.tif", "labels/j.tif", "dots/k.tif", content=noise("other size", (16, 12)))
+    put(tmp_path, "masks/g.tif", content=np.zeros(SHAPE, np.uint8))
+    put(tmp_path, "dots/h.tif", content=np.ones(SHAPE, np.uint8))
+    (tmp_path / "masks/f.tif").write_text("not an image")
+    table(
+        tmp_path,
+        "image,count,group,split",
+        *("a.tif,1,,train", "b.tif,-1,,train", "c.tif,many,,train", "c.tif,2,,train", "", "d.tif,1,,train,5"),
+        *("e.tif,nan,,train", "f.tif,,,train", "none.tif,3,,train", "x.png,0,,train", "g,3,p,test", "h,,p,train"),
+        *("i,,,trian", "j,,,test", "k,,,test"),
     )
-    assert sorted(faults_of(tmp_path)) == [
-        "counts.csv, line 10: there is no image 'none.tif'",
-        "counts.csv, line 3: the count of 'b.tif' is '-1', not a number such as 12 or 12.5",
-        "counts.csv, line 4: the count of 'c.tif' is 'many', not a number such as 12 or 12.5",
-        "counts.csv, line 5: 'c.tif' has a row already",
-        "counts.csv, line 7: more values than columns; write decimals with a point",
-        "counts.csv, line 8: the count of 'e.tif' is 'nan', not a number such as 12 or 12.5",
-        "images/a.tif: has the same stem as a.png; rename one",
-        "images/b.tif: no mask of this name in masks",
-        "images/f.tif: no count of this name in counts.csv",
-        "images/g.tif: no count of this name in counts.csv",
-        "labels/z.tif: no image of this name below images",
-        "masks/x.jpg: JPEG blurs the edges of masks and labels; save it as TIFF or PNG",
-        "masks/y.tif: no image of this name below images",
-    ]
+    objects = "has foreground, but the count is 0; correct the count, or remove this file"
+    size = "is 16 rows by 12 columns, its image 12 rows by 16 columns; both must be the same: "
+    size += "export it again at the size of the image"
+    assert sorted(faults_of(tmp_path)) == sorted(
+        [
+            "images/a.tif: has the same stem as a.png; rename one",
+            "masks/y.tif: there is no image of this name; add the image, or remove this file",
+            "masks/x.jpg: JPEG blurs masks, labels and dots; save it as TIFF or PNG",
+            "labels/z.tif: there is no image of this name; add the image, or remove this file",
+            "counts.csv, line 3: the count of 'b.tif' is '-1'; write a number such as 12 or 12.5",
+            "counts.csv, line 4: the count of 'c.tif' is 'many'; write a number such as 12 or 12.5",
+            "counts.csv, line 5: 'c.tif' has a row already; remove one",
+            "counts.csv, line 7: more values than columns; write decimals with a point",
+            "counts.csv, line 8: the count of 'e.tif' is 'nan'; write a number such as 12 or 12.5",
+            "counts.csv, line 10: there is no image 'none.tif'; correct the name, or remove the row",
+            "counts.csv, line 14: the split of 'i' is 'trian'; write train, validation or test",
+            "masks/f.tif: cannot be read as an image (no TIFF, PNG or JPEG); save it again as TIFF or PNG",
+            "masks/g.tif: has no foreground for 3 cells; correct the count, or remove this file",
+            f"masks/x.jpg: {objects}",
+            "dots/h.tif: 192 pixels are not 0, in 1 spots; mark each cell by one pixel on a background of 0, "
+            "or write the counts to counts.csv",
+            *(f"{file}.tif: {size}" for file in ("masks/i", "labels/j", "dots/k")),
+            "images/l.tif: has no mask, labels, dots or count; add one, or remove the image",
+            "images/l.tif: has no split, others have; write train, validation or test",
+            "group p: g (test) and h (train) show the same cells; mark them for one side",
+        ]
+    )
 
 
-def test_what_every_image_lacks_is_told_once(tmp_path: Path) -> None:
-    touch(tmp_path, *(f"images/{number}.tif" for number in range(99)))
-    assert faults_of(tmp_path) == [
-        "masks: has no mask of any image; each needs one, or labels",
-        "counts.csv: has no count of any image; each needs one, or labels",
-    ]
+def test_long_lists_of_one_kind_are_cut(tmp_path: Path) -> None:
+    put(tmp_path, *(f"images/{number}.tif" for number in range(MOST + 9)), "masks/a.tif", "masks/b.tif")
+    faults = faults_of(tmp_path)
+    assert faults[0].startswith("masks/a.tif: there is no image")
+    assert faults[2] == "images/0.tif: has no mask, labels, dots or count; add one, or remove the image"
+    assert faults[-1] == "... and 9 more of this kind"
+    assert len(faults) == 2 + MOST + 1
 
 
-@pytest.mark.parametrize("folder", ["images", "masks", "labels"])
+@pytest.mark.parametrize("folder", ["images", "masks", "labels", "dots"])
 def test_an_empty_folder_is_a_fault(tmp_path: Path, folder: str) -> None:
-    touch(tmp_path, "images/a.tif", "masks/a.tif", "labels/a.tif")
-    (tmp_path / folder / "a.tif").rename(tmp_path / folder / ".a.tif")
+    put(tmp_path, *(f"{part}/{name}.tif" for part in ("images", "masks", "labels", "dots") for name in "ab"))
+    for name in "ab":
+        (tmp_path / folder / f"{name}.tif").rename(tmp_path / folder / f".{name}.tif")
     assert any(fault.startswith(f"{folder} holds no image; elmgan reads") for fault in faults_of(tmp_path))
 
 
-def test_a_folder_without_images_is_told_what_a_data_set_is(tmp_path: Path) -> None:
-    touch(tmp_path, "a.tif", "a_mask.tif")
-    with pytest.raises(DataError, match=r"is not a data set: expected the folders images and masks and .* counts\.csv"):
+def test_a_file_in_place_of_the_images_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "images").touch()
+    assert faults_of(tmp_path) == [f"{tmp_path}: holds no image; put images there"]
+
+
+@pytest.mark.parametrize("same", ["copies", "one value", "noise apart"])
+def test_images_that_are_all_the_same_are_a_fault(tmp_path: Path, same: str) -> None:
+    rng = np.random.default_rng(0)
+    scene = 100 * np.ones((64, 80)) if same == "one value" else rng.integers(0, 200, (64, 80))
+    for name in "abc":
+        spread = 1.5 if same == "noise apart" else 0
+        image = (scene + rng.normal(20, spread, scene.shape)).astype(np.uint8)
+        put(tmp_path, f"images/{name}.tif", content=image)
+    table(tmp_path, "image,count", "a,1", "b,2", "c,3")
+    assert faults_of(tmp_path) == [f"{tmp_path}: all 3 images show the same; export them again, or keep one"]
+    put(tmp_path, "images/d.tif")
+    table(tmp_path, "image,count", "a,1", "b,2", "c,3", "d,4")
+    assert len(read_data_set(tmp_path)) == 4
+
+
+@pytest.mark.parametrize("cut", [4, 200])
+def test_images_that_cannot_be_read_are_faults(tmp_path: Path, cut: int) -> None:
+    """In the header, and in the pixels where they are looked at."""
+    put(tmp_path, "images/a.png", "images/b.png", "masks/a.png", "masks/b.png")
+    for name in "ab":
+        path = tmp_path / f"images/{name}.png"
+        path.write_bytes(path.read_bytes()[:cut])
+    faults = faults_of(tmp_path)
+    assert faults[0].startswith("images/a.png")
+    assert len(faults) == (2 if cut == 4 else 1)
+
+
+def test_a_single_image_is_a_data_set(tmp_path: Path) -> None:
+    put(tmp_path, "images/a.png", "masks/a.png")
+    assert len(read_data_set(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("present", [[], ["a.tif"], ["a.tif", "b.tif", "c.tif", "d_mask.tif", "e.tif"]])
+def test_what_is_no_data_set_is_told_what_one_is(tmp_path: Path, present: list[str]) -> None:
+    put(tmp_path, *present)
+    found = {0: "nothing", 1: r"a\.tif", 5: r"a\.tif, b\.tif, c\.tif and 2 more"}[len(present)]
+    expected = r"expected images/ .*counts\.csv beside it, or BBBC005_v1_images/ .*, or 001cell\.png"
+    with pytest.raises(DataError, match=rf"is not a data set: {expected}.*; found {found}$"):
         read_data_set(tmp_path)
+    with pytest.raises(DataError, match="absent is no folder"):
+        read_data_set(tmp_path / "absent")
 
 
 @pytest.mark.parametrize(
@@ -103,15 +195,16 @@ def test_a_folder_without_images_is_told_what_a_data_set_is(tmp_path: Path) -> N
         (b"", "counts.csv: expected the columns image and count, found none"),
         ("image,count\nZürich.tif,1\n".encode("cp1252"), "counts.csv: cannot be read ('utf-8' codec can't decode"),
         (b'image,count\na.tif,"1\n' + b"9" * 200_000, "counts.csv: cannot be read (field larger than field limit"),
-        (b"image;count\na.tif;1,5\n", "counts.csv, line 2: the count of 'a.tif' is '1,5', not a number such as"),
+        (b"image;count\na.tif;1,5\n", "counts.csv, line 2: the count of 'a.tif' is '1,5'; write a number such as"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_a_fault(tmp_path: Path, content: bytes, fault: str) -> None:
-    touch(tmp_path, "images/a.tif", "masks/a.tif", "masks/b.tif")
+    put(tmp_path, "images/a.tif", "masks/a.tif", "masks/b.tif")
     (tmp_path / "counts.csv").write_bytes(content)
     faults = faults_of(tmp_path)
-    assert faults[0].startswith(fault)
-    assert "masks/b.tif: no image of this name below images" in faults
+    assert faults[0] == "masks/b.tif: there is no image of this name; add the image, or remove this file"
+    assert faults[1].startswith(fault)
+    assert len(faults) == 2
 
 
 @pytest.mark.parametrize(
@@ -126,56 +219,9 @@ def test_a_table_that_cannot_be_used_is_a_fault(tmp_path: Path, content: bytes, 
     ids=["plain", "byte order mark", "spreadsheet", "tabs without extensions", "by hand"],
 )
 def test_tables_of_many_programs_are_read(tmp_path: Path, content: str) -> None:
-    touch(tmp_path, "images/a.tif", "images/plate/b.tif", "masks/a.tif", "masks/plate/b.tif")
+    put(tmp_path, "images/a.tif", "images/plate/b.tif", "masks/a.tif", "masks/plate/b.tif")
     (tmp_path / "counts.csv").write_text(content, encoding="utf-8", newline="")
     assert {record.name: record.count for record in read_data_set(tmp_path)} == {"a": 12, "plate/b": 0.5}
-
-
-VALUES = array_shapes(min_dims=2, max_dims=2, max_side=9).flatmap(
-    lambda shape: arrays(np.int64, shape, elements=st.integers(0, 5) | st.sampled_from([255, 65535, 2**31]))
-)
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(values=VALUES, dtype=st.sampled_from([np.uint8, np.uint16, np.uint32, np.int32, np.float32]))
-def test_labels_are_renumbered_in_order(tmp_path: Path, values: NDArray, dtype: type) -> None:
-    stored = np.minimum(values, 2**24 if dtype is np.float32 else np.iinfo(dtype).max).astype(dtype)
-    tifffile.imwrite(tmp_path / "labels.tif", stored)
-    labels = read_labels(tmp_path / "labels.tif")
-    assert labels.dtype == np.uint16
-    expected, *_ = relabel_sequential(stored.astype(np.int64))  # type: ignore[no-untyped-call]
-    np.testing.assert_array_equal(labels, expected)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        (np.zeros((4, 5, 3), np.uint8), r"labels\.tif: labels have one channel, found 3"),
-        (np.array([[-1, 0, 1]], np.int16), r"labels\.tif: labels are whole numbers from 0"),
-        (np.array([[0, 0.5]], np.float32), r"labels\.tif: labels are whole numbers from 0"),
-        (np.arange(65537, dtype=np.uint32)[None], r"labels\.tif: more than 65535 labels"),
-    ],
-)
-def test_what_are_no_labels_is_refused(tmp_path: Path, values: NDArray, message: str) -> None:
-    tifffile.imwrite(tmp_path / "labels.tif", values)
-    with pytest.raises(DataError, match=message):
-        read_labels(tmp_path / "labels.tif")
-
-
-MASK = np.arange(35).reshape(5, 7) % 3 == 0
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "I;16"])
-def test_masks_of_any_kind_are_read(tmp_path: Path, mode: str) -> None:
-    grey = Image.fromarray(MASK.astype(np.uint8) * 255)
-    (Image.fromarray(MASK.astype(np.uint16)) if mode == "I;16" else grey.convert(mode)).save(tmp_path / "mask.png")
-    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), MASK)
-
-
-@pytest.mark.parametrize("cell", [np.uint8(1), np.uint8(255), np.uint16(65535), np.float32(1), np.True_])
-def test_any_value_but_0_is_cell(tmp_path: Path, cell: np.generic) -> None:
-    tifffile.imwrite(tmp_path / "mask.tif", np.where(MASK, cell, 0).astype(cell.dtype))
-    np.testing.assert_array_equal(read_mask(tmp_path / "mask.tif"), MASK)
 
 
 def test_sources_are_those_stated(tmp_path: Path) -> None:

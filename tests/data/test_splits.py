@@ -1,4 +1,5 @@
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.random import default_rng
 
-from elmgan.data import Record, split
+from elmgan.data import Record, Sides, divide, split
 from elmgan.errors import DataError
 
 
@@ -61,3 +62,56 @@ def test_other_random_numbers_give_another_split() -> None:
 def test_what_would_leave_a_side_empty_is_refused(groups: str, fraction: float) -> None:
     with pytest.raises(DataError, match=rf"4 images in .* cannot be split .* {fraction}: give more images"):
         split(records([(group, "") for group in groups]), fraction, rng=default_rng(0))
+
+
+def marked(sides: str, groups: str = "") -> list[Record]:
+    """A record for each letter: t trains, v validates, e is for testing, . is not marked; and their groups."""
+    words = {"t": "train", "v": "validation", "e": "test", ".": ""}
+    made = records([(group, "") for group in groups or map(str, range(len(sides)))])
+    return [replace(record, split=words[side]) for record, side in zip(made, sides, strict=True)]
+
+
+def test_what_the_data_set_says_is_obeyed() -> None:
+    members = marked("tvtetve")
+    sides = divide(members, 0.5, rng=default_rng(0))
+    assert sides == Sides([members[0], members[2], members[4]], [members[1], members[5]], [members[3], members[6]])
+
+
+@given(seed=st.integers(0, 2**32))
+def test_where_none_validates_they_are_drawn_from_those_that_train(seed: int) -> None:
+    members = marked("tetteettet")
+    sides = divide(members, 0.3, rng=default_rng(seed))
+    to_train = [record for record in members if record.split == "train"]
+    assert (sides.train, sides.validation) == split(to_train, 0.3, rng=default_rng(seed))
+    assert sides.test == [record for record in members if record.split == "test"]
+
+
+@given(groups=st.lists(st.integers(0, 9), min_size=8, max_size=20), seed=st.integers(0, 2**32))
+def test_without_marks_all_are_drawn(groups: list[int], seed: int) -> None:
+    members = records([(str(group), "") for group in [*groups, 10, 11]])
+    drawn = divide(members, 0.3, rng=default_rng(seed))
+    assert (drawn.train, drawn.validation) == split(members, 0.3, rng=default_rng(seed))
+    assert drawn.test == []
+
+
+def test_the_draw_stays() -> None:
+    """Models are trained on these sides; another draw would let what they are scored on train them."""
+    members = records([(str(k // 2), "ab"[k % 5 == 0]) for k in range(40)])
+    _, validation = split(members, 0.2, rng=default_rng(7))
+    assert [record.name for record in validation] == ["8", "9", "16", "17", "26", "27", "30", "31"]
+
+
+@pytest.mark.parametrize(
+    ("sides", "groups", "message"),
+    [
+        ("tv", "aa", r"group a: 0 \(train\) and 1 \(validation\) show the same cells; mark them for one side"),
+        ("tvtee", "abccb", r"group b: 1 \(validation\) and 4 \(test\) .*\n.*group c: 2 \(train\) and 3 \(test\)"),
+        ("t.ev", "abcd", r"1\.tif: has no split, others have; write train, validation or test"),
+        ("vve", "abc", "no image is marked to train on"),
+        ("eee", "abc", "no image is marked to train on"),
+        ("tee", "abc", "1 images in 1 groups cannot be split"),
+    ],
+)
+def test_marks_that_make_no_split_are_refused(sides: str, groups: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        divide(marked(sides, groups), 0.5, rng=default_rng(0))

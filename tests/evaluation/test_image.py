@@ -9,7 +9,7 @@ import tifffile
 from bundles import squares, tiny_bundle
 from elmgan.data import Record
 from elmgan.errors import DataError, ImageError
-from elmgan.evaluation import dice, score_image
+from elmgan.evaluation import dice, score_image, summarise
 from elmgan.evaluation.image import compare
 from elmgan.inference import Model, Result
 
@@ -52,7 +52,20 @@ def test_without_labels_there_is_no_average_precision(model: Model, files: Path)
     assert scores == {name: value for name, value in asdict(with_labels).items() if name != "record"} | unknown
 
 
-def test_what_is_not_known_leaves_its_scores_out() -> None:
+def test_what_is_not_known_is_not_scored(model: Model, files: Path) -> None:
+    image, mask = files / "image.tif", files / "mask.tif"
+    counted = score_image(model, Record("a", image, None, None, 5, "a", ""))
+    assert (counted.truth, counted.dice) == (5, None)
+    masked = score_image(model, Record("b", image, mask, None, None, "b", ""))
+    assert (masked.truth, masked.ap50) == (None, None)
+    assert masked.dice is not None
+    assert summarise([masked])["all"].keys() == {"images", "dice"}
+    both = summarise([counted, masked])["all"]
+    assert both["dice"] == pytest.approx(masked.dice, abs=1e-4)
+    assert (both["images"], both["mean_count"]) == (2, 5)
+
+
+def test_each_part_of_the_truth_may_be_lacking() -> None:
     record = Record("a", Path("a.tif"), None, None, None, "a", "")
     mask = LABELS > 0
     result = Result(6.4, mask, mask.astype(np.float32), np.full((1, 1), 6.4, np.float32), (), interval=(5.0, 8.0))

@@ -1,10 +1,8 @@
 """The script is run as its users run it, on a miniature of the public layout and on a few real images."""
 
 import csv
-import json
 import runpy
 import sys
-from collections import defaultdict
 from itertools import islice
 from pathlib import Path
 
@@ -15,8 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import measure
 
-from elmgan.data import Record, read_data_set, read_sources, split
-from elmgan.data.folder import read_labels, read_mask
+from elmgan.data import Record, read_data_set, read_labels, read_sources, split
 from elmgan.training import read_config
 
 SCRIPT = str(Path(__file__).parents[2] / "experiments" / "prepare.py")
@@ -35,7 +32,7 @@ def blobs(seed: int, shape: tuple[int, int]) -> NDArray[np.uint8]:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """The public folders in small: two wells of BBBC039, two images of its size in dsb2018, two stains of BBBC005."""
+    """The public folders in small: two wells of BBBC039, and three images in dsb2018, two of them of its size."""
     for folder in ("bbbc039/images", "bbbc039/masks", "dsb2018/images", "dsb2018/labels"):
         (tmp_path / "data" / folder).mkdir(parents=True)
     data = tmp_path / "data"
@@ -61,11 +58,6 @@ def data(tmp_path: Path) -> Path:
         Image.fromarray(image).save(data / f"dsb2018/images/{name}.png")
         Image.fromarray(labels[: image.shape[0], : image.shape[1]]).save(data / f"dsb2018/labels/{name}.png")
     (data / "dsb2018/kinds.csv").write_text("stem,kind\ntwin,bright\nother,bright\nsmall,dark\n")
-    for folder in ("images", "ground_truth"):
-        (data / f"bbbc005/BBBC005_v1_{folder}").mkdir(parents=True)
-        for stem in ("A01_C3_F1_s02_w1", "A01_C3_F1_s02_w2", "A02_C10_F1_s02_w1"):
-            image = blobs(5, (80, 120)) if folder == "images" else labels[:80, :120].astype(bool) * np.uint8(255)
-            tifffile.imwrite(data / f"bbbc005/BBBC005_v1_{folder}/SIMCEPImages_{stem}.TIF", image)
     return data
 
 
@@ -89,20 +81,6 @@ def test_nuclei_are_both_sets_each_plate_in_one_only(data: Path, monkeypatch: py
     assert list(out.parent.iterdir()) == [out]
 
 
-def test_stains_of_one_site_stay_together(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = data.parent / "set"
-    prepare(monkeypatch, "bbbc005", data, out)
-    assert [(record.count, record.group, record.kind) for record in read_data_set(out)] == [
-        (3, "01_s02", "bbbc005/w1"),
-        (3, "01_s02", "bbbc005/w2"),
-        (10, "02_s02", "bbbc005/w1"),
-    ]
-    for record in read_data_set(out):
-        assert record.mask is not None
-        assert read_mask(record.mask).sum() == 16 + 30 * 40
-    assert json.loads((out / "sources.json").read_text())[0]["licence"] == "not stated"
-
-
 def test_nothing_is_left_of_a_set_that_cannot_be_finished(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = sorted(data.parent.iterdir())
     next((data / "dsb2018/labels").iterdir()).write_text("not an image")
@@ -112,23 +90,12 @@ def test_nothing_is_left_of_a_set_that_cannot_be_finished(data: Path, monkeypatc
 
 
 def test_wrong_use_is_told(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SystemExit, match=r"experiments/prepare\.py nuclei  DATA OUT"):
+    with pytest.raises(SystemExit, match=r"experiments/prepare\.py nuclei DATA OUT"):
         prepare(monkeypatch, "dogs", data, data.parent / "set")
     with pytest.raises(SystemExit, match="exists already"):
         prepare(monkeypatch, "nuclei", data, data)
     with pytest.raises(SystemExit, match=r"there is no folder .*dsb2018 or .*bbbc039"):
-        prepare(monkeypatch, "nuclei", data / "bbbc005", data.parent / "set")
-
-
-def test_groups_of_the_real_bbbc005(shared_data: Path) -> None:
-    sites: dict[str, list[tuple[str, int]]] = defaultdict(list)
-    for item in runpy.run_path(SCRIPT)["bbbc005"](shared_data):
-        assert item.mask.is_file()
-        sites[item.group].append((item.kind, item.count))
-    assert len(sites) == 24 * 6
-    for (first, count), (second, same_count) in sites.values():
-        assert (first, second) == ("bbbc005/w1", "bbbc005/w2")
-        assert count == same_count
+        prepare(monkeypatch, "nuclei", data / "bbbc039", data.parent / "set")
 
 
 def test_cells_of_the_real_bbbc039(shared_data: Path) -> None:

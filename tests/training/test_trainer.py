@@ -1,6 +1,7 @@
 """Runs of the trainer on small synthetic data sets."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,35 @@ def test_the_pooled_head_refuses_images_of_two_sizes(tmp_path: Path) -> None:
         file.write("wide.tif,3\n")
     with pytest.raises(DataError, match="images of 2 sizes"):
         train(tmp_path / "data", tmp_path / "run", tiny("paper"))
+
+
+def test_the_split_of_the_data_set_is_obeyed(data: Path, tmp_path: Path) -> None:
+    """The images for testing are neither read nor learned from: they need not even be readable."""
+    folder = tmp_path / "data"
+    shutil.copytree(data, folder)
+    with (data / "counts.csv").open(encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    sides = ["test", "train", "validation", "train", "test", "train"]
+    lines = [
+        f"{row['image']},{row['count']},{k},{side}" for k, (row, side) in enumerate(zip(table, sides, strict=True))
+    ]
+    (folder / "counts.csv").write_text("\n".join(["image,count,group,split", *lines]), encoding="utf-8")
+    image = folder / "images" / table[4]["image"]
+    image.write_bytes(image.read_bytes()[:-50])
+    train(folder, tmp_path / "run", tiny("base", "optimisation.epochs=1"))
+    with (tmp_path / "run/split.csv").open(encoding="utf-8") as file:
+        rows = {row["image"]: (row["group"], row["side"]) for row in csv.DictReader(file)}
+    assert rows == {f"synthetic_{k:03d}": (str(k), side) for k, side in enumerate(sides)}
+    assert elmgan.load(tmp_path / "run/model").card.data[0].images == 4
+
+
+@pytest.mark.parametrize(("missing", "told"), [("masks", "0 have a mask and 6 a count"), ("counts", "6 .* and 0 a")])
+def test_what_training_cannot_use_yet_is_refused(data: Path, tmp_path: Path, missing: str, told: str) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(data, folder, ignore=shutil.ignore_patterns("labels", "masks" if missing == "masks" else "*.csv"))
+    with pytest.raises(DataError, match=f"of 6 images to train and validate on {told}.*: training needs both"):
+        train(folder, tmp_path / "run", tiny())
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_is_not_overwritten(four_epochs: Path, data: Path, tmp_path: Path) -> None:

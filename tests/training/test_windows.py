@@ -109,6 +109,7 @@ def test_zoom_scales_areas_but_not_totals(seed: int, zoom: float) -> None:
     augmentation = Augmentation(flips=True, zoom=(zoom, zoom))
     drawn = window(source, DataOptions(tile=512, margin=32, overhang=0), seed, augmentation)
     assert drawn.seen.sum() == round(140 * zoom) * round(180 * zoom)
+    assert source.mask is not None
     assert drawn.mask.sum() == pytest.approx(source.mask.sum() * zoom**2, rel=0.08)
     assert drawn.total == pytest.approx(source.total, rel=0.08)
 
@@ -120,6 +121,7 @@ def test_flips_keep_the_total_of_whole_images(seed: int, tiles: bool) -> None:
     assert drawn.image.shape == (256, 320)
     assert box(drawn.seen) == box(drawn.core) == (0, 200, 0, 260)
     assert drawn.total == source.total
+    assert source.mask is not None
     assert drawn.mask.sum() == source.mask.sum()
     assert np.array_equal(drawn.image, drawn.mask)
 
@@ -238,6 +240,7 @@ def test_without_augmentation_nothing_changes() -> None:
     source = cells(tiles=False)
     drawn = window(source, DataOptions(), 3)
     assert np.array_equal(drawn.image[:200, :260], source.image)
+    assert source.mask is not None
     assert np.array_equal(drawn.mask[:200, :260] > 0, source.mask)
 
 

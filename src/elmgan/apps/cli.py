@@ -4,20 +4,24 @@ import json
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 from rich.table import Table
 
 from elmgan import __version__, load
+from elmgan.apps.data_set import print_survey
+from elmgan.data import layout_of, read_data_set, survey
 from elmgan.data.synthetic import write_data_set
 from elmgan.errors import ElmganError, OutputError, TrainingError, UsageError
 from elmgan.evaluation import BASELINE, METRICS, SCORES, Evaluated, Score, evaluate_model, interval_shown, shown
-from elmgan.jobs import Counted, Failure, Row, count_images
+from elmgan.jobs import Counted, Failure, Row, count_images, write_contact_sheet
 from elmgan.models import Bundle, find_bundle, read_bundle, shipped
 
 MOST_ROWS = 30
@@ -103,21 +107,48 @@ def count(
 
 @app.command()
 def info(
-    model: Annotated[str | None, typer.Argument(help="Name of a shipped model, or path of a model.")] = None,
+    what: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL|DATA", help="Name of a shipped model, or path of a model or a data set."),
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Draw images of the data set with their masks on one picture.")
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """List the shipped models, or tell what is known of one model."""
+    """List the shipped models, or tell what is known of one model, or what a data set holds."""
     with _errors_told(debug):
-        bundles = [read_bundle(find_bundle(name)) for name in ([model] if model else shipped())]
+        if what and what not in shipped() and Path(what).is_dir() and not any(Path(what).glob("model.*")):
+            _info_data_set(Path(what), sheet, quiet, as_json)
+            return
+        if sheet:
+            raise UsageError("--sheet draws images of a data set; name its folder")
+        bundles = [read_bundle(find_bundle(name)) for name in ([what] if what else shipped())]
     if as_json:
         for bundle in bundles:
             _print_json({"version": bundle.version} | bundle.card.model_dump(mode="json"))
-    elif not quiet and model:
+    elif not quiet and what:
         _print_card(bundles[0])
     elif not quiet:
         _print_models(bundles)
+
+
+def _info_data_set(folder: Path, sheet: Path | None, quiet: bool, as_json: bool) -> None:
+    """Tell what a data set holds, and draw it where a contact sheet is asked for."""
+    terminal = Console(stderr=True, quiet=quiet or not _console(stderr=True).is_terminal)
+    records = read_data_set(folder)
+    found = survey(records, watch=partial(track, description="looking at images", console=terminal, transient=True))
+    if sheet:
+        write_contact_sheet(sheet, records)
+    layout = layout_of(folder).name
+    if as_json:
+        _print_json({"folder": str(folder), "layout": layout} | asdict(found))
+    elif not quiet:
+        print_survey(_console(), f"{folder}, a data set in the layout of {layout}", found)
+        if sheet:
+            _console().out(f"wrote {sheet}")
 
 
 @app.command()
@@ -140,7 +171,7 @@ def synth(
 
 @app.command()
 def train(
-    data: Annotated[Path, typer.Argument(help="Data set folder: images/, masks/ and counts.csv.")],
+    data: Annotated[Path, typer.Argument(help="Data set folder; elmgan info DATA shows what is in it.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder for the run; it ends with a model.")],
     config: Annotated[str | None, typer.Option(help="YAML file, or name of a shipped configuration [base].")] = None,
     settings: Annotated[

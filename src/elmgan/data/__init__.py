@@ -1,7 +1,29 @@
-"""What networks learn from: data set folders, examples reduced to mask and totals, splits, synthetic cells."""
+"""What networks learn from: data sets, examples reduced to mask and totals, splits, synthetic cells."""
 
-from elmgan.data.examples import Example, load_example, read_truth, reduce_labels
-from elmgan.data.folder import Record, read_data_set, read_sources
-from elmgan.data.splits import split
+from elmgan.data.annotations import read_labels, read_truth, reduce_labels
+from elmgan.data.examples import Example, load_example
+from elmgan.data.folder import read_data_set, read_sources
+from elmgan.data.layouts import layout_of
+from elmgan.data.likeness import group_alike
+from elmgan.data.record import Record, read_grey
+from elmgan.data.splits import Sides, divide, split
+from elmgan.data.survey import Survey, survey
 
-__all__ = ["Example", "Record", "load_example", "read_data_set", "read_sources", "read_truth", "reduce_labels", "split"]
+__all__ = [
+    "Example",
+    "Record",
+    "Sides",
+    "Survey",
+    "divide",
+    "group_alike",
+    "layout_of",
+    "load_example",
+    "read_data_set",
+    "read_grey",
+    "read_labels",
+    "read_sources",
+    "read_truth",
+    "reduce_labels",
+    "split",
+    "survey",
+]

@@ -1,11 +1,66 @@
-"""Splits of a data set: seeded, by group, alike in their kinds."""
+"""Splits of a data set: as it says itself, or seeded, by group, alike in their kinds."""
 
 from collections import defaultdict
+from dataclasses import dataclass
 
 import numpy as np
 
-from elmgan.data.folder import Record
+from elmgan.data.faults import Faults
+from elmgan.data.record import Record
 from elmgan.errors import DataError
+
+
+@dataclass(frozen=True)
+class Sides:
+    """A data set parted: what trains, what chooses the best epoch, and what training uses for nothing."""
+
+    train: list[Record]
+    validation: list[Record]
+    test: list[Record]
+
+
+def divide(records: list[Record], fraction: float, *, rng: np.random.Generator) -> Sides:
+    """Part records as their data set says, and draw what it leaves open.
+
+    Where the data set marks no image for validation, those are drawn by :func:`split`: from the images marked to train,
+    or from all when no image is marked.
+
+    Args:
+        records: Of a whole data set.
+        fraction: Share of the images to validate on, if those are drawn, above 0 and below 1.
+        rng: Decides the draw; the same state and records give the same sides.
+
+    Raises:
+        DataError: When only some images are marked, when the images of a group are marked for different sides, or when
+            none is left to train or validate on.
+    """
+    faults = Faults()
+    check_sides(records, faults)
+    faults.raise_if_any("the split of the data set")
+    marked: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        marked[record.split].append(record)
+    train, validation = marked[""] or marked["train"], marked["validation"]
+    if not train:
+        raise DataError("no image is marked to train on: write train to the column split of some in counts.csv")
+    if not validation:
+        train, validation = split(train, fraction, rng=rng)
+    return Sides(train, validation, marked["test"])
+
+
+def check_sides(records: list[Record], faults: Faults) -> None:
+    """Note images without a side where others have one, and groups whose images are marked for different sides."""
+    if not any(record.split for record in records):
+        return
+    groups: dict[str, dict[str, str]] = defaultdict(dict)
+    for record in records:
+        groups[record.group].setdefault(record.split, record.name)
+        if not record.split:
+            faults.add("unmarked", f"{record.image}: has no split, others have; write train, validation or test")
+    for group, sides in groups.items():
+        names = " and ".join(f"{name} ({side})" for side, name in sides.items() if side)
+        if len(sides.keys() - {""}) > 1:
+            faults.add("sides", f"group {group}: {names} show the same cells; mark them for one side")
 
 
 def split(records: list[Record], fraction: float, *, rng: np.random.Generator) -> tuple[list[Record], list[Record]]:

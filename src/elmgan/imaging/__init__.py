@@ -1,6 +1,7 @@
 """From files to arrays and back: read images, bring them to the networks' grey values, flag bad ones, write results."""
 
 from elmgan.imaging.flags import flags_of
+from elmgan.imaging.header import image_size
 from elmgan.imaging.normalise import Normalisation
 from elmgan.imaging.read import EXTENSIONS, FoundImage, find_images, read_image, to_grey
 from elmgan.imaging.write import whole_file, write_labels, write_mask, write_png
@@ -11,6 +12,7 @@ __all__ = [
     "Normalisation",
     "find_images",
     "flags_of",
+    "image_size",
     "read_image",
     "to_grey",
     "whole_file",

@@ -65,9 +65,11 @@ def draw_samples(
     for example, probability, count_map in zip(examples, probabilities, count_maps, strict=True):
         image = np.clip(np.abs(example.image), 0, 1)
         peak = max(float(count_map.max()), 1e-6)
-        panels = [panel(values) for values in (image, example.mask.astype(np.float32), probability, count_map / peak)]
+        mask = np.zeros_like(image) if example.mask is None else example.mask.astype(np.float32)
+        panels = [panel(values) for values in (image, mask, probability, count_map / peak)]
         row = np.hstack(panels)
-        text = f"{example.name[-48:]}   true {example.total:.0f}   predicted {count_map.sum():.1f}"
+        true = "not known" if example.total is None else f"{example.total:.0f}"
+        text = f"{example.name[-48:]}   true {true}   predicted {count_map.sum():.1f}"
         caption = np.zeros((22, row.shape[1]), np.uint8)
         cv2.putText(caption, text, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, 255, 1, cv2.LINE_AA)
         rows += [row, caption]

@@ -5,6 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,17 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from elmgan.data import Example, Record, load_example, read_data_set, read_sources, reduce_labels, split
+from elmgan.data import (
+    Example,
+    Record,
+    Sides,
+    divide,
+    group_alike,
+    load_example,
+    read_data_set,
+    read_sources,
+    reduce_labels,
+)
 from elmgan.data.synthetic import draw, random_scene
 from elmgan.errors import DataError, TrainingError, UsageError
 from elmgan.evaluation import count_scores, dice
@@ -76,26 +87,28 @@ def train(
     """
     console = console or Console(quiet=True)
     check_folder(run, config, resume=resume)
-    records = read_data_set(data)
-    sources = read_sources(data, len(records))
+    watch = partial(shown, what="comparing images", console=console)
+    records = group_alike(read_data_set(data), watch=watch)
+    rng = np.random.default_rng(config.seed)
+    sides = divide(records, config.data.validation, rng=rng)
+    sources = read_sources(data, len(sides.train) + len(sides.validation))
     if config.data.synthetic:
         sources.append(TrainingData(name="synthetic cells", licence="made here", images=config.data.synthetic))
-    rng = np.random.default_rng(config.seed)
-    to_train, to_validate = split(records, config.data.validation, rng=rng)
+    check_known(sides.train + sides.validation)
     material = Material(
-        train=load(to_train, config.normalisation, "training images", console),
+        train=load(sides.train, config.normalisation, "training images", console),
         synthetic=draw_synthetic(config, rng, console),
-        validation=load(to_validate, config.normalisation, "validation images", console),
+        validation=load(sides.validation, config.normalisation, "validation images", console),
     )
     fitted = fit_size(config, material)
     write_text(run / CONFIG, dump_config(config))
-    write_split(run / "split.csv", to_train, to_validate)
+    write_split(run / "split.csv", sides)
     torch.manual_seed(config.seed)
     trainer = Trainer(run, fitted, material, torch.device(choose_device(device)), console, on_epoch)
     if resume and (run / LAST).exists():
         trainer.restore(torch.load(run / LAST, map_location=trainer.device, weights_only=True))
     trainer.fit()
-    bundle_run(run / "model", fitted, trainer.best(), Origin(sources, len(to_train), to_validate), console)
+    bundle_run(run / "model", fitted, trainer.best(), Origin(sources, len(sides.train), sides.validation), console)
     return run / "model"
 
 
@@ -116,13 +129,24 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_split(path: Path, to_train: list[Record], to_validate: list[Record]) -> None:
+def check_known(records: list[Record]) -> None:
+    """Refuse what this trainer cannot learn from yet: images without mask or without count."""
+    masked = [record for record in records if record.mask or record.labels]
+    counted = [record for record in records if record.count is not None]
+    if len(masked) < len(records) or len(counted) < len(records):
+        raise DataError(
+            f"of {len(records)} images to train and validate on {len(masked)} have a mask and {len(counted)} a count: "
+            "training needs both of every image so far"
+        )
+
+
+def write_split(path: Path, sides: Sides) -> None:
     """Write which image is on which side."""
     with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(["image", "kind", "side"])
-        for side, records in (("train", to_train), ("validation", to_validate)):
-            table.writerows([record.name, record.kind, side] for record in records)
+        table.writerow(["image", "group", "kind", "side"])
+        for side, records in (("train", sides.train), ("validation", sides.validation), ("test", sides.test)):
+            table.writerows([record.name, record.group, record.kind, side] for record in records)
 
 
 def load(records: list[Record], normalisation: Normalisation, what: str, console: Console) -> list[Example]:
@@ -281,19 +305,21 @@ class Trainer:
         examples = self.material.validation
         sampled = [examples[k] for k in np.linspace(0, len(examples) - 1, min(6, len(examples))).astype(int)]
         pictures: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
-        counts, overlaps = [], []
+        counts, totals, overlaps = [], [], []
         for example in examples:
             with self.step.autocast():
                 probability, count_map = predict(example.image)
-            counts.append(float(count_map.sum()))
-            overlaps.append(dice(probability >= 0.5, example.mask))
+            if example.total is not None:
+                counts.append(float(count_map.sum()))
+                totals.append(example.total)
+            if example.mask is not None:
+                overlaps.append(dice(probability >= 0.5, example.mask))
             if any(example is chosen for chosen in sampled):
                 pictures[example.name] = probability, count_map
         if self.epoch % self.config.samples_every == 0 or self.epoch + 1 == self.config.optimisation.epochs:
             probabilities, count_maps = zip(*(pictures[example.name] for example in sampled), strict=True)
             path = self.run / "samples" / f"epoch_{self.epoch + 1:04d}.png"
             draw_samples(path, sampled, list(probabilities), list(count_maps))
-        totals = [example.total for example in examples]
         scores = {f"validation_{name}": value for name, value in count_scores(counts, totals).items()}
         scores["validation_dice"] = float(np.mean(overlaps))
         # One number to choose the best epoch by: mask and count weigh alike when both are a few per cent off.

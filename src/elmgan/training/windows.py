@@ -65,6 +65,8 @@ def draw_window(
     Returns:
         The window; a whole image lies at its top left.
     """
+    assert example.regions is not None, "the trainer takes no images without mask yet"
+    assert example.total is not None, "the trainer takes no images without count yet"
     tile = data.tile if example.shares is not None else None
     placement, size = place(example.image.shape, tile, data.overhang, augmentation, multiple=multiple, rng=rng)
     image = warp(example.image, placement, size, cv2.INTER_LINEAR)

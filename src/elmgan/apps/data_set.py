@@ -1,0 +1,64 @@
+"""What the info command prints of a data set."""
+
+from rich.bar import Bar
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from elmgan.data import Survey
+
+MOST_NAMED = 6
+"""Sizes, kinds and the like that are named; of more, only how many there are."""
+
+WIDTH = 40
+"""Of the longest bar, in characters."""
+
+
+def print_survey(console: Console, what: str, found: Survey) -> None:
+    """Print what a data set holds, and a histogram of its counts."""
+    table = Table(box=None, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    for name, fact in facts(found).items():
+        table.add_row(name, fact)
+    console.out(what)
+    console.print(table)
+    if found.histogram:
+        bars = Table("cells from", "images", "", box=SIMPLE_HEAD)
+        most = max(images for _, _, images in found.histogram)
+        for low, _, images in found.histogram:
+            bars.add_row(f"{low:g}", str(images), Bar(most, 0, images, width=WIDTH))
+        for column in bars.columns[:2]:
+            column.justify = "right"
+        console.print(bars)
+
+
+def facts(found: Survey) -> dict[str, str]:
+    """Say the numbers of a data set in words."""
+    cells = found.cells
+    alike = "".join(f"; alike: {' and '.join(names)}" for names in found.alike[:MOST_NAMED])
+    return {
+        "images": str(found.images),
+        "sizes": listed(found.sizes),
+        "pixels": listed(found.types),
+        "masks": str(found.masks) + (f", {found.labels} of them from labels" if found.labels else ""),
+        "counts": str(found.counts) + (f"; {found.dots} images have dots" if found.dots else ""),
+        "cells": (
+            f"{cells['least']:g} to {cells['most']:g} an image, median {cells['median']:g}, {cells['all']:.0f} in all"
+            if cells
+            else "not known"
+        ),
+        "kinds": listed(found.kinds) or "not named",
+        "groups": f"{found.groups}{alike}",
+        "split": listed(found.splits) or "not given; training draws one",
+    }
+
+
+def listed(numbers: dict[str, int]) -> str:
+    """List names with their numbers, long lists cut short.
+
+    >>> listed({"uint8": 7, "uint16": 2})
+    'uint8 (7), uint16 (2)'
+    """
+    texts = [f"{name} ({number})" for name, number in numbers.items()]
+    more = len(texts) - MOST_NAMED
+    return ", ".join(texts[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

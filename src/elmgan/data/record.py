@@ -1,0 +1,50 @@
+"""One image of a data set and what is known of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elmgan.errors import ImageError
+from elmgan.imaging import read_image, to_grey
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image of a data set and what is known of it: a mask or labels, a count, or both.
+
+    Attributes:
+        name: Of the image in its data set, without extension, with forward slashes.
+        image: The image's file.
+        mask: File of its cell/background mask (0 = background), if there is one.
+        labels: File of its instance labels (0 = background), if there is one; only ever reduced to mask and totals.
+        count: Number of cells, if known.
+        group: Images of one group show the same cells and must not be parted by a split; the name, if it is alone.
+        kind: Images of one kind look alike; splits keep their proportions.
+        dots: File with a pixel per cell, if there is one; only ever reduced to the total.
+        split: ``train``, ``validation`` or ``test`` where the data set says so, else empty.
+    """
+
+    name: str
+    image: Path
+    mask: Path | None
+    labels: Path | None
+    count: float | None
+    group: str
+    kind: str
+    dots: Path | None = None
+    split: str = ""
+
+
+def read_grey(image: Path) -> NDArray[np.float32]:
+    """Read the image of a record in grey, (row, column).
+
+    Raises:
+        ImageError: When it cannot be read, or has several channels that are not colour.
+    """
+    pixels = read_image(image)
+    try:
+        return to_grey(pixels)
+    except ImageError as error:
+        raise ImageError(f"{image}: {error}") from None

@@ -1,0 +1,80 @@
+"""The info command on data sets; on models it is tested with the rest of the command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from bundles import write_tiny
+from elmgan.apps.cli import app
+from elmgan.data.synthetic import write_data_set
+
+
+def elmgan(*arguments: object) -> Result:
+    """Run the command in this process."""
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "[b]data"  # not taken for markup
+    write_data_set(folder, 3, seed=5, size=(96, 128))
+    return folder
+
+
+def test_info_tells_what_a_data_set_holds(data: Path) -> None:
+    before = sorted(data.rglob("*"))
+    done = elmgan("info", data)
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith(f"{data}, a data set in the layout of elmgan\n")
+    for told in ("96 x 128 (3)", "uint8 (3)", "3, 3 of them from labels", "cells from", "█"):
+        assert told in done.stdout
+    assert done.stderr == ""
+    assert sorted(data.rglob("*")) == before  # nothing is written unless asked for
+
+
+def test_info_prints_json(data: Path) -> None:
+    told = json.loads(elmgan("info", data, "--json").stdout)
+    assert (told["folder"], told["layout"]) == (str(data), "elmgan")
+    assert (told["images"], told["masks"], told["counts"], told["groups"]) == (3, 3, 3, 3)
+    assert sum(number for _, _, number in told["histogram"]) == 3
+
+
+def test_info_draws_a_contact_sheet_where_told(tmp_path: Path, data: Path) -> None:
+    sheet = tmp_path / "new" / "sheet.png"
+    done = elmgan("info", data, "--sheet", sheet)
+    assert done.exit_code == 0, done.stderr
+    assert f"wrote {sheet}" in done.stdout
+    with Image.open(sheet) as picture:
+        assert picture.width > 3 * 200
+    assert elmgan("info", data, "--sheet", sheet, "--quiet").output == ""
+
+
+def test_info_tells_the_faults_of_a_data_set(tmp_path: Path, data: Path) -> None:
+    (data / "masks/synthetic_001.tif").rename(data / "masks/other.tif")
+    (data / "counts.csv").write_text("image,count\nsynthetic_000,-3\n")
+    done = elmgan("info", data, "--sheet", tmp_path / "sheet.png")
+    assert (done.exit_code, done.stdout) == (2, "")
+    head, *faults = done.stderr.splitlines()
+    assert head == f"error: the data set {data} has faults:"
+    assert len(faults) == 2
+    assert not (tmp_path / "sheet.png").exists()
+
+
+def test_info_knows_models_from_data_sets(tmp_path: Path, data: Path) -> None:
+    model = write_tiny(tmp_path)
+    assert "tiny@" in elmgan("info", model).stdout
+    (model / "model.json").unlink()
+    for what, code, told in [
+        (("info", model), 2, "it has no model.json"),
+        (("info", tmp_path), 2, "is not a data set: expected images/"),
+        (("info", "nuclie"), 2, "there is no model 'nuclie'"),
+        (("info", "--sheet", "a.png"), 2, "--sheet draws images of a data set"),
+        (("info", data, "--sheet", data / "counts.csv" / "a.png"), 1, "cannot be written"),
+    ]:
+        done = elmgan(*what)
+        assert done.exit_code == code
+        assert told in done.stderr
+        assert len(done.stderr.splitlines()) == 1
