@@ -9,7 +9,7 @@
     ├── OutputError      a result cannot be written
     └── TrainingError    training cannot go on
 
-Every message is one line: what was found, where, what to do.
+Every message says what was found, where, and what to do, in one line, or one line per fault where faults are collected.
 """
 
 
@@ -43,3 +43,12 @@ class OutputError(ElmganError):
 
 class TrainingError(ElmganError):
     """Training cannot go on; the last good state is kept."""
+
+
+def one_line(error: object) -> str:
+    r"""Tell an exception, or other words, in one line; by its type if it says nothing.
+
+    >>> one_line(ValueError("over\nthe edge")), one_line(ValueError())
+    ('over the edge', 'ValueError')
+    """
+    return " ".join(str(error).split()) or type(error).__name__

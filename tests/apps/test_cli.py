@@ -1,9 +1,13 @@
 import csv
 import errno
 import json
+import os
+import pty
 import re
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from bundles import squares, write_tiny
 from elmgan import __version__
-from elmgan.apps.cli import MOST_ROWS, app
+from elmgan.apps.cli import MOST_ROWS, app, main
 from elmgan.imaging import write_mask
 from elmgan.inference import Model
 from elmgan.jobs import Row
@@ -75,7 +79,7 @@ def test_quiet_prints_errors_only(tmp_path: Path, model: Path, images: Path) -> 
     done = elmgan(*command)
     assert (done.exit_code, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("4.tif: ")
+    assert done.stderr.startswith("4.tif: is not a TIFF")
 
 
 def test_a_long_table_is_cut(tmp_path: Path, model: Path) -> None:
@@ -103,12 +107,12 @@ def test_wrong_usage_is_told_before_anything_is_counted(tmp_path: Path, model: P
     file.write_text("notes")
     newer = json.loads((model / "model.json").read_text()) | {"format": 3}
     for paths, options, told in [
-        ([images, tmp_path / "absent"], ["-o", out, "--model", model], "absent does not exist"),
+        ([tmp_path / "absent"], ["-o", out, "--model", model], "absent does not exist; check its name and folder"),
         ([empty], ["-o", out, "--model", model], "holds no image"),
         ([images], ["-o", out, "--model", "nuclie"], "there is no model 'nuclie'"),
         ([images], ["-o", out, "--model", file], "notes.txt is not a model"),
-        ([images], ["-o", file, "--model", model], f"nothing can be written to {file}"),
-        ([images], ["-o", file / "out", "--model", model], "nothing can be written to"),
+        ([images], ["-o", file, "--model", model], f"nothing was counted: {file}"),
+        ([images], ["-o", file / "out", "--model", model], "nothing was counted: "),
     ]:
         assert_one_line_error(elmgan("count", *paths, *options), 2, told)
     (model / "model.json").write_text(json.dumps(newer))
@@ -131,6 +135,45 @@ def test_an_unknown_kind_of_file_fails_alone(tmp_path: Path, model: Path, images
     assert "notes.txt" in done.stderr
     assert "1 image could not be counted; failed.csv says why" in done.stdout
     assert counts(out) == {"1.tif": "1", "3.tif": "3"}
+
+
+def test_a_missing_file_fails_alone(tmp_path: Path, model: Path, images: Path) -> None:
+    done = elmgan("count", images, images / "absent.tif", "-o", tmp_path / "out", "--model", model, "--quiet")
+    assert_one_line_error(done, 1, "absent.tif: does not exist; check its name and folder\n")
+    assert counts(tmp_path / "out") == {"1.tif": "1", "2.tif": "2", "3.tif": "3"}
+
+
+@pytest.mark.parametrize("options", [["--quiet"], [], ["--json"]])
+def test_on_a_terminal_lines_stand_alone(tmp_path: Path, model: Path, images: Path, options: list[str]) -> None:
+    (images / "4.tif").write_text("not an image")
+    command = [sys.executable, "-m", "elmgan", "count", str(images), "-o", str(tmp_path / "out"), "--model", str(model)]
+    leader, follower = pty.openpty()
+    environment = os.environ | {"TERM": "xterm"}
+    with subprocess.Popen([*command, *options], stdout=follower, stderr=follower, env=environment) as process:
+        os.close(follower)
+        shown = b""
+        with suppress(OSError):  # Linux's word for the end
+            while part := os.read(leader, 1024):
+                shown += part
+    os.close(leader)
+    assert process.returncode == 1
+    assert ("counting" in shown.decode()) == (options != ["--quiet"])
+    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()))
+    assert "4.tif: is not a TIFF, PNG or JPEG image, whatever its name says; save it again as one of those" in lines
+    if options == ["--json"]:
+        assert [json.loads(line)["image"] for line in lines if "{" in line] == [
+            f"{number}.tif" for number in (1, 2, 3, 4)
+        ]
+
+
+def test_being_terminated_is_like_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("elmgan.apps.cli.app", lambda: signal.raise_signal(signal.SIGTERM))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_debug_shows_where(tmp_path: Path, model: Path, images: Path) -> None:
@@ -261,9 +304,8 @@ def test_synth_writes_a_data_set(tmp_path: Path) -> None:
     assert elmgan("synth", tmp_path / "b", "--images", 2, "--seed", 7, "--quiet").output == ""
     assert (tmp_path / "a" / "counts.csv").read_bytes() == (tmp_path / "b" / "counts.csv").read_bytes()
     assert len(list((tmp_path / "a" / "images").iterdir())) == 2
-    again = elmgan("synth", tmp_path / "a", "--images", 2, "--seed", 7)
-    assert again.exit_code == 1
-    assert len(again.stderr.splitlines()) == 1
+    assert_one_line_error(elmgan("synth", tmp_path / "a"), 2, "already holds something")
+    assert_one_line_error(elmgan("synth", tmp_path / "a" / "counts.csv"), 2, "counts.csv")
 
 
 def test_the_version_is_printed() -> None:

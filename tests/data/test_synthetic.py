@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from elmgan.data.folder import read_data_set
 from elmgan.data.synthetic import Scene, draw, random_scene, sample_scene, write_data_set
-from elmgan.errors import OutputError
+from elmgan.errors import UsageError
 
 # Nothing but cells of even brightness: what is seen is the truth.
 BARE = Scene(
@@ -152,9 +152,9 @@ def test_an_image_depends_on_the_seed_and_its_number_only(tmp_path: Path) -> Non
 
 def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(OutputError, match="already holds something"):
+    with pytest.raises(UsageError, match="already holds something"):
         write_data_set(tmp_path, 1, seed=1)
-    with pytest.raises(OutputError, match=r"notes\.txt"):
+    with pytest.raises(UsageError, match=r"notes\.txt"):
         write_data_set(tmp_path / "notes.txt", 1, seed=1)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 

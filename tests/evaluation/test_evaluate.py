@@ -177,6 +177,10 @@ def test_an_earlier_evaluation_is_replaced_and_nothing_else(tmp_path: Path, data
     (out / "metrics.json").unlink()
     with pytest.raises(UsageError, match=r"out holds images\.csv of something else than an evaluation"):
         evaluate_model(data, out, MODEL, seed=1)
+    (out / "metrics.json").write_text('{"accuracy": 1}')
+    with pytest.raises(UsageError, match=r"out holds metrics\.json of something else than an evaluation"):
+        evaluate_model(data, out, MODEL, seed=1)
+    assert (out / "metrics.json").read_text() == '{"accuracy": 1}'
 
 
 def test_an_interrupted_evaluation_leaves_nothing_that_misleads(

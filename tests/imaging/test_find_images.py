@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -46,10 +48,35 @@ def test_links_are_images_of_their_own(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"nowhere\.tif does not exist$"):
-        find_images([tmp_path / "nowhere.tif"])
+    with pytest.raises(UsageError, match=r"nowhere\.tif does not exist; check its name and folder$"):
+        find_images([tmp_path / "nowhere.tif", tmp_path / "nor here.tif"])
     touch(tmp_path, "notes.txt")
-    with pytest.raises(UsageError, match=r"holds no image; elmgan reads \.jpeg \.jpg \.png \.tif \.tiff"):
+    with pytest.raises(UsageError, match=r"/test_[^:]* holds no image; elmgan reads \.jpeg \.jpg \.png \.tif \.tiff"):
         find_images([tmp_path])
-    with pytest.raises(UsageError, match="cannot be opened: Not a directory"):
+    with pytest.raises(UsageError, match=r"cannot be read \(Not a directory\)"):
         find_images([tmp_path / "notes.txt" / "a.tif"])
+
+
+def test_one_that_is_missing_among_others_is_left_to_the_reading(tmp_path: Path) -> None:
+    touch(tmp_path, "a.tif", "empty/notes.txt")
+    assert relative(tmp_path / "nowhere", tmp_path / "a.tif", tmp_path / "empty") == ["nowhere", "a.tif", "empty"]
+
+
+def test_the_folder_one_is_in_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "a.tif", "empty/notes.txt")
+    monkeypatch.chdir(tmp_path / "empty")
+    assert relative(Path(), tmp_path / "a.tif") == ["empty", "a.tif"]
+
+
+def test_a_folder_that_may_not_be_looked_into_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "a.tif", "closed/b.tif", "open/c.tif")
+    scandir = os.scandir
+
+    def scandir_with_permission(path: str) -> object:
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scandir_with_permission)
+    assert relative(tmp_path) == ["a.tif", "closed", "open/c.tif"]
+    assert relative(tmp_path / "closed") == ["closed"]

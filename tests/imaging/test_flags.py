@@ -60,3 +60,7 @@ def test_without_foreground_the_whole_image_is_judged() -> None:
     assert flags_of(image(20, 30, 30, 0), NOTHING) == ("empty",)
     assert flags_of(np.full((100, 100), 255, np.uint8), NOTHING) == ("empty", "saturated")
     assert flags_of(np.zeros((100, 100), np.uint8), NOTHING) == ("empty",)
+
+
+def test_what_is_only_true_or_false_cannot_be_saturated() -> None:
+    assert flags_of(MASK, MASK) == ()

@@ -78,6 +78,12 @@ def test_one_hot_pixel_does_no_harm(peak: float) -> None:
     assert 0 <= normalised[3, 4] <= NORMALISE.limit
 
 
+def test_no_data_at_the_end_of_the_range_does_not_overflow() -> None:
+    image = cells()
+    image[:, :9] = np.finfo(np.float32).min
+    assert (NORMALISE(image)[:, :9] == -1).all()  # an overflow would be a warning, and warnings are errors
+
+
 def test_values_are_clipped_and_the_input_is_left_alone() -> None:
     image = cells()
     image[0, 0] = 1e6

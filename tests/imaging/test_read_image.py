@@ -109,24 +109,44 @@ def test_channels_stored_as_planes_must_be_named(tmp_path: Path, options: dict) 
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, planes, photometric="minisblack", metadata={"axes": "CYX"}, **options)
     np.testing.assert_array_equal(read_image(path, channel=2), planes[1])
-    with pytest.raises(ImageError, match=r"a\.tif has axes CYX with 3 channels; name one with --channel"):
+    with pytest.raises(
+        ImageError, match=r"a\.tif: has axes CYX with 3 channels; name one: channel=1\.\.3 \(--channel\)"
+    ):
         read_image(path)
     with pytest.raises(ImageError, match=r"a\.tif: there is no channel 4; the image has 3"):
         read_image(path, channel=4)
 
 
+def test_samples_that_the_file_does_not_call_colour_must_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, COLOUR, photometric="minisblack", planarconfig="contig")
+    np.testing.assert_array_equal(read_image(path, channel=2), COLOUR[..., 1])
+    with pytest.raises(ImageError, match=r"a\.tif: has 3 channels that are not colour; name one: channel=1\.\.3"):
+        read_image(path)
+    tifffile.imwrite(path, COLOUR, photometric="cielab")
+    for channel in (None, 1):
+        with pytest.raises(ImageError, match=r"a\.tif: has CIELab colours; save it as grey or RGB"):
+            read_image(path, channel=channel)
+
+
+def test_white_is_zero_is_taken_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, GREY, photometric="miniswhite")
+    np.testing.assert_array_equal(read_image(path), GREY)
+
+
 def test_stacks_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.stack([GREY] * 5), imagej=True, metadata={"axes": "ZYX"})
-    with pytest.raises(ImageError, match=r"a\.tif has axes ZYX with 5 planes; stacks are not counted yet: save one"):
+    with pytest.raises(ImageError, match=r"a\.tif: has axes ZYX with 5 planes; stacks are not counted yet: save one"):
         read_image(path)
     tifffile.imwrite(path, np.stack([COLOUR] * 4), photometric="rgb", metadata=None)
-    with pytest.raises(ImageError, match=r"a\.tif has axes IYXS with 4 planes"):
+    with pytest.raises(ImageError, match=r"a\.tif: has axes IYXS with 4 planes"):
         read_image(path)
     with tifffile.TiffWriter(path) as file:
         file.write(GREY, metadata=None)
         file.write(GREY[:30, :31], metadata=None)
-    with pytest.raises(ImageError, match=r"a\.tif holds 2 images instead of one"):
+    with pytest.raises(ImageError, match=r"a\.tif: holds 2 images instead of one"):
         read_image(path)
 
 
@@ -200,7 +220,7 @@ def test_a_png_that_lacks_a_chunk_is_an_error(tmp_path: Path) -> None:
     assert len(starts) > 2
     path = tmp_path / "a.png"
     path.write_bytes(content[: starts[1]] + content[starts[2] :])
-    with pytest.raises(ImageError, match=r"a\.png is damaged .*its pixels cannot be unpacked"):
+    with pytest.raises(ImageError, match=r"a\.png: is damaged .*its pixels cannot be unpacked"):
         read_image(path)
 
 
@@ -210,7 +230,7 @@ def test_a_strip_that_was_never_written_is_missed(tmp_path: Path) -> None:
     with tifffile.TiffFile(path, mode="r+") as file:
         counts = file.pages.first.tags["StripByteCounts"]
         counts.overwrite([*counts.value[:-1], 0])
-    with pytest.raises(ImageError, match=r"a\.tif lacks part of its pixels"):
+    with pytest.raises(ImageError, match=r"a\.tif: lacks part of its pixels"):
         read_image(path)
 
 
@@ -245,8 +265,8 @@ def complex_numbers(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (missing, "cannot be read: No such file or directory"),
-        (a_folder, "cannot be read: Is a directory"),
+        (missing, "does not exist; check its name and folder"),
+        (a_folder, "is a folder and no image; elmgan reads .jpeg"),
         (a_text, "is not a TIFF, PNG or JPEG image"),
         (nothing, "is not a TIFF, PNG or JPEG image"),
         (not_a_number, "some pixels are NaN or infinite"),
@@ -259,7 +279,8 @@ def test_bad_files_are_one_clear_line(tmp_path: Path, make: Callable[[Path], Non
     make(path)
     with pytest.raises(ImageError) as raised:
         read_image(path)
-    assert str(raised.value).startswith(str(path))
+    assert str(raised.value).startswith(f"{path}: ")
+    assert str(raised.value).count("a.tif") == 1
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -267,7 +288,7 @@ def test_bad_files_are_one_clear_line(tmp_path: Path, make: Callable[[Path], Non
 def test_an_unknown_extension_is_told_the_known_ones(tmp_path: Path) -> None:
     path = tmp_path / "a.czi"
     path.write_bytes(tiff(GREY))
-    with pytest.raises(ImageError, match=r"a\.czi .* reads \.jpeg \.jpg \.png \.tif \.tiff"):
+    with pytest.raises(ImageError, match=r"a\.czi: .* reads \.jpeg \.jpg \.png \.tif \.tiff"):
         read_image(path)
 
 
@@ -305,7 +326,7 @@ def test_one_channel_of_many() -> None:
 @pytest.mark.parametrize(
     ("image", "channel", "message"),
     [
-        (np.dstack([GREY] * 4), None, "has 4 channels; name one with --channel"),
+        (np.dstack([GREY] * 4), None, r"has 4 channels; name one: channel=1\.\.4 \(--channel\)"),
         (np.dstack([GREY] * 2), 3, "no channel 3; the image has 2"),
         (GREY, 0, "no channel 0"),
         (np.zeros((0, 5)), None, "not \\(0, 5\\)"),

@@ -88,7 +88,7 @@ def test_what_cannot_be_read_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, walk("u1"), compression="jpeg")
     hint = 'pip install "elmgan[formats]" or save it with LZW or no compression'
-    assert without_imagecodecs(READ, path).stdout == f"{path} is compressed with JPEG: {hint}\n"
+    assert without_imagecodecs(READ, path).stdout == f"{path}: is compressed with JPEG: {hint}\n"
 
 
 def test_half_a_strip_is_an_error(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_half_a_strip_is_an_error(tmp_path: Path) -> None:
     with tifffile.TiffFile(path, mode="r+") as file:
         count = file.pages.first.tags["StripByteCounts"]
         count.overwrite(count.value[0] // 2)
-    assert without_imagecodecs(READ, path).stdout.startswith(f"{path} ")
+    assert without_imagecodecs(READ, path).stdout.startswith(f"{path}: ")
     assert not path.with_suffix(".npy").exists()
 
 

@@ -26,7 +26,7 @@ def test_the_result_is_what_the_network_says(shape: tuple[int, int]) -> None:
     np.testing.assert_allclose(counted.probability, probability, atol=1e-5)
     assert np.array_equal(counted.mask, probability >= 0.5)
     assert counted.count_map.shape == (math.ceil(shape[0] / 4), math.ceil(shape[1] / 4))
-    assert counted.estimate == pytest.approx(counted.count_map.sum(), rel=1e-4)
+    assert counted.estimate == round(float(counted.count_map.sum(dtype=np.float64)), 2)
     assert counted.foreground == pytest.approx(counted.mask.mean())
 
 
@@ -56,6 +56,11 @@ def test_tiles_and_the_whole_agree() -> None:
 def test_any_numeric_type_is_counted(dtype: str) -> None:
     image = (squares(5) / 20).astype(dtype)
     assert TINY.count(image).count == 5
+
+
+def test_true_and_false_are_counted() -> None:
+    counted = TINY.count(squares(5) > 1000)
+    assert (counted.count, counted.flags) == (5, ())
 
 
 def test_colour_and_channels() -> None:
@@ -135,10 +140,16 @@ def test_an_engine_that_fails_tells_the_size() -> None:
 
 
 @given(st.floats(0, 1e6))
-def test_the_count_is_the_shown_estimate_rounded_half_up(estimate: float) -> None:
+def test_the_count_is_the_shown_estimate_rounded_half_up(value: float) -> None:
+    counted = fake_model(Architecture(depth=3, count_head="pooled"), Fake((1, 1, 1, 1), value)).count(np.eye(8))
+    assert counted.estimate == float(f"{counted.estimate:.2f}") == pytest.approx(value, abs=0.005, rel=1e-6)
+    assert counted.count == math.floor(counted.estimate + 0.5)
+
+
+def test_a_half_is_rounded_up() -> None:
     nothing = np.zeros((1, 1), dtype=np.float32)
-    shown = Result(estimate, nothing > 0, nothing, nothing, ())
-    assert shown.count == math.floor(float(f"{estimate:.2f}") + 0.5)
+    estimates = (0.49, 0.5, 2.5, 3.49)
+    assert [Result(estimate, nothing > 0, nothing, nothing, ()).count for estimate in estimates] == [0, 1, 3, 3]
 
 
 def test_labels_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:

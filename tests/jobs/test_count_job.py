@@ -1,6 +1,7 @@
 import csv
 import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,8 @@ def test_the_run_is_recorded(tmp_path: Path) -> None:
     assert record["model"]["normalisation"] == MODEL.card.normalisation.model_dump()
     assert (record["images"], record["failed"]) == (1, 0)
     assert record["seconds"] >= 0
-    assert {"elmgan", "python", "numpy", "onnxruntime"} <= record["versions"].keys()
+    assert record["folders"] == [str(tmp_path / "images")]
+    assert record["versions"].keys() == {"elmgan", "python", "numpy", "cv2", "onnxruntime", "tifffile", "PIL"}
 
 
 def test_images_of_one_name_keep_apart(tmp_path: Path) -> None:
@@ -128,6 +130,7 @@ def test_a_bad_image_does_not_stop_the_others(tmp_path: Path, spoil: str) -> Non
     assert [row["image"] for row in table(out)] == ["2.tif", "4.tif"]
     assert [failure.image for failure in counted.failures] == ["3.tif"]
     assert "\n" not in counted.failures[0].error
+    assert "3.tif" not in counted.failures[0].error  # its name stands beside it
     assert not (out / "masks" / "3.tif").exists()
     assert not (out / "labels" / "3.tif").exists()
     with (out / "failed.csv").open(newline="") as file:
@@ -207,28 +210,101 @@ def test_a_resumed_run_that_is_interrupted_keeps_all_rows(tmp_path: Path) -> Non
     assert [row["image"] for row in table(out)] == ["1.tif", "3.tif"]
 
 
-@pytest.mark.parametrize("change", ["model", "channel", "paths", "no record", "spoilt table", "spoilt record"])
-def test_what_was_counted_otherwise_is_counted_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
-) -> None:
+def contents(out: Path) -> dict[str, bytes]:
+    return {name: (out / name).read_bytes() for name in files(out)}
+
+
+def test_resuming_knows_images_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images, out = folder_of(tmp_path / "images", 1, 2), tmp_path / "out"
+    count_images([images], out, MODEL, overlays=True)
+    seen = counting(MODEL, monkeypatch)
+    assert len(count_images([images / "1.tif", images / "2.tif"], out, MODEL, resume=True).rows) == 2
+    moved = images.rename(tmp_path / "moved")
+    assert len(count_images([moved], out, MODEL, resume=True).rows) == 2
+    assert not seen
+    assert "overlays/1.png" in files(out)
+    count_images([moved], out, MODEL, labels=True, resume=True)
+    assert len(seen) == 2
+    assert {"labels/1.tif", "labels/2.tif"} <= files(out)
+
+
+def test_resuming_counts_a_changed_image_again_and_drops_one_that_is_gone(tmp_path: Path) -> None:
+    images, out = folder_of(tmp_path / "images", 1, 2, 3), tmp_path / "out"
+    count_images([images], out, MODEL, overlays=True)
+    tifffile.imwrite(images / "1.tif", squares(5))
+    later = (out / "overlays" / "1.png").stat().st_mtime_ns + 10**9
+    os.utime(images / "1.tif", ns=(later, later))
+    (images / "3.tif").unlink()
+    count_images([images], out, MODEL, resume=True)
+    assert [(row["image"], row["count"]) for row in table(out)] == [("1.tif", "5"), ("2.tif", "2")]
+    assert {"masks/1.tif", "masks/2.tif", "overlays/2.png"} == {name for name in files(out) if "/" in name}
+
+
+@pytest.mark.parametrize("setting", ["model", "channel", "version of elmgan"])
+def test_resuming_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
+    images, out = folder_of(tmp_path / "images", 1), tmp_path / "out"
     count_images([images], out, MODEL)
-    model, channel, paths = MODEL, None, [images]
-    if change == "model":
-        model = Model(tiny_bundle("other"))
-    elif change == "channel":
-        channel = 1
-    elif change == "paths":
-        paths = [images / "1.tif", images / "2.tif"]
-    elif change == "spoilt table":
-        (out / "counts.csv").write_text("image\n1.tif\n")
-    elif change == "spoilt record":
-        (out / "run.json").write_text("[]")
-    else:
-        (out / "run.json").write_text("{}")
-    seen = counting(model, monkeypatch)
-    counted = count_images(paths, out, model, channel=channel, resume=True)
-    assert len(seen) == len(counted.rows) == 2
+    before = contents(out)
+    if setting == "version of elmgan":
+        monkeypatch.setattr("elmgan.reporting.record.__version__", "99")
+    model = Model(tiny_bundle("other")) if setting == "model" else MODEL
+    with pytest.raises(UsageError, match=f"count in {out} used another {setting}: leave out --resume to count again"):
+        count_images([images], out, model, channel=1 if setting == "channel" else None, resume=True)
+    assert contents(out) == before
+
+
+@pytest.mark.parametrize("given", ["plate2", "plate1/1.tif"])
+def test_resuming_with_other_images_is_refused(tmp_path: Path, given: str) -> None:
+    folder_of(tmp_path / "plate1", 1, 2)
+    folder_of(tmp_path / "plate2", 1, 2)  # the same names
+    out = tmp_path / "out"
+    count_images([tmp_path / "plate1"], out, MODEL)
+    before = contents(out)
+    with pytest.raises(
+        UsageError, match=r"plate1/[12]\.tif, which is not given now: give it too, or leave out --resume"
+    ):
+        count_images([tmp_path / given], out, MODEL, resume=True)
+    assert contents(out) == before
+    both = count_images([tmp_path / "plate1", tmp_path / "plate2"], out, MODEL, resume=True)
+    assert [row.image for row in both.rows] == ["plate1/1.tif", "plate1/2.tif", "plate2/1.tif", "plate2/2.tif"]
+    assert {name for name in files(out) if "/" in name} == {f"masks/{row.image}" for row in both.rows}
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("run.json", "{}"), ("run.json", "[]"), ("run.json", "not JSON"), ("counts.csv", "image\n1\n")],
+)
+def test_what_is_not_known_to_be_a_count_is_not_replaced(tmp_path: Path, name: str, content: str, resume: bool) -> None:
+    images, out = folder_of(tmp_path / "images", 1), tmp_path / "out"
+    count_images([images], out, MODEL)
+    (out / name).write_text(content)
+    before = contents(out)
+    with pytest.raises(UsageError, match="of something else than a count, or of one that was changed since"):
+        count_images([images], out, MODEL, resume=resume)
+    assert contents(out) == before
+
+
+def test_a_new_count_leaves_no_picture_of_the_earlier_one(tmp_path: Path) -> None:
+    images, out = folder_of(tmp_path / "images", 1, 2), tmp_path / "out"
+    folder_of(images / "more", 3)
+    count_images([images], out, MODEL, labels=True, overlays=True)
+    (out / "masks" / "corrected by hand.tif").touch()
+    (images / "more" / "3.tif").unlink()
+    counted = count_images([images], out, MODEL, labels=True)
+    pictures = {"masks/1.tif", "masks/2.tif", "masks/corrected by hand.tif", "labels/1.tif", "labels/2.tif"}
+    assert files(out) == pictures | {"counts.csv", "run.json", "report.html"}
+    assert {path.name for path in counted.written} == {path.name for path in out.iterdir()}
+    assert not (out / "masks" / "more").exists()
+
+
+def test_an_edited_table_removes_nothing_elsewhere(tmp_path: Path) -> None:
+    images, out = folder_of(tmp_path / "images", 1), tmp_path / "out"
+    count_images([images], out, MODEL)
+    edited = (out / "counts.csv").read_text().replace("1.tif", "../../images/1.tif")
+    (out / "counts.csv").write_text(edited)
+    assert [row.image for row in count_images([images], out, MODEL).rows] == ["1.tif"]
+    assert (images / "1.tif").exists()
 
 
 def test_without_resume_all_is_counted_again(tmp_path: Path) -> None:
@@ -257,6 +333,26 @@ def test_results_inside_the_input_folder_are_no_images(tmp_path: Path, out: str)
         assert [row.image for row in counted.rows] == ["1.tif", "2.tif"]
 
 
+def test_results_of_another_count_are_no_images(tmp_path: Path) -> None:
+    images = folder_of(tmp_path / "images", 1, 2)
+    folder_of(images / "masks", 3)  # not beside a run.json
+    for out in ("out", "deep/out"):
+        count_images([images / "1.tif"], images / out, MODEL, labels=True, overlays=True)
+    counted = count_images([images], tmp_path / "out", MODEL)
+    assert [row.image for row in counted.rows] == ["1.tif", "2.tif", "masks/3.tif"]
+    with pytest.raises(UsageError, match="nothing to count: the paths hold only what an earlier count wrote"):
+        count_images([images / "out" / "masks"], images / "out", MODEL)
+
+
+def test_a_missing_file_does_not_stop_the_others(tmp_path: Path) -> None:
+    images, out = folder_of(tmp_path / "images", 1), tmp_path / "out"
+    counted = count_images([images / "absent.tif", images / "1.tif"], out, MODEL)
+    assert [row.image for row in counted.rows] == ["1.tif"]
+    assert counted.failures == [Failure(image="absent.tif", error="does not exist; check its name and folder")]
+    with pytest.raises(UsageError, match=r"absent\.tif does not exist"):
+        count_images([images / "absent.tif"], out, MODEL)
+
+
 @pytest.mark.parametrize("name", ["counts.csv", "masks", "report.html"])
 def test_what_others_wrote_is_not_replaced(tmp_path: Path, name: str) -> None:
     images = folder_of(tmp_path / "images", 1)
@@ -269,9 +365,30 @@ def test_what_others_wrote_is_not_replaced(tmp_path: Path, name: str) -> None:
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_counted(tmp_path: Path) -> None:
     images = folder_of(tmp_path / "images", 1)
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UsageError, match="nothing can be written to") as error:
+    with pytest.raises(
+        UsageError, match=r"nothing was counted: .*\(Not a directory\); make room or choose another out"
+    ):
         count_images([images], tmp_path / "file" / "out", MODEL, watch=interrupted_at(1))
-    assert "\n" not in str(error.value)
+
+
+def test_a_folder_that_is_read_only_now_keeps_its_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, out = folder_of(tmp_path / "images", 1), tmp_path / "out"
+    count_images([images], out, MODEL)
+    before = contents(out)
+    opened = Path.open
+
+    def read_only(
+        self: Path, mode: str = "r", *arguments: Any, **options: Any
+    ) -> Any:  # for root there is no such folder
+        if self.parent == out and mode.startswith("w"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(self, mode, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", read_only)
+        with pytest.raises(UsageError, match=r"nothing was counted: .*\(Permission denied\)"):
+            count_images([images], out, MODEL, watch=interrupted_at(1))
+    assert contents(out) == before
 
 
 def test_a_full_disk_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,7 +413,8 @@ def test_one_file_that_cannot_be_written_fails_one_image(tmp_path: Path) -> None
     images, out = folder_of(tmp_path / "images", 1, 2), tmp_path / "out"
     count_images([images], out, MODEL)
     (out / "masks" / "1.tif").unlink()
-    (out / "masks" / "1.tif" / "in the way").mkdir(parents=True)
+    (out / "masks" / "1.tif").mkdir()
+    (out / "masks" / "1.tif" / "in the way").touch()
     counted = count_images([images], out, MODEL)
     assert [row.image for row in counted.rows] == ["2.tif"]
     assert [failure.image for failure in counted.failures] == ["1.tif"]

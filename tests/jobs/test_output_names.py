@@ -60,3 +60,10 @@ def test_a_name_that_a_table_cannot_hold_is_escaped() -> None:
     names = ["\udcff.tif", "a\nb.tif", "é\u3000b.tif"]  # the first is not UTF-8
     escaped = ["\\udcff.tif", "a\\nb.tif", "é\u3000b.tif"]
     assert image_names(found(*((f"/p/{name}", name) for name in names))) == escaped
+
+
+def test_what_is_escaped_stays_apart_from_what_looks_alike() -> None:
+    assert image_names(found(("/p/a\nb.tif", "a\nb.tif"), ("/p/a\\nb.tif", "a\\nb.tif"))) == [
+        "a\\nb.tif",
+        "a\\\\nb.tif",
+    ]

@@ -39,6 +39,11 @@ def edit(**fields: object) -> Callable[[Path], None]:
     return change
 
 
+def without_format(model: Path) -> None:
+    card = model / "model.json"
+    card.write_text(card.read_text().replace('"format": 1,', ""))
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
@@ -51,6 +56,10 @@ def edit(**fields: object) -> Callable[[Path], None]:
         (edit(format=3), r"made by a newer elmgan \(format 3, this one reads up to 1\): update elmgan"),
         (edit(format=3, unheard_of=True), "made by a newer elmgan"),
         (edit(format="one"), "model.json: format"),
+        (edit(format=0), "model.json: format"),
+        (without_format, "model.json: format: is missing"),
+        (edit(architecture={"count_head": "pooled"}), "model.json: architecture: size is None; the pooled head needs"),
+        (edit(architecture={"count_head": "pooled", "size": [64, 100]}), "each a multiple of 64"),
         (edit(architecture={"width": -1}), "model.json: architecture.width"),
         (edit(unheard_of=True), "model.json: unheard_of"),
         (edit(hashes={}), "is damaged"),
@@ -102,11 +111,33 @@ def test_a_model_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.Monk
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_is_no_model_is_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("ten years")
-    with pytest.raises(OutputError, match="exists and is not a model"):
+@pytest.mark.parametrize("name", ["thesis.txt", "README.md"])
+def test_what_is_no_model_is_not_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("ten years")
+    with pytest.raises(OutputError, match=f"holds {name}, which is no part of a model: name another folder"):
         write_bundle(tmp_path, tiny_bundle())
-    assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_what_lies_in_a_model_is_not_lost(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path)
+    (path / "notes.txt").write_text("ten years")
+    with pytest.raises(OutputError, match=r"holds notes\.txt, which is no part of a model"):
+        write_bundle(path, tiny_bundle("other"))
+    assert read_bundle(path).card.name == "tiny"
+    assert (path / "notes.txt").exists()
+
+
+def test_an_empty_folder_becomes_a_model(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    write_bundle(tmp_path / "model", tiny_bundle())
+    assert read_bundle(tmp_path / "model").card.name == "tiny"
+
+
+def test_a_model_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(OutputError, match=r"notes\.txt \(Not a directory\): make room or name another"):
+        write_bundle(tmp_path / "notes.txt", tiny_bundle())
 
 
 def test_models_are_found_by_name_or_path(tmp_path: Path) -> None:

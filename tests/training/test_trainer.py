@@ -60,7 +60,7 @@ def test_its_bundle_counts(four_epochs: Path, data: Path) -> None:
     model = elmgan.load(four_epochs / "model")
     result = model.count(read_image(next((data / "images").iterdir())))
     assert result.mask.shape == (96, 128)
-    assert result.estimate == pytest.approx(result.count_map.sum())
+    assert result.estimate == pytest.approx(result.count_map.sum(), abs=0.01)
     assert model.card.scores["all"]["images"] == 1
     assert model.card.data[0].images == 6
 

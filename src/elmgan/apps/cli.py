@@ -1,6 +1,8 @@
 """The elmgan command: each subcommand parses its options, calls one function of the library and prints the result."""
 
 import json
+import signal
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +21,7 @@ from elmgan import __version__, load
 from elmgan.apps.data_set import print_survey
 from elmgan.data import layout_of, read_data_set, survey
 from elmgan.data.synthetic import write_data_set
-from elmgan.errors import ElmganError, OutputError, TrainingError, UsageError
+from elmgan.errors import ElmganError, OutputError, TrainingError, UsageError, one_line
 from elmgan.evaluation import BASELINE, METRICS, SCORES, Evaluated, Score, evaluate_model, interval_shown, shown
 from elmgan.jobs import Counted, Failure, Row, count_images, write_contact_sheet
 from elmgan.models import Bundle, find_bundle, read_bundle, shipped
@@ -46,7 +48,8 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show where in the program 
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. Being terminated, as by a cluster, saves what is done as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()
 
 
@@ -80,14 +83,14 @@ def count(
 ) -> None:
     """Count the cells of images into a table, with masks and a report."""
     if_stopped = "; what is done is kept, and the same command with --resume goes on from there"
-    with _errors_told(debug, if_stopped), _progress("counting", quiet) as advance:
+    with _errors_told(debug, if_stopped), _progress("counting", quiet) as (terminal, advance):
 
         def watch(total: int, outcome: Row | Failure) -> None:
             advance(total)
             if isinstance(outcome, Failure):
-                _tell(f"{outcome.image}: {outcome.error}", debug)
+                _tell(f"{outcome.image}: {outcome.error}", debug, terminal)
             if as_json:
-                _print_json(outcome.model_dump(mode="json"))
+                _print_json(outcome.model_dump(mode="json"), terminal)
 
         counted = count_images(
             paths,
@@ -184,10 +187,11 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train a model on images with masks and totals. Ctrl-C ends early and keeps the best model so far."""
+    terminal = Console(stderr=True, quiet=quiet, highlight=False)
 
     def watch(row: dict[str, float]) -> None:
         if as_json:
-            _print_json(row)
+            _print_json(row, terminal)
 
     with _errors_told(debug):
         try:
@@ -199,7 +203,6 @@ def train(
         if device not in ("auto", "cpu", "cuda"):
             raise UsageError(f"--device is {device}; expected auto, cpu or cuda")
         chosen = training.read_config(out / training.CONFIG if resume else config, settings)
-        terminal = Console(stderr=True, quiet=quiet, highlight=False)
         model = training.train(data, out, chosen, resume=resume, device=device, console=terminal, on_epoch=watch)
         if as_json:
             _print_json({"model": str(model)})
@@ -223,12 +226,12 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Score a model on images whose masks, labels or counts are known, beside Otsu's threshold and a watershed."""
-    with _errors_told(debug), _progress("evaluating", quiet) as advance:
+    with _errors_told(debug), _progress("evaluating", quiet) as (terminal, advance):
 
         def watch(total: int, outcome: Score | Failure) -> None:
             advance(total)
             if isinstance(outcome, Failure):
-                _tell(f"{outcome.image}: {outcome.error}", debug)
+                _tell(f"{outcome.image}: {outcome.error}", debug, terminal)
 
         evaluated = evaluate_model(data, out, load(model), seed=seed, only=only, watch=watch)
     if as_json:
@@ -241,13 +244,16 @@ def evaluate(
 
 
 @contextmanager
-def _progress(doing: str, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal; each call tells the number of images, and that one more of them is done."""
-    terminal = Console(stderr=True)
+def _progress(doing: str, quiet: bool) -> Iterator[tuple[Console, Callable[[int], None]]]:
+    """Show a bar on a terminal.
+
+    Gives the bar's console, and what to call with the number of images whenever one more of them is done.
+    """
+    terminal = _console(stderr=True)
     columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=terminal, transient=True, disable=quiet or not terminal.is_terminal) as progress:
         bar = progress.add_task(doing, total=None)
-        yield lambda total: progress.update(bar, total=total, advance=1)
+        yield terminal, lambda total: progress.update(bar, total=total, advance=1)
 
 
 @contextmanager
@@ -265,23 +271,29 @@ def _errors_told(debug: bool, if_stopped: str = "") -> Iterator[None]:
         _tell(f"error: {error}", debug)
         raise typer.Exit(WRONG_USAGE) from None
     except Exception as error:
-        _tell(f"error: unexpected {type(error).__name__}: {' '.join(str(error).split())}; see --debug", debug)
+        _tell(f"error: unexpected {type(error).__name__}: {one_line(error)}; see --debug", debug)
         raise typer.Exit(SOME_FAILED) from None
 
 
-def _tell(message: str, debug: bool) -> None:
-    """Print to standard error; with ``debug`` also where the exception that is being handled arose."""
+def _tell(message: str, debug: bool, terminal: Console | None = None) -> None:
+    """Print to standard error; with ``debug`` also where the exception that is being handled arose.
+
+    Only the console of a progress bar can print above the bar: ``terminal``, while there is one.
+    """
     if debug:
         traceback.print_exc()
-    _console(stderr=True).out(message)
+    (terminal or _console(stderr=True)).out(message)
 
 
-def _print_json(content: dict[str, Any]) -> None:
-    _console().out(json.dumps(content))
+def _print_json(content: dict[str, Any], terminal: Console | None = None) -> None:
+    """Print a line to standard output; above the progress bar of ``terminal``, if that is the same screen."""
+    if terminal is None or terminal.quiet or not (sys.stdout.isatty() and sys.stderr.isatty()):
+        terminal = _console()
+    terminal.out(json.dumps(content))
 
 
 def _console(*, stderr: bool = False) -> Console:
-    """Return the terminal, above a progress bar if there is one; [bold] in a file's name means nothing to it."""
+    """Return the terminal; [bold] in a file's name means nothing to it."""
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
@@ -373,9 +385,12 @@ def _print_card(bundle: Bundle) -> None:
     for source in card.data:
         data.add_row(source.name, source.licence, str(source.images))
     names = list(dict.fromkeys(name for scores in card.scores.values() for name in scores))
-    scores = Table("scored on", *names, box=SIMPLE_HEAD)
+    scores = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    scores.add_column("scored on", no_wrap=True)
+    for name in names:
+        scores.add_column(name.replace("_", " "), justify="right", min_width=5)
     for name, values in card.scores.items():
-        scores.add_row(name, *(f"{values[score]:g}" if score in values else "" for score in names))
+        scores.add_row(name, *(f"{values[score]:.3g}" if score in values else "" for score in names))
     for part in (data, scores):
         if part.row_count:
             console.print(part)

@@ -19,7 +19,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from elmgan.errors import OutputError
+from elmgan.errors import UsageError
 from elmgan.imaging.write import write_labels, write_mask
 
 ANGLES = 128  # directions in which the contour of a cell is given
@@ -396,12 +396,12 @@ def write_data_set(
         scenes: draws the scene of one image: ``sample_scene`` or ``random_scene``.
 
     Raises:
-        OutputError: the folder holds something already, or cannot be written.
+        UsageError: the folder holds something already, or cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise OutputError(
+            raise UsageError(
                 f"{folder} already holds something: name an empty or a new folder for the synthetic images"
             )
         with TemporaryDirectory(dir=folder, prefix=".synthetic-") as scratch:
@@ -428,4 +428,4 @@ def write_data_set(
             for part in ("images", "masks", "labels", "counts.csv"):
                 (unfinished / part).replace(folder / part)
     except OSError as error:
-        raise OutputError(f"cannot write synthetic images to {folder}: {error.strerror or error}") from error
+        raise UsageError(f"cannot write synthetic images to {folder}: {error.strerror or error}") from error

@@ -75,7 +75,7 @@ def evaluate_model(
         try:
             pair = score_image(model, record), score_image(baseline, record)
         except Exception as error:  # whatever is wrong with one image, the others are scored
-            failures.append(Failure.of(_name(record), error))
+            failures.append(Failure.of(_name(record), error, record.image))
             watch(len(records), failures[-1])
             continue
         scores.append(pair[0])
@@ -116,17 +116,20 @@ def _held_out(split: Path) -> set[str]:
 
 def _begin(out: Path) -> None:
     """Make the folder, prove that it can be written to, and clear what would be wrong if this were interrupted."""
+    present = [name for name in (METRICS, TABLE, REPORT) if (out / name).exists()]
     try:
-        foreign = [name for name in (TABLE, REPORT) if (out / name).exists()]
-        if foreign and not (out / METRICS).exists():
-            raise UsageError(
-                f"{out} holds {foreign[0]} of something else than an evaluation; choose another folder with -o"
-            )
+        if present:
+            Metrics.model_validate_json((out / METRICS).read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{out} holds {present[0]} of something else than an evaluation; choose another folder with -o"
+        ) from error
+    try:
         out.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=out):
             pass
-        for name in (TABLE, REPORT, METRICS):  # the mark of an evaluation last
-            (out / name).unlink(missing_ok=True)
+        for name in reversed(present):  # metrics.json last: it tells that the others are of an evaluation
+            (out / name).unlink()
     except OSError as error:
         raise UsageError(f"nothing can be written to {out}: {error.strerror}; choose another folder with -o") from error
 

@@ -29,6 +29,8 @@ def flags_of(image: NDArray, mask: NDArray[np.bool_]) -> tuple[str, ...]:
 
 
 def _saturated(image: NDArray, foreground: NDArray[np.bool_]) -> bool:
+    if image.dtype == np.bool_:  # there is nothing below its ceiling but 0
+        return False
     ceilings = {2**bits - 1 for bits in SENSOR_BITS}
     ceilings.add(np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else 1)
     brightest = image.max()

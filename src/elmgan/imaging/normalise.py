@@ -14,6 +14,7 @@ MOST_PIXELS = 4_000_000
 # Second difference along rows and columns: it removes any plane, so that little but noise is left.
 DETAIL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
 DETAIL_GAIN = 6.0  # root of the sum of squares: white noise of deviation 1 comes out with deviation 6
+LARGEST = float(np.finfo(np.float32).max)
 NORMAL_QUARTILE = 0.6745  # median of |x| for x of the standard normal distribution
 
 
@@ -58,8 +59,8 @@ class Normalisation(BaseModel):
         if span == 0:
             return np.zeros_like(grey)
         centred = grey - np.float32(median)
-        # Clipped before it is divided, so that no quotient can overflow.
-        reach = np.float32(self.limit) * span
+        # Clipped before it is divided, so that no quotient can overflow; the reach could, where no data is -3.4e38.
+        reach = min(float(np.float32(self.limit)) * float(span), LARGEST)
         np.clip(centred, -reach, reach, out=centred)
         centred /= span
         return centred

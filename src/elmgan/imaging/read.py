@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import re
+import stat
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL.JpegImagePlugin import JpegImageFile
+from tifffile import PHOTOMETRIC
 
-from elmgan.errors import ImageError, UsageError
+from elmgan.errors import ImageError, UsageError, one_line
 from elmgan.imaging.codecs import complete_decoder
 
 EXTENSIONS = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg"})
@@ -31,6 +33,8 @@ PNG_GREY_ALPHA = 4
 JPEG = b"\xff\xd8\xff"
 
 ALPHA = (1, 2)  # TIFF's ExtraSamples: associated and unassociated alpha
+RGB = (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)  # tifffile gives both as red, green and blue
+LAB = (PHOTOMETRIC.CIELAB, PHOTOMETRIC.ICCLAB, PHOTOMETRIC.ITULAB)
 
 # tifffile logs a line for each odd tag; without a handler Python would print it. What matters is raised.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -38,7 +42,11 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 @dataclass(frozen=True)
 class FoundImage:
-    """An image file, and its path relative to the folder that was given (of a file that was given: its name)."""
+    """An image file, and its path relative to the folder that was given (of a file that was given: its name).
+
+    What was given but is not there, or is a folder without images, and a folder that may not be looked into, are listed
+    too: they fail on reading.
+    """
 
     path: Path
     relative: PurePosixPath
@@ -51,36 +59,46 @@ def find_images(paths: Sequence[Path]) -> list[FoundImage]:
     one of ``EXTENSIONS``, sorted with numbers as numbers (``a2.tif`` before ``a10.tif``); hidden ones are passed over.
 
     Raises:
-        UsageError: a path does not exist or cannot be opened, or a folder holds no image.
+        UsageError: none of the paths exists and holds an image.
 
     """
     found: dict[tuple[Path, str], FoundImage] = {}
+    problems = []
     for path in paths:
         try:
-            path.stat()
-        except FileNotFoundError:
-            raise UsageError(f"{path} does not exist") from None
-        except OSError as error:
-            raise UsageError(f"{path} cannot be opened: {error.strerror}") from None
-        for image in _images_in(path) if path.is_dir() else [FoundImage(path, PurePosixPath(path.name))]:
+            images = _images_in(path) if stat.S_ISDIR(path.stat().st_mode) else [_as_given(path)]
+        except (OSError, ImageError) as error:
+            problems.append(f"{path} {_problem(error)}")
+            images = [_as_given(path)]
+        for image in images:
             # Links keep their own names, so that two links to one file are two images.
             found.setdefault((image.path.parent.resolve(), image.path.name), image)
+    if problems and len(problems) == len(paths):
+        raise UsageError(problems[0])
     return list(found.values())
 
 
-def _images_in(folder: Path) -> list[FoundImage]:
-    def refuse(error: OSError) -> None:
-        raise UsageError(f"{error.filename} cannot be opened: {error.strerror}") from None
+def _as_given(path: Path) -> FoundImage:
+    path = path if path.name else path.resolve()  # "." has no name
+    return FoundImage(path, PurePosixPath(path.name))
 
+
+def _images_in(folder: Path) -> list[FoundImage]:
     images: list[FoundImage] = []
-    for parent, subfolders, names in os.walk(folder, onerror=refuse):
+
+    def list_closed(error: OSError) -> None:
+        path = Path(error.filename)
+        within = PurePosixPath(*path.relative_to(folder).parts)
+        images.append(FoundImage(path, within) if within.name else _as_given(folder))
+
+    for parent, subfolders, names in os.walk(folder, onerror=list_closed):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in names:
             path = Path(parent, name)
             if path.suffix.lower() in EXTENSIONS and not name.startswith("."):
                 images.append(FoundImage(path, PurePosixPath(*path.relative_to(folder).parts)))
     if not images:
-        raise UsageError(f"{folder} holds no image; {READABLE}")
+        raise ImageError(f"holds no image; {READABLE}")
     return sorted(images, key=lambda image: _natural(image.relative))
 
 
@@ -95,32 +113,36 @@ def read_image(path: Path, *, channel: int | None = None) -> NDArray:
 
     TIFF, PNG or JPEG are told apart by their content. Integers keep their type, floats become float32, one-bit images
     become uint8 0 and 255. Alpha is dropped; the palette of a PNG is applied, that of a TIFF (a display colour in
-    microscopy) is not; CMYK JPEG becomes RGB; EXIF orientation is not applied.
+    microscopy) is not; CMYK JPEG becomes RGB; EXIF orientation is not applied, nor is a TIFF's WhiteIsZero: its numbers
+    are taken as they are.
 
     Args:
         path: the file.
-        channel: the only channel to return, counted from 1, as (row, column). Images with one plane per stain (axis C,
-            as Fiji and OME-TIFF store them) need it: even three such planes are not colour.
+        channel: the only channel to return, counted from 1, as (row, column). Images with one channel per stain need
+            it, be they planes (axis C, as Fiji and OME-TIFF store them) or samples of a pixel that the file does not
+            call colour: even three of them are not.
 
     Raises:
         ImageError: the file cannot be read whole, is a stack, has NaN or infinite pixels or not that channel.
 
     """
-    if path.suffix.lower() not in EXTENSIONS:
-        raise ImageError(f"{path} is of an unknown kind; {READABLE}: save it as one of those")
     try:
-        image = _decode(path, channel)
-    except ImageError:
-        raise
-    except OSError as error:
-        raise ImageError(f"{path} cannot be read: {error.strerror or error}") from error
+        return _checked(_decode(path, channel), channel)
     except Exception as error:  # on damaged bytes the decoders raise whatever they trip over
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"{path} is damaged or of a kind that cannot be read ({reason}); save it again") from error
-    try:
-        return _checked(image, channel)
-    except ImageError as error:
-        raise ImageError(f"{path}: {error}") from None
+        raise ImageError(f"{path}: {_problem(error)}") from error
+
+
+def _problem(error: Exception) -> str:
+    """Say what is wrong with a file, without its path."""
+    if isinstance(error, ImageError):
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        return "does not exist; check its name and folder"
+    if isinstance(error, IsADirectoryError):
+        return f"is a folder and no image; {READABLE}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read ({error.strerror}); make it readable or leave it out"
+    return f"is damaged or of a kind that cannot be read ({one_line(error)}); save it again"
 
 
 def to_grey(image: NDArray, *, channel: int | None = None) -> NDArray[np.float32]:
@@ -144,11 +166,15 @@ def to_grey(image: NDArray, *, channel: int | None = None) -> NDArray[np.float32
     if image.ndim == 2:
         return image.astype(np.float32, copy=False)
     if image.shape[2] != 3:
-        raise ImageError(f"the image has {image.shape[2]} channels; name one with --channel")
+        raise ImageError(f"the image has {image.shape[2]} channels; {_name_one(image.shape[2])}")
     red, green, blue = np.moveaxis(image.astype(np.float32, copy=False), -1, 0)
     # Weights that sum to 1, written so that a grey image saved as colour gives exactly its grey values.
     luminance: NDArray[np.float32] = green + 0.299 * (red - green) + 0.114 * (blue - green)
     return luminance
+
+
+def _name_one(channels: int) -> str:
+    return f"name one: channel=1..{channels} (--channel)"
 
 
 def _checked(image: NDArray, channel: int | None) -> NDArray:
@@ -174,6 +200,8 @@ def _checked(image: NDArray, channel: int | None) -> NDArray:
 def _decode(path: Path, channel: int | None) -> NDArray:
     with path.open("rb") as file:
         start = file.read(8)
+    if path.suffix.lower() not in EXTENSIONS:
+        raise ImageError(f"is of an unknown kind; {READABLE}: save it as one of those")
     if start.startswith(TIFF):
         return _decode_tiff(path, channel)
     if start.startswith(PNG):
@@ -182,7 +210,7 @@ def _decode(path: Path, channel: int | None) -> NDArray:
         # Other decoders fill up a truncated file with grey. Opened by its class, Pillow takes any size.
         with JpegImageFile(BytesIO(path.read_bytes())) as jpeg:
             return np.array(jpeg.convert("RGB") if jpeg.mode == "CMYK" else jpeg)
-    raise ImageError(f"{path} is not a TIFF, PNG or JPEG image, whatever its name says; save it again as one of those")
+    raise ImageError("is not a TIFF, PNG or JPEG image, whatever its name says; save it again as one of those")
 
 
 def _decode_png(content: bytes) -> NDArray:
@@ -212,30 +240,33 @@ def _decode_tiff(path: Path, channel: int | None) -> NDArray:
         else:
             images = [series for series in file.series if not series.keyframe.is_reduced]
             if len(images) != 1:
-                raise ImageError(f"{path} holds {len(images)} images instead of one; save one as its own file")
+                raise ImageError(f"holds {len(images)} images instead of one; save one as its own file")
             source = images[0]
             pages = source.pages
         axes, size = source.axes, dict(zip(source.axes, source.shape, strict=True))
         if set(axes) - set("YXSC") or {"S", "C"} <= set(axes):
             planes = math.prod(source.shape) // (size["Y"] * size["X"] * size.get("S", 1))
             raise ImageError(
-                f"{path} has axes {axes} with {planes} planes; stacks are not counted yet: "
-                "save one plane as its own file"
+                f"has axes {axes} with {planes} planes; stacks are not counted yet: save one plane as its own file"
             )
         if "C" in axes and channel is None:
-            raise ImageError(f"{path} has axes {axes} with {size['C']} channels; name one with --channel")
+            raise ImageError(f"has axes {axes} with {size['C']} channels; {_name_one(size['C'])}")
         for page in pages:
             for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
                 if count == 0 or offset + count > file.filehandle.size:  # it would be read as black
-                    raise ImageError(f"{path} lacks part of its pixels, as after a broken copy; copy or save it again")
+                    raise ImageError("lacks part of its pixels, as after a broken copy; copy or save it again")
         for keyframe in {page.keyframe for page in pages}:  # what decodes the page, and others like it
             try:
                 complete_decoder(keyframe)
             except NotImplementedError as error:
                 raise ImageError(
-                    f"{path} is compressed with {error}: "
-                    'pip install "elmgan[formats]" or save it with LZW or no compression'
+                    f'is compressed with {error}: pip install "elmgan[formats]" or save it with LZW or no compression'
                 ) from None
         image = source.asarray().transpose([axes.index(axis) for axis in "YXCS" if axis in axes])
-        extra_samples = source.keyframe.extrasamples
-    return image[..., : image.shape[-1] - sum(kind in ALPHA for kind in extra_samples)]
+        extra_samples, photometric = source.keyframe.extrasamples, source.keyframe.photometric
+    image = image[..., : image.shape[-1] - sum(kind in ALPHA for kind in extra_samples)]
+    if photometric in LAB:
+        raise ImageError("has CIELab colours; save it as grey or RGB")
+    if image.shape[2:] == (3,) and photometric not in RGB and channel is None:
+        raise ImageError(f"has 3 channels that are not colour; {_name_one(3)}")
+    return image

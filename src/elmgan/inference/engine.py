@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from elmgan.errors import ModelError
+from elmgan.errors import ModelError, one_line
 
 INPUT = "image"
 OUTPUTS = ["probability", "count_map"]
@@ -39,7 +39,7 @@ class OnnxEngine:
         try:
             self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's errors have no common base of their own
-            raise ModelError(f"model.onnx cannot be loaded: {_first_line(error)}") from error
+            raise ModelError(f"model.onnx cannot be loaded: {one_line(error)}") from error
         inputs = [value.name for value in self._session.get_inputs()]
         outputs = [value.name for value in self._session.get_outputs()]
         if inputs != [INPUT] or not set(OUTPUTS) <= set(outputs):
@@ -58,9 +58,5 @@ class OnnxEngine:
             probability, count_map = self._session.run(OUTPUTS, {INPUT: image})
         except Exception as error:  # as above
             rows, columns = image.shape[-2:]
-            raise ModelError(f"model.onnx cannot run on {rows} x {columns} pixels: {_first_line(error)}") from error
+            raise ModelError(f"model.onnx cannot run on {rows} x {columns} pixels: {one_line(error)}") from error
         return probability, count_map
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -45,7 +45,7 @@ class Model:
         image = np.asarray(image)
         grey = to_grey(image, channel=channel)
         probability, count_map = self._predict(self.card.normalisation(grey))
-        estimate = float(count_map.sum(dtype=np.float64))
+        estimate = round(float(count_map.sum(dtype=np.float64)), 2)  # as it is shown, and rounded again for the count
         if not math.isfinite(estimate):
             raise ModelError(f"model {self.version} gives no finite count for this image: train or choose another")
         mask = probability >= self.card.threshold

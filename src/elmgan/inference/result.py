@@ -20,7 +20,7 @@ class Result:
     """
 
     estimate: float
-    """Cells in the image, the sum of the count map."""
+    """Cells in the image: the sum of the count map, to two decimals."""
     mask: NDArray[np.bool_]
     """Where there is cell; the image's size."""
     probability: NDArray[np.float32]
@@ -34,8 +34,8 @@ class Result:
 
     @property
     def count(self) -> int:
-        """The estimate to two decimals, as it is shown, rounded half up: so that what is shown agrees with itself."""
-        return math.floor(round(self.estimate, 2) + 0.5)
+        """The estimate, rounded half up."""
+        return math.floor(self.estimate + 0.5)
 
     @property
     def foreground(self) -> float:

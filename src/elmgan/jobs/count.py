@@ -3,15 +3,16 @@
 import csv
 import errno
 import json
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from elmgan.errors import ImageError, OutputError, UsageError
-from elmgan.imaging import find_images, read_image, to_grey, write_labels, write_mask, write_png
+from elmgan.imaging import find_images, read_image, to_grey, whole_file, write_labels, write_mask, write_png
 from elmgan.inference import Model
 from elmgan.jobs.names import image_names, output_stems
 from elmgan.jobs.report import MOST_PICTURES, Thumbnails, report
@@ -20,13 +21,15 @@ from elmgan.reporting import Failure, overlay, run_record, thumbnail, write_tabl
 
 TABLE, FAILED, RECORD, REPORT = "counts.csv", "failed.csv", "run.json", "report.html"
 MASKS, LABELS, OVERLAYS = "masks", "labels", "overlays"
+PICTURES = {MASKS: ".tif", LABELS: ".tif", OVERLAYS: ".png"}
+"""Folder -> how the names of its files end."""
 SAVE_EVERY = 5.0
 """Seconds from one writing of the growing table to the next: what a power cut may cost."""
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What a job did: rows and failures in the order of the images, and the files and folders it wrote."""
+    """What a job did: rows and failures in the order of the images, and the files and folders that now hold it all."""
 
     rows: list[Row]
     failures: list[Failure]
@@ -35,7 +38,7 @@ class Counted:
 
 @dataclass(frozen=True)
 class Task:
-    """One image to count: its file, its name in the table, and the files to write for it."""
+    """One image to count: its file (absolute), its name in the table, and the files to write for it."""
 
     source: Path
     image: str
@@ -47,6 +50,28 @@ class Task:
     def files(self) -> list[Path]:
         """The files to write."""
         return [path for path in (self.mask, self.labels, self.overlay) if path is not None]
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the image's name is relative to."""
+        return self.source.parents[self.image.count("/")]
+
+    def is_done(self) -> bool:
+        """Whether every file is there and none is older than the image."""
+        try:
+            made = self.source.stat().st_mtime_ns
+            return all(path.stat().st_mtime_ns >= made for path in self.files)
+        except OSError:
+            return False
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What an earlier count left in a folder: its rows by image, what decided them, and the folders of the images."""
+
+    rows: Mapping[str, Row]
+    settings: Mapping[str, Any]
+    folders: Sequence[str]
 
 
 def count_images(
@@ -65,19 +90,24 @@ def count_images(
     An image that cannot be counted does not keep the others from it. Every file appears whole; counts.csv grows with
     the job, so that an interrupted one leaves the table of what is done.
 
+    What an earlier count left in ``out`` is removed, the pictures of the images in its table too; other files stay.
+    With ``resume`` an earlier row is kept, with its pictures, if they are all there and none is older than its image.
+    Images are known by their names, so that they may have moved together.
+
     Args:
-        paths: Images, and folders that are searched for images.
+        paths: Images, and folders that are searched for images. What a count wrote in them is passed over.
         out: Folder to write to; made if it is missing.
         model: What counts.
         channel: The channel to count in, from 1, of images that have several.
         labels: Whether to write the separated cells as label images too.
         overlays: Whether to draw the separated cells over the images too.
-        resume: Keep what an earlier run of the same program, model and options wrote to ``out``.
+        resume: Keep what an earlier count of these images, with the same program, model and channel, wrote to ``out``.
         watch: Called with the number of images and each image's outcome, in order; with a failure while its exception
             is handled.
 
     Raises:
-        UsageError: A path is missing, there is no image, or ``out`` cannot be written to; nothing was counted.
+        UsageError: There is no image, ``out`` cannot be written to or holds something else than a count, or with
+            ``resume`` a count that cannot be resumed; nothing was counted or removed.
         OutputError: The disk is full, or the table cannot be written; what was counted before is kept.
     """
     begun = time.monotonic()
@@ -88,9 +118,10 @@ def count_images(
         "labels": labels,
         "overlays": overlays,
     }
-    record = run_record(model, options)
-    rows = _kept_rows(tasks, out, record) if resume else {}
-    _begin(tasks, out, rows, record)
+    record = run_record(model, options) | {"folders": sorted({str(task.folder) for task in tasks})}
+    earlier = _read_earlier(out)
+    rows = _kept_rows(tasks, out, earlier, _settings(record)) if resume else {}
+    _begin(tasks, out, earlier, rows, record)
 
     failures: list[Failure] = []
     saved = time.monotonic()
@@ -103,7 +134,7 @@ def count_images(
                     _remove(task.files)
                     if _is_disk_full(error):
                         raise
-                    failures.append(Failure.of(task.image, error))
+                    failures.append(Failure.of(task.image, error, task.source))
                     watch(len(tasks), failures[-1])
                     continue
             watch(len(tasks), rows[task.image])
@@ -119,69 +150,106 @@ def count_images(
     record |= {"images": len(tasks), "failed": len(failures), "seconds": round(time.monotonic() - begun, 3)}
     write_text(out / REPORT, report(counted, failures, _thumbnails(tasks, rows, channel), record))
     write_text(out / RECORD, json.dumps(record, indent=2))
-    written = {
-        TABLE: True,
-        MASKS: bool(counted),
-        LABELS: counted and labels,
-        OVERLAYS: counted and overlays,
-        FAILED: bool(failures),
-        REPORT: True,
-        RECORD: True,
-    }
-    return Counted(counted, failures, [out / name for name, is_written in written.items() if is_written])
+    paths_written = [out / name for name in (TABLE, *PICTURES, FAILED, REPORT, RECORD)]
+    return Counted(counted, failures, [path for path in paths_written if path.exists()])
 
 
 def _plan(paths: Sequence[Path], out: Path, *, labels: bool, overlays: bool) -> list[Task]:
-    """Name the images and the files to write for them; pictures that an earlier run wrote are no images to count."""
-    written = [(out / folder).resolve() for folder in (MASKS, LABELS, OVERLAYS)]
-    found = [
-        image
-        for image in find_images(paths)
-        if not any(image.path.resolve().is_relative_to(folder) for folder in written)
-    ]
+    """Name the images and the files to write for them."""
+    found = [image for image in find_images(paths) if not _is_written_by_a_count(image.path)]
     if not found:
-        raise UsageError(f"nothing to count: {out} holds only what an earlier count wrote")
+        raise UsageError("nothing to count: the paths hold only what an earlier count wrote; give the images instead")
     names = image_names(found)
     return [
         Task(
-            source=image.path,
+            source=image.path.parent.resolve() / image.path.name,
             image=name,
-            mask=out / MASKS / f"{stem}.tif",
-            labels=out / LABELS / f"{stem}.tif" if labels else None,
-            overlay=out / OVERLAYS / f"{stem}.png" if overlays else None,
+            mask=out / MASKS / f"{stem}{PICTURES[MASKS]}",
+            labels=out / LABELS / f"{stem}{PICTURES[LABELS]}" if labels else None,
+            overlay=out / OVERLAYS / f"{stem}{PICTURES[OVERLAYS]}" if overlays else None,
         )
         for image, name, stem in zip(found, names, output_stems(names), strict=True)
     ]
 
 
-def _kept_rows(tasks: Sequence[Task], out: Path, record: Mapping[str, Any]) -> dict[str, Row]:
-    """Rows of an earlier run of which every file is there; none if it ran otherwise than this one is to."""
-    try:
-        earlier = json.loads((out / RECORD).read_text(encoding="utf-8"))
-        rows = {row.image: row for row in read_table(out / TABLE)}
-        same = all(earlier[key] == record[key] for key in ("model", "options"))
-        same = same and earlier["versions"]["elmgan"] == record["versions"]["elmgan"]
-    except (OSError, ValueError, LookupError, TypeError, csv.Error):  # no earlier run, or not one of ours
-        return {}
-    kept = [task.image for task in tasks if task.image in rows and all(path.is_file() for path in task.files)]
-    return {image: rows[image] for image in kept} if same else {}
+def _is_written_by_a_count(path: Path) -> bool:
+    """Whether a file lies in masks, labels or overlays beside a run.json."""
+    return any(folder.name in PICTURES and (folder.parent / RECORD).exists() for folder in path.resolve().parents)
 
 
-def _begin(tasks: Sequence[Task], out: Path, rows: Mapping[str, Row], record: Mapping[str, Any]) -> None:
-    """Make the folder, prove that it can be written to, and clear what would be wrong if this run were interrupted."""
-    names = (TABLE, MASKS, LABELS, OVERLAYS, FAILED, REPORT)
+def _read_earlier(out: Path) -> Earlier:
+    """Read the earlier count that a folder holds, if any; refuse what cannot be known to be one."""
     try:
-        foreign = [name for name in names if (out / name).exists()]
-        if foreign and not (out / RECORD).exists():
-            raise UsageError(f"{out} holds {foreign[0]} of something else than a count; choose another folder with -o")
-        out.mkdir(parents=True, exist_ok=True)
-        for name in (FAILED, REPORT) if rows else (TABLE, FAILED, REPORT):
-            (out / name).unlink(missing_ok=True)
-        write_text(out / RECORD, json.dumps(record, indent=2))
+        there = {path.name for path in out.iterdir()}
+    except OSError:  # it is not there; if it cannot be used, writing to it will tell
+        there = set()
+    present = [name for name in (TABLE, *PICTURES, FAILED, REPORT, RECORD) if name in there]
+    if not present:
+        return Earlier({}, {}, [])
+    try:
+        record = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        rows = read_table(out / TABLE) if TABLE in there else []
+        return Earlier({row.image: row for row in rows}, _settings(record), record["folders"])
+    except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
+        raise UsageError(
+            f"{out} holds {present[0]} of something else than a count, or of one that was changed since; "
+            "choose another folder with -o"
+        ) from error
+
+
+def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same for two counts to give the same rows, by the names that people know it by."""
+    return {
+        "model": record["model"],
+        "channel": record["options"]["channel"],
+        "version of elmgan": record["versions"]["elmgan"],
+    }
+
+
+def _kept_rows(tasks: Sequence[Task], out: Path, earlier: Earlier, settings: Mapping[str, Any]) -> dict[str, Row]:
+    """Earlier rows that a resumed count keeps; refuse if any would be lost whose image has not changed or gone."""
+    another = [name for name, value in earlier.settings.items() if value != settings[name]]
+    if earlier.rows and another:
+        raise UsageError(f"the earlier count in {out} used another {another[0]}: leave out --resume to count again")
+    folders = {folder for folder in map(Path, earlier.folders) if folder.exists()}  # none if the images have moved
+    same = {task.image for task in tasks if task.folder in folders}
+    given = {task.source for task in tasks}
+    for path in (folder / image for image in earlier.rows if image not in same for folder in folders):
+        if path.exists() and path not in given:
+            raise UsageError(
+                f"the earlier count in {out} has {path}, which is not given now: "
+                "give it too, or leave out --resume to count again"
+            )
+    return {task.image: earlier.rows[task.image] for task in tasks if task.image in earlier.rows and task.is_done()}
+
+
+def _begin(
+    tasks: Sequence[Task], out: Path, earlier: Earlier, rows: Mapping[str, Row], record: Mapping[str, Any]
+) -> None:
+    """Make the folder, prove that it can be written to, and only then remove what is not kept of an earlier count."""
+    try:
+        with whole_file(out / RECORD) as temporary:
+            temporary.write_text(json.dumps(record, indent=2))
+            _clear(out, earlier, rows)
         _save(tasks, out, rows)
-    except (OSError, OutputError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"nothing can be written to {out}: {reason}; choose another folder with -o") from error
+    except OutputError as error:
+        raise UsageError(f"nothing was counted: {error}") from error
+
+
+def _clear(out: Path, earlier: Earlier, rows: Mapping[str, Row]) -> None:
+    """Remove what an earlier count wrote, but for the rows that are kept, their pictures, and what others wrote."""
+    stems = zip(earlier.rows, output_stems(list(earlier.rows)), strict=True)
+    gone = [stem for image, stem in stems if image not in rows]
+    for name, suffix in PICTURES.items():
+        folder = out / name
+        pictures = [folder / f"{stem}{suffix}" for stem in gone]
+        # A table may have been edited: "../a.tif" is no picture of ours.
+        _remove(picture for picture in pictures if picture.resolve().is_relative_to(folder.resolve()))
+        for emptied, _, _ in os.walk(folder, topdown=False):
+            with suppress(OSError):  # it is not empty
+                Path(emptied).rmdir()
+    for name in (FAILED, REPORT) if rows else (TABLE, FAILED, REPORT):
+        (out / name).unlink(missing_ok=True)
 
 
 def _count(task: Task, model: Model, channel: int | None) -> Row:
@@ -212,7 +280,7 @@ def _thumbnails(tasks: Sequence[Task], rows: Mapping[str, Row], channel: int | N
     return thumbnails
 
 
-def _remove(paths: Sequence[Path]) -> None:
+def _remove(paths: Iterable[Path]) -> None:
     for path in paths:
         with suppress(OSError):
             path.unlink(missing_ok=True)

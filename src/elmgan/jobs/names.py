@@ -59,9 +59,14 @@ def output_stems(names: Sequence[str]) -> list[str]:
 
 
 def _escaped(name: str) -> str:
-    """Escape what would break a line of the table or cannot be written as UTF-8: control characters, odd bytes."""
+    """Escape what would break a line of the table or cannot be written as UTF-8: control characters, odd bytes.
+
+    The backslash too, so that no two names become one.
+    """
     return "".join(
-        character.encode("unicode_escape").decode() if unicodedata.category(character) in {"Cc", "Cs"} else character
+        character.encode("unicode_escape").decode()
+        if character == "\\" or unicodedata.category(character) in {"Cc", "Cs"}
+        else character
         for character in name
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from elmgan.errors import ModelError, OutputError
+from elmgan.errors import ModelError, OutputError, one_line
 from elmgan.imaging.write import whole_file
 from elmgan.models.schema import FORMAT, ModelCard
 
@@ -71,7 +71,7 @@ def read_bundle(path: Path) -> Bundle:
         files = _files(path)
     # Each is raised by zipfile for some kind of damage or for an encrypted file.
     except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ModelError(f"{path} cannot be read as a model: {_first_line(error)}") from error
+        raise ModelError(f"{path} cannot be read as a model: {one_line(error)}") from error
     card = _card(files[CARD], path)
     expected, found = card.hashes.get(NETWORK), sha256(files[NETWORK])
     if found != expected:
@@ -88,7 +88,7 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
     The model appears whole or not at all. The hash of model.onnx in model.json is set here.
 
     Raises:
-        OutputError: It cannot be written, or the path holds something that is not a model.
+        OutputError: It cannot be written, or the folder holds something else than a model's three files.
     """
     card = bundle.card.model_copy(update={"hashes": {NETWORK: sha256(bundle.onnx)}})
     files = {
@@ -105,12 +105,15 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
         else:
             _write_folder(path, files)
     except OSError as error:
-        raise OutputError(f"the model cannot be written to {path}: {error.strerror or error}") from error
+        reason = error.strerror or error
+        raise OutputError(f"the model cannot be written to {path} ({reason}): make room or name another") from error
 
 
 def _write_folder(path: Path, files: dict[str, bytes]) -> None:
-    if path.exists() and not (path / CARD).is_file():
-        raise OutputError(f"{path} exists and is not a model: name another folder for the model")
+    there = {entry.name for entry in path.iterdir()} if path.exists() else set()
+    others = there - files.keys() if CARD in there else there
+    if others:
+        raise OutputError(f"{path} holds {min(others)}, which is no part of a model: name another folder for the model")
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
         new, old = Path(scratch) / "new", Path(scratch) / "old"
         new.mkdir()
@@ -147,19 +150,19 @@ def _card(content: bytes, path: Path) -> ModelCard:
     try:
         fields = json.loads(content)
     except ValueError as error:  # not JSON or not UTF-8
-        raise ModelError(f"{path} is damaged: {CARD} is not JSON ({_first_line(error)})") from error
+        raise ModelError(f"{path} is damaged: {CARD} is not JSON ({one_line(error)})") from error
     newest = fields.get("format") if isinstance(fields, dict) else None
     if isinstance(newest, int) and newest > FORMAT:
         raise ModelError(
             f"{path} was made by a newer elmgan (format {newest}, this one reads up to {FORMAT}): update elmgan"
         )
     try:
-        return ModelCard.model_validate_json(content)
+        card = ModelCard.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "its content"
-        raise ModelError(f"{path} is not a model of this program: {CARD}: {where}: {first['msg']}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+        fault = first["msg"].removeprefix("Value error, ")
+        raise ModelError(f"{path} is not a model of this program: {CARD}: {where}: {fault}") from error
+    if newest is None:
+        raise ModelError(f"{path} is not a model of this program: {CARD}: format: is missing")
+    return card

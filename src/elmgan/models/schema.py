@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from elmgan.imaging.normalise import Normalisation
 
@@ -69,7 +69,7 @@ class TrainingData(Strict):
 class ModelCard(Strict):
     """The content of model.json."""
 
-    format: int = FORMAT
+    format: int = Field(FORMAT, ge=1, description="required in a file")
     name: str
     description: str = ""
     created: str
@@ -81,3 +81,13 @@ class ModelCard(Strict):
     seed: int
     scores: dict[str, dict[str, float]] = Field(description="validation set -> score -> value")
     hashes: dict[str, str] = Field(description="file of the bundle -> SHA-256")
+
+    # Not of Architecture itself: until training has seen its data, the pooled head's size is open.
+    @field_validator("architecture")
+    @classmethod
+    def _pooled_head_has_its_size(cls, architecture: Architecture) -> Architecture:
+        size, multiple = architecture.size, architecture.multiple
+        fits = size is not None and all(side > 0 and side % multiple == 0 for side in size)
+        if architecture.count_head == "pooled" and not fits:
+            raise ValueError(f"size is {size}; the pooled head needs rows and columns, each a multiple of {multiple}")
+        return architecture

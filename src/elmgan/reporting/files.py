@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from elmgan.errors import ElmganError
+from elmgan.errors import ElmganError, one_line
 from elmgan.imaging import whole_file
 
 
@@ -20,11 +20,12 @@ class Failure(BaseModel):
     error: str = Field(description="what was found, where, and what to do")
 
     @classmethod
-    def of(cls, image: str, error: Exception) -> Self:
-        """Return the row of an image that met an exception; the reason is one line."""
-        text = " ".join(str(error).split())
-        reason = text if isinstance(error, ElmganError) else f"unexpected {type(error).__name__}: {text}"
-        return cls(image=image, error=reason)
+    def of(cls, image: str, error: Exception, source: Path) -> Self:
+        """Return the row of an image that met an exception: why, in one line, without its path ``source``."""
+        text = one_line(error)
+        if not isinstance(error, ElmganError):
+            return cls(image=image, error=f"unexpected {type(error).__name__}: {text}")
+        return cls(image=image, error=text.removeprefix(f"{one_line(source)}: "))
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:

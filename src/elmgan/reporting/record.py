@@ -5,20 +5,22 @@ import platform
 import shlex
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy
 import onnxruntime
+import PIL
+import tifffile
 
+from elmgan import __version__
 from elmgan.inference import Model
 
 
 def run_record(model: Model, options: dict[str, Any]) -> dict[str, Any]:
     """Describe a run that begins now, as JSON: command, options, model, versions, machine and time."""
-    libraries = (numpy, cv2, onnxruntime)
+    libraries = (numpy, cv2, onnxruntime, tifffile, PIL)
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "options": options,
@@ -29,7 +31,7 @@ def run_record(model: Model, options: dict[str, Any]) -> dict[str, Any]:
             "threshold": model.card.threshold,
         },
         "versions": {
-            "elmgan": version("elmgan"),
+            "elmgan": __version__,
             "python": platform.python_version(),
             **{library.__name__: library.__version__ for library in libraries},
         },
