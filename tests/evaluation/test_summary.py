@@ -108,6 +108,7 @@ def test_intervals_are_drawn_anew_by_the_same_seed() -> None:
     assert first == again
     assert first != other
     assert intervals(units[:1], rng=np.random.default_rng(1)) == {}
+    assert set(intervals(units[:2], rng=np.random.default_rng(1))) == {"mae", "rmse", "relative_error", "bias"}
 
 
 def test_images_that_belong_together_are_drawn_together() -> None:

@@ -31,7 +31,7 @@ class Value(Strict):
     """A score with its bootstrap interval."""
 
     value: float = Field(description="the score of all images, not rounded")
-    low: float | None = Field(description="lower end of its 95 % bootstrap interval; null for a single group")
+    low: float | None = Field(description="lower end of its 95 % bootstrap interval; null if there is none")
     high: float | None = Field(description="upper end")
 
 

@@ -129,7 +129,8 @@ def intervals(units: Tally, *, rng: np.random.Generator, resamples: int = RESAMP
     """Tell how far each score may be from that of other images of the same sort: 95 % bootstrap intervals.
 
     Percentile intervals after Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13: as many units
-    as there are are drawn with replacement, ``resamples`` times. Draws in which a score is not defined are left out.
+    as there are are drawn with replacement, ``resamples`` times. A score that is not defined in more than 5 % of the
+    draws, as of few images, has no interval; other such draws are left out.
 
     Args:
         units: Tallies of what is drawn as a whole, (unit, sum): of single images, or of groups that belong together.
@@ -138,7 +139,7 @@ def intervals(units: Tally, *, rng: np.random.Generator, resamples: int = RESAMP
         resamples: Number of draws.
 
     Returns:
-        Score -> (low, high); none where it is not defined, or where there is but one unit.
+        Score -> (low, high), for those that have one; none where there is but one unit.
     """
     number = len(units)
     if number < 2:
@@ -148,7 +149,7 @@ def intervals(units: Tally, *, rng: np.random.Generator, resamples: int = RESAMP
     ends = {}
     for name, values in compute(drawn).items():
         known = values[np.isfinite(values)]
-        if len(known) and name not in OF_THE_DATA:
+        if len(known) >= CONFIDENCE * resamples and name not in OF_THE_DATA:
             low, high = np.percentile(known, (tail, 100 - tail))
             ends[name] = float(low), float(high)
     return ends
