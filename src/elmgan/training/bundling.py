@@ -80,8 +80,9 @@ and bias are in cells; Dice compares the masks; AP50 the separated cells at an I
 | data | images | licence |
 |---|---|---|
 {sources}
-{origin.trained} images of these sets trained, {len(origin.validation)} validated. {steps}; {adversarial};
-seed {card.seed}. Instance labels, where the data had them, were reduced to masks and totals of windows.
+{origin.trained} images of these sets trained, {len(origin.validation)} validated. {steps};
+{adversarial}; seed {card.seed}.
+Instance labels, where the data had them, were reduced to masks and totals of windows.
 
 ## Network
 
