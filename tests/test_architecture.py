@@ -22,6 +22,7 @@ ORDER = (
     {"models"},
     {"inference"},
     {"__init__"},
+    {"reporting"},
     {"data"},
     {"evaluation"},
     {"jobs", "interop"},

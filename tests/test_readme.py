@@ -25,8 +25,8 @@ def test_its_commands_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         arguments = shlex.split(command) + (FASTER if command.startswith("train") else [])
         done = CliRunner().invoke(app, arguments)
         assert done.exit_code == 0, f"{command}: {done.stderr}"
-    assert {command.split()[0] for command in commands} == {"count", "train", "synth", "info"}
-    for named in re.findall(r"`((?:counted|my-run)/[\w./-]+)`", README):
+    assert {command.split()[0] for command in commands} == {"count", "train", "evaluate", "synth", "info"}
+    for named in re.findall(r"`((?:counted|my-run|checked)/[\w./-]+)`", README):
         assert (tmp_path / named).exists() or named == "counted/failed.csv", named
 
 

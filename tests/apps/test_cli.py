@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 from bundles import squares, write_tiny
 from elmgan import __version__
 from elmgan.apps.cli import MOST_ROWS, app, main
+from elmgan.imaging import write_mask
 from elmgan.inference import Model
 from elmgan.jobs import Row
 from elmgan.models import read_bundle, shipped
@@ -242,6 +243,59 @@ def test_info_lists_the_shipped_models() -> None:
     assert done.exit_code == 0
     assert all(name in done.stdout for name in shipped())
     assert len(elmgan("info", "--json").stdout.splitlines()) == len(shipped())
+
+
+@pytest.fixture
+def data(tmp_path: Path, images: Path) -> Path:
+    """The images as a data set, with masks and counts."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    images.rename(folder / "images")
+    for number in (1, 2, 3):
+        write_mask(folder / "masks" / f"{number}.tif", squares(number) > 1000)
+    (folder / "counts.csv").write_text("image,count,kind\n1,1,few\n2,2,few\n3,3,\n")
+    return folder
+
+
+def test_evaluate_writes_the_folder_and_says_so(tmp_path: Path, model: Path, data: Path) -> None:
+    out = tmp_path / "out"
+    done = elmgan("evaluate", data, "--model", model, "-o", out)
+    assert done.exit_code == 0
+    assert done.stderr == ""
+    for told in ("tiny@", "on 3 images", "MAE", "Dice", "95 % interval", "few", "Otsu + watershed"):
+        assert told in done.stdout
+    assert "AP50" not in done.stdout  # there are no labels
+    for name in ("metrics.json", "images.csv", "report.html"):
+        assert f"wrote {out / name}" in done.stdout
+    assert elmgan("evaluate", data, "--model", model, "-o", out, "--quiet").output == ""
+
+
+def test_evaluate_prints_json_lines(tmp_path: Path, model: Path, data: Path) -> None:
+    broken = data / "images" / "3.tif"
+    broken.write_bytes(broken.read_bytes()[:-50])  # the header is whole, so that the data set seems to be
+    done = elmgan("evaluate", data, "--model", model, "-o", tmp_path / "out", "--json", "--seed", 4)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("3.tif: ")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert lines == [{"kind": kind} | summary for kind, summary in metrics["kinds"].items()]
+    assert [(line["kind"], line["images"]) for line in lines] == [("all", 2), ("few", 2)]
+    assert metrics["seed"] == 4
+    told = elmgan("evaluate", data, "--model", model, "-o", tmp_path / "out")
+    assert "1 image could not be scored; metrics.json says why" in told.stdout
+
+
+def test_evaluate_tells_wrong_usage(tmp_path: Path, model: Path, images: Path, data: Path) -> None:
+    only, out = tmp_path / "only.txt", tmp_path / "out"
+    only.write_text("4.tif\n")
+    for arguments, told in [
+        ([tmp_path, "--model", model], "is not a data set"),
+        ([data, "--model", "nuclie"], "there is no model 'nuclie'"),
+        ([data, "--model", model, "--only", only], "only.txt names 1 that the data set does not have"),
+    ]:
+        assert_one_line_error(elmgan("evaluate", *arguments, "-o", out), 2, told)
+    assert not out.exists()
+    assert_one_line_error(elmgan("evaluate", data, "--model", model, "-o", only), 2, "nothing can be written to")
 
 
 def test_synth_writes_a_data_set(tmp_path: Path) -> None:

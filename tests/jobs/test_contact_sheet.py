@@ -10,7 +10,7 @@ from PIL import Image
 from elmgan.data import Record
 from elmgan.errors import DataError, OutputError
 from elmgan.jobs.contact_sheet import COLUMNS, GAP, LINE, SIDE, known, shortened, small_picture, write_contact_sheet
-from elmgan.jobs.overlay import OUTLINE
+from elmgan.reporting import OUTLINE
 
 
 @pytest.fixture

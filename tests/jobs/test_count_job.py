@@ -246,7 +246,7 @@ def test_resuming_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     count_images([images], out, MODEL)
     before = contents(out)
     if setting == "version of elmgan":
-        monkeypatch.setattr("elmgan.jobs.record.__version__", "99")
+        monkeypatch.setattr("elmgan.reporting.record.__version__", "99")
     model = Model(tiny_bundle("other")) if setting == "model" else MODEL
     with pytest.raises(UsageError, match=f"count in {out} used another {setting}: leave out --resume to count again"):
         count_images([images], out, model, channel=1 if setting == "channel" else None, resume=True)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from elmgan.inference import Result
 from elmgan.jobs import Row
-from elmgan.jobs.table import COLUMNS, read_table, write_table
+from elmgan.jobs.table import COLUMNS, read_table
+from elmgan.reporting import write_table
 
 name = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
 flags = st.lists(st.sampled_from(["empty", "saturated", "blurred"]), unique=True).map(tuple)

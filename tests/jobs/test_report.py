@@ -1,4 +1,3 @@
-from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
@@ -6,26 +5,9 @@ import numpy as np
 from bundles import tiny_bundle
 from elmgan.inference import Model
 from elmgan.jobs import Failure, Row
-from elmgan.jobs.record import machine, run_record
-from elmgan.jobs.report import MOST_ROWS, SIDE, report, thumbnails_of
-
-
-class Links(HTMLParser):
-    """Collects what a browser would load, and the text."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.loaded: list[str] = []
-        self.tags: list[str] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.loaded += [value or "" for name, value in attrs if name in {"src", "href", "srcset", "action"}]
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
+from elmgan.jobs.report import MOST_ROWS, report
+from elmgan.reporting import run_record, thumbnail
+from pages import Links
 
 
 def row(image: str, **fields: Any) -> Row:
@@ -57,7 +39,7 @@ def test_the_page_loads_nothing_and_shows_everything() -> None:
     page = report(
         [row(image)],
         [Failure(image="b.tif", error="b.tif is <damaged>")],
-        {image: thumbnails_of(grey, grey > 0.5)},
+        {image: (thumbnail(grey), thumbnail(grey, grey > 0.5))},
         record(),
     )
     read = Links(page)
@@ -77,16 +59,3 @@ def test_a_large_report_stays_small() -> None:
     assert f"The first {MOST_ROWS} of {MOST_ROWS + 500} images; counts.csv has all." in read.text
     assert f"The first {MOST_ROWS} of {MOST_ROWS + 1} images; failed.csv has all." in read.text
     assert read.tags.count("tr") == 2 * MOST_ROWS + 1 + len(Row.model_fields)
-
-
-def test_thumbnails_of_any_shape() -> None:
-    for shape in [(1, 1), (1, 3000), (3000, 2), (SIDE, SIDE)]:
-        for picture in thumbnails_of(np.ones(shape, dtype=np.float32), np.ones(shape, dtype=bool)):
-            assert picture.startswith("data:image/jpeg;base64,")
-
-
-def test_the_machine_is_described() -> None:
-    described = machine()
-    assert described["platform"]
-    assert described["processor"]
-    assert isinstance(described["cores"], int)

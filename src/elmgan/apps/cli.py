@@ -4,7 +4,7 @@ import json
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -22,11 +22,15 @@ from elmgan.apps.data_set import print_survey
 from elmgan.data import layout_of, read_data_set, survey
 from elmgan.data.synthetic import write_data_set
 from elmgan.errors import ElmganError, OutputError, TrainingError, UsageError, one_line
+from elmgan.evaluation import BASELINE, METRICS, SCORES, Evaluated, Score, evaluate_model, interval_shown, shown
 from elmgan.jobs import Counted, Failure, Row, count_images, write_contact_sheet
 from elmgan.models import Bundle, find_bundle, read_bundle, shipped
 
 MOST_ROWS = 30
 """Rows of the table on the terminal; counts.csv has all."""
+
+IN_SHORT = ("mae", "dice", "ap50")
+"""Scores that the terminal shows of each kind of images; the report has all."""
 
 SOME_FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
@@ -78,16 +82,11 @@ def count(
     debug: Debug = False,
 ) -> None:
     """Count the cells of images into a table, with masks and a report."""
-    terminal = _console(stderr=True)
-    columns = (TextColumn("counting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with (
-        _errors_told(debug, "; what is done is kept, and the same command with --resume goes on from there"),
-        Progress(*columns, console=terminal, transient=True, disable=quiet or not terminal.is_terminal) as progress,
-    ):
-        bar = progress.add_task("counting", total=None)
+    if_stopped = "; what is done is kept, and the same command with --resume goes on from there"
+    with _errors_told(debug, if_stopped), _progress("counting", quiet) as (terminal, advance):
 
         def watch(total: int, outcome: Row | Failure) -> None:
-            progress.update(bar, total=total, advance=1)
+            advance(total)
             if isinstance(outcome, Failure):
                 _tell(f"{outcome.image}: {outcome.error}", debug, terminal)
             if as_json:
@@ -212,6 +211,51 @@ def train(
             _console().out(f"wrote {model}; count with it: elmgan count IMAGES -o OUT --model {model}")
 
 
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="Data set folder: images/ with masks/, labels/ or counts.csv.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the scores, the table and the report.")],
+    model: Annotated[str, typer.Option(help="Name of a shipped model, or path of a model.")] = "nuclei",
+    only: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Images to take, one per line, or a run's split.csv."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same intervals.")] = 0,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Score a model on images whose masks, labels or counts are known, beside Otsu's threshold and a watershed."""
+    with _errors_told(debug), _progress("evaluating", quiet) as (terminal, advance):
+
+        def watch(total: int, outcome: Score | Failure) -> None:
+            advance(total)
+            if isinstance(outcome, Failure):
+                _tell(f"{outcome.image}: {outcome.error}", debug, terminal)
+
+        evaluated = evaluate_model(data, out, load(model), seed=seed, only=only, watch=watch)
+    if as_json:
+        for kind, summary in evaluated.metrics.kinds.items():
+            _print_json({"kind": kind} | summary.model_dump(mode="json"))
+    elif not quiet:
+        _print_evaluated(evaluated)
+    if evaluated.metrics.failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+@contextmanager
+def _progress(doing: str, quiet: bool) -> Iterator[tuple[Console, Callable[[int], None]]]:
+    """Show a bar on a terminal.
+
+    Gives the bar's console, and what to call with the number of images whenever one more of them is done.
+    """
+    terminal = _console(stderr=True)
+    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=terminal, transient=True, disable=quiet or not terminal.is_terminal) as progress:
+        bar = progress.add_task(doing, total=None)
+        yield terminal, lambda total: progress.update(bar, total=total, advance=1)
+
+
 @contextmanager
 def _errors_told(debug: bool, if_stopped: str = "") -> Iterator[None]:
     """End the command with one line and the right code if the block raises; ``if_stopped`` midway, that is added."""
@@ -274,6 +318,37 @@ def _print_counted(counted: Counted) -> None:
     if counted.failures:
         console.out(f"{_many(len(counted.failures), 'image')} could not be counted; failed.csv says why")
     for path in counted.written:
+        console.out(f"wrote {path}")
+
+
+def _print_evaluated(evaluated: Evaluated) -> None:
+    """Print the scores of all images, some of each kind, and the names of what was written."""
+    metrics, console = evaluated.metrics, _console()
+    if metrics.kinds:
+        everything = metrics.kinds["all"]
+        images = _many(everything.images, "image")
+        console.out(f"model {metrics.run['model']['version']} on {images}, and the baseline {BASELINE}")
+        table = Table("score", box=SIMPLE_HEAD)
+        for heading in ("model", "95 % interval", "baseline", "95 % interval"):
+            table.add_column(heading, justify="right")
+        for name in (name for name in SCORES if name in everything.model):
+            pair = everything.model[name], everything.baseline.get(name)
+            texts = (text(name, value) for value in pair for text in (shown, interval_shown))
+            table.add_row(SCORES[name].heading, *texts)
+        console.print(table)
+    if len(metrics.kinds) > 1:
+        names = [name for name in IN_SHORT if any(name in summary.model for summary in metrics.kinds.values())]
+        table = Table(box=SIMPLE_HEAD)
+        table.add_column("kind", overflow="fold")
+        for heading in ("images", *(f"{SCORES[name].heading} (baseline)" for name in names)):
+            table.add_column(heading, justify="right")
+        for kind, summary in metrics.kinds.items():
+            pairs = ((shown(name, each.get(name)) for each in (summary.model, summary.baseline)) for name in names)
+            table.add_row(kind, str(summary.images), *(f"{ours} ({theirs})" for ours, theirs in pairs))
+        console.print(table)
+    if metrics.failed:
+        console.out(f"{_many(len(metrics.failed), 'image')} could not be scored; {METRICS} says why")
+    for path in evaluated.written:
         console.out(f"wrote {path}")
 
 

@@ -1,83 +1,157 @@
-"""Scores of a model on the images of a data set, through the very path that counts a user's images."""
+"""Evaluate a model on a data set: metrics.json, a table of images and a report in one folder."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+import csv
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
 
-import numpy as np
-
-from elmgan.data import Record, read_truth
-from elmgan.errors import ImageError
-from elmgan.evaluation.scores import average_precision, count_scores, dice
-from elmgan.imaging import read_image
+from elmgan.data import Record, read_data_set
+from elmgan.errors import ElmganError, UsageError
+from elmgan.evaluation.baseline import Baseline
+from elmgan.evaluation.image import Score, score_image
+from elmgan.evaluation.metrics import Metrics, metrics_of
+from elmgan.evaluation.report import Case, report, worst
+from elmgan.evaluation.summary import MASK_SCORES, OBJECT_SCORES
 from elmgan.inference import Model
+from elmgan.reporting import Failure, run_record, write_table, write_text
+
+METRICS, TABLE, REPORT = "metrics.json", "images.csv", "report.html"
+FOUND = ("estimate", *MASK_SCORES, *OBJECT_SCORES)
+COLUMNS = ("image", "kind", "group", "true", "low", "high", *FOUND, *(f"baseline_{name}" for name in FOUND))
 
 
 @dataclass(frozen=True)
-class Score:
-    """How one image was counted and segmented.
+class Evaluated:
+    """What an evaluation gave, and the files it wrote."""
 
-    Attributes:
-        record: The image and its annotation.
-        estimate: Cells found.
-        truth: Cells annotated; ``None`` without a count.
-        dice: Of the mask, 0..1; ``None`` without a mask.
-        ap50: Average precision of the separated cells at an IoU of 0.5; ``None`` without instance labels.
-    """
-
-    record: Record
-    estimate: float
-    truth: float | None
-    dice: float | None
-    ap50: float | None
+    metrics: Metrics
+    written: list[Path]
 
 
-def score_image(model: Model, record: Record) -> Score:
-    """Count one image and compare.
+def evaluate_model(
+    data: Path,
+    out: Path,
+    model: Model,
+    *,
+    seed: int,
+    only: Path | None = None,
+    watch: Callable[[int, Score | Failure], None] = lambda total, outcome: None,
+) -> Evaluated:
+    """Score a model, and the baseline beside it, on a data set; write metrics.json, images.csv and report.html.
 
-    Raises:
-        DataError: When the annotation does not fit the image.
-        ImageError: When a file cannot be read, or the image is not what the model takes.
-        ModelError: When the network fails on it.
-    """
-    image = read_image(record.image)
-    try:
-        result = model.count(image)
-    except ImageError as error:
-        raise ImageError(f"{record.image}: {error}") from None
-    regions, shares, total = read_truth(record, result.mask.shape)
-    overlap = None if regions is None else dice(result.mask, regions > 0)
-    ap50 = None if regions is None or shares is None else average_precision(result.labels(), regions)
-    return Score(record, result.estimate, total, overlap, ap50)
-
-
-def summarise(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
-    """Average scores over all images and over each kind; a kind ``a/b`` counts for ``a`` too.
+    An image that cannot be scored does not keep the others from it; it is named in metrics.json. The files of an
+    earlier evaluation in ``out`` are replaced.
 
     Args:
-        scores: Of any images, in any order.
+        data: Data set folder.
+        out: Folder to write to; made if it is missing.
+        model: What is evaluated.
+        seed: Of the bootstrap intervals.
+        only: What names the images to score; the others are left out. The split.csv of a training run stands for its
+            test images or, where it has none, its validation images. Any other file has one image per line, as in
+            counts.csv or the stem alone.
+        watch: Called with the number of images and each image's outcome, in order; with a failure while its exception
+            is handled.
 
-    Returns:
-        kind (``all`` for every image) -> images; with counts mean_count, mae, rmse, bias; with masks dice; with
-        instance labels ap50.
+    Raises:
+        DataError: The data set has faults.
+        UsageError: ``only`` cannot be read or names what is not there, or ``out`` cannot be written to.
+        OutputError: A file cannot be written.
     """
-    kinds: dict[str, list[Score]] = defaultdict(list)
-    for score in scores:
-        parts = score.record.kind.split("/") if score.record.kind else []
-        for name in ["all", *("/".join(parts[: k + 1]) for k in range(len(parts)))]:
-            kinds[name].append(score)
-    return {name: averages(members) for name, members in kinds.items()}
+    begun = time.monotonic()
+    records = read_data_set(data)
+    if only is not None:
+        records = _chosen(records, only)
+    _begin(out)
+    run = run_record(model, {"data": str(data), "only": None if only is None else str(only), "seed": seed})
+    baseline = Baseline()
+    scores: list[Score] = []
+    others: list[Score] = []
+    failures: list[Failure] = []
+    for record in records:
+        try:
+            pair = score_image(model, record), score_image(baseline, record)
+        except Exception as error:  # whatever is wrong with one image, the others are scored
+            failures.append(Failure.of(_name(record), error, record.image))
+            watch(len(records), failures[-1])
+            continue
+        scores.append(pair[0])
+        others.append(pair[1])
+        watch(len(records), pair[0])
+    run["seconds"] = round(time.monotonic() - begun, 3)
+    metrics = metrics_of(scores, others, failures, seed=seed, run=run)
+    write_text(out / METRICS, metrics.model_dump_json(indent=2) + "\n")
+    write_table(out / TABLE, COLUMNS, [_row(*pair) for pair in zip(scores, others, strict=True)])
+    write_text(out / REPORT, report(metrics, scores, others, _cases(model, scores)))
+    return Evaluated(metrics, [out / name for name in (METRICS, TABLE, REPORT)])
 
 
-def averages(scores: Sequence[Score]) -> dict[str, float]:
-    """Average the scores of some images."""
-    row = {"images": float(len(scores))}
-    counted = [(score.estimate, score.truth) for score in scores if score.truth is not None]
-    if counted:
-        estimates, truths = zip(*counted, strict=True)
-        row |= {"mean_count": float(np.mean(truths))} | count_scores(estimates, truths)
-    for name, values in (("dice", [score.dice for score in scores]), ("ap50", [score.ap50 for score in scores])):
-        known = [value for value in values if value is not None]
-        if known:
-            row[name] = float(np.mean(known))
-    return {name: round(value, 4) for name, value in row.items()}
+def _chosen(records: Sequence[Record], only: Path) -> list[Record]:
+    """Keep the images that a file names, in the order of the data set."""
+    try:
+        names = _held_out(only) if only.suffix.lower() == ".csv" else _lines(only)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{only} cannot be read ({error}): give a text file with one image per line") from error
+    known = {record: {record.name, _name(record), record.image.stem} & names for record in records}
+    absent = sorted(names.difference(*known.values()))
+    if absent or not names:
+        found = f"{len(absent)} that the data set does not have, such as {absent[0]!r}" if names else "no image"
+        raise UsageError(f"{only} names {found}: give the split.csv of a run on this data set, or one image per line")
+    return [record for record in records if known[record]]
+
+
+def _lines(file: Path) -> set[str]:
+    return {line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()} - {""}
+
+
+def _held_out(split: Path) -> set[str]:
+    """Images that a run's split.csv marks for testing or, if it has none, for validation."""
+    with split.open(newline="", encoding="utf-8-sig") as file:
+        sides = [(row.get("side"), row.get("image") or "") for row in csv.DictReader(file)]
+    return {name for side, name in sides if side == "test"} or {name for side, name in sides if side == "validation"}
+
+
+def _begin(out: Path) -> None:
+    """Make the folder, prove that it can be written to, and clear what would be wrong if this were interrupted."""
+    present = [name for name in (METRICS, TABLE, REPORT) if (out / name).exists()]
+    try:
+        if present:
+            Metrics.model_validate_json((out / METRICS).read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{out} holds {present[0]} of something else than an evaluation; choose another folder with -o"
+        ) from error
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out):
+            pass
+        for name in reversed(present):  # metrics.json last: it tells that the others are of an evaluation
+            (out / name).unlink()
+    except OSError as error:
+        raise UsageError(f"nothing can be written to {out}: {error.strerror}; choose another folder with -o") from error
+
+
+def _name(record: Record) -> str:
+    """The image as counts.csv names it."""
+    return record.name + record.image.suffix
+
+
+def _row(score: Score, other: Score) -> Mapping[str, str]:
+    """An image's row of images.csv; numbers have 6 significant digits, what is not known is empty."""
+    values = {"true": score.truth, "low": score.low, "high": score.high}
+    values |= {name: getattr(score, name) for name in FOUND}
+    values |= {f"baseline_{name}": getattr(other, name) for name in FOUND}
+    texts = {name: "" if value is None else f"{value:.6g}" for name, value in values.items()}
+    return {"image": _name(score.record), "kind": score.record.kind, "group": score.record.group} | texts
+
+
+def _cases(model: Model, scores: Sequence[Score]) -> list[Case]:
+    """Draw the worst images; they are counted again, since the masks of all would not fit into memory."""
+    cases = []
+    for score in worst(scores):
+        with suppress(ElmganError):  # the image is no longer there: the report goes without it
+            cases.append(Case.of(model, score))
+    return cases

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from elmgan.data import Record, read_grey, read_truth
 from elmgan.imaging import write_png
-from elmgan.jobs.overlay import OUTLINE, for_display, outlines
+from elmgan.reporting import OUTLINE, for_display, outlines
 
 COLUMNS, MOST = 6, 30
 SIDE, GAP, LINE = 240, 12, 16

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elmgan.errors import ElmganError, ImageError, OutputError, UsageError, one_line
+from elmgan.errors import ImageError, OutputError, UsageError
 from elmgan.imaging import find_images, read_image, to_grey, whole_file, write_labels, write_mask, write_png
 from elmgan.inference import Model
 from elmgan.jobs.names import image_names, output_stems
-from elmgan.jobs.overlay import overlay
-from elmgan.jobs.record import run_record
-from elmgan.jobs.report import MOST_PICTURES, Thumbnails, report, thumbnails_of
-from elmgan.jobs.table import COLUMNS, Failure, Row, read_table, write_table
+from elmgan.jobs.report import MOST_PICTURES, Thumbnails, report
+from elmgan.jobs.table import COLUMNS, Row, read_table
+from elmgan.reporting import Failure, overlay, run_record, thumbnail, write_table, write_text
 
 TABLE, FAILED, RECORD, REPORT = "counts.csv", "failed.csv", "run.json", "report.html"
 MASKS, LABELS, OVERLAYS = "masks", "labels", "overlays"
@@ -135,7 +134,7 @@ def count_images(
                     _remove(task.files)
                     if _is_disk_full(error):
                         raise
-                    failures.append(Failure(image=task.image, error=_reason(error, task)))
+                    failures.append(Failure.of(task.image, error, task.source))
                     watch(len(tasks), failures[-1])
                     continue
             watch(len(tasks), rows[task.image])
@@ -149,8 +148,8 @@ def count_images(
     if failures:
         write_table(out / FAILED, list(Failure.model_fields), [failure.model_dump() for failure in failures])
     record |= {"images": len(tasks), "failed": len(failures), "seconds": round(time.monotonic() - begun, 3)}
-    _write_text(out / REPORT, report(counted, failures, _thumbnails(tasks, rows, channel), record))
-    _write_text(out / RECORD, json.dumps(record, indent=2))
+    write_text(out / REPORT, report(counted, failures, _thumbnails(tasks, rows, channel), record))
+    write_text(out / RECORD, json.dumps(record, indent=2))
     paths_written = [out / name for name in (TABLE, *PICTURES, FAILED, REPORT, RECORD)]
     return Counted(counted, failures, [path for path in paths_written if path.exists()])
 
@@ -277,13 +276,8 @@ def _thumbnails(tasks: Sequence[Task], rows: Mapping[str, Row], channel: int | N
     for task in [task for task in tasks if task.image in rows][:MOST_PICTURES]:
         with suppress(ImageError):  # the image is no longer there: the report goes without its picture
             grey = to_grey(read_image(task.source, channel=channel))
-            thumbnails[task.image] = thumbnails_of(grey, read_image(task.mask))
+            thumbnails[task.image] = thumbnail(grey), thumbnail(grey, read_image(task.mask))
     return thumbnails
-
-
-def _write_text(path: Path, text: str) -> None:
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def _remove(paths: Iterable[Path]) -> None:
@@ -295,10 +289,3 @@ def _remove(paths: Iterable[Path]) -> None:
 def _is_disk_full(error: BaseException) -> bool:
     cause = error.__cause__
     return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-def _reason(error: Exception, task: Task) -> str:
-    """Why an image failed, in one line, without its path: its name stands beside it."""
-    if isinstance(error, ElmganError):
-        return one_line(str(error).removeprefix(f"{task.source}: "))
-    return f"unexpected {type(error).__name__}: {one_line(error)}"

@@ -1,30 +1,17 @@
 """report.html: one page that shows what was counted; it loads nothing from anywhere."""
 
-import base64
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from html import escape
-from pathlib import Path
-from string import Template
 from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
-from elmgan.jobs.overlay import OUTLINE, for_display, outlines
-from elmgan.jobs.table import COLUMNS, Failure, Row
+from elmgan.jobs.table import COLUMNS, Row
+from elmgan.reporting import Failure, facts_of, number_cards, page
 
 # A report on a large folder must still open in a browser.
 MOST_PICTURES = 200
 MOST_ROWS = 2000
-SIDE = 280
-"""Longer side of a thumbnail, in pixels."""
-
 Thumbnails = tuple[str, str]
 """The image, and the image with its mask outlined, as data URIs."""
-
-PAGE = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
 
 
 def report(
@@ -42,54 +29,34 @@ def report(
         record: The content of run.json.
     """
     cells = sum(row.count for row in rows)
-    numbers: dict[str, int | str] = {
-        "images counted": len(rows),
-        "cells": cells,
+    numbers = {
+        "images counted": _number(len(rows)),
+        "cells": _number(cells),
         "cells per image": f"{cells / len(rows):.1f}" if rows else "-",
-        "images flagged": sum(bool(row.flags) for row in rows),
-        "images failed": len(failures),
+        "images flagged": _number(sum(bool(row.flags) for row in rows)),
+        "images failed": _number(len(failures)),
     }
-    facts = [
-        f"model {record['model']['version']}",
-        f"elmgan {record['versions']['elmgan']}",
-        f"{datetime.fromisoformat(record['started']):%Y-%m-%d %H:%M} UTC",
-        f"{record['seconds']:.0f} s",
-    ]
-    return PAGE.substitute(
-        facts=escape(" · ".join(facts)) + f"<br><code>{escape(record['command'])}</code>",
-        numbers="".join(f"<div><b>{_number(value)}</b>{name}</div>" for name, value in numbers.items()),
-        failed=_failed(failures),
-        pictures_shown=_shown(len(thumbnails), len(rows), "Pictures of the first"),
-        gallery="\n".join(_figure(row, *thumbnails[row.image]) for row in rows if row.image in thumbnails),
-        rows_shown=_shown(min(len(rows), MOST_ROWS), len(rows), "The first"),
-        table=_table(rows[:MOST_ROWS]),
-        columns="".join(
-            f'<tr><th class="text">{name}</th><td class="text wide">{escape(str(field.description))}</td></tr>'
-            for name, field in Row.model_fields.items()
-        ),
+    gallery = "\n".join(_figure(row, *thumbnails[row.image]) for row in rows if row.image in thumbnails)
+    columns = "".join(
+        f'<tr><th class="text">{name}</th><td class="text wide">{escape(str(field.description))}</td></tr>'
+        for name, field in Row.model_fields.items()
     )
+    body = f"""{number_cards(numbers)}
+{_failed(failures)}
+<h2>Images</h2>
+<p>Left the image, stretched for display; right the same with the cell mask outlined.
+{_shown(len(thumbnails), len(rows), "Pictures of the first")}</p>
+<section class="gallery">{gallery}</section>
+<h2>Table</h2>
+<p>{_shown(min(len(rows), MOST_ROWS), len(rows), "The first")}</p>
+<div class="scroll"><table>{_table(rows[:MOST_ROWS])}</table></div>
+<h2>What the columns say</h2>
+<div class="scroll"><table>{columns}</table></div>"""
+    return page("Cell counts", facts_of(record), body)
 
 
-def thumbnails_of(grey: NDArray[np.float32], mask: NDArray) -> Thumbnails:
-    """Make the small pictures of one image; ``mask`` has its size, 0 = background."""
-    scale = min(1, SIDE / max(grey.shape))
-    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))  # OpenCV's (width, height)
-    small = cv2.resize(for_display(grey), size, interpolation=cv2.INTER_AREA)
-    covered = cv2.resize((mask != 0).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    outlined = cv2.cvtColor(small, cv2.COLOR_GRAY2BGR)
-    outlined[outlines(covered >= 0.5)] = OUTLINE[::-1]
-    return _data_uri(small), _data_uri(outlined)
-
-
-def _data_uri(picture: NDArray) -> str:
-    # Colour at full resolution, or the outlines would fade.
-    options = [cv2.IMWRITE_JPEG_QUALITY, 80, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    encoded = cv2.imencode(".jpg", picture, options)[1]
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
-
-
-def _number(value: int | str) -> str:
-    return f"{value:,}".replace(",", " ") if isinstance(value, int) else value
+def _number(value: int) -> str:
+    return f"{value:,}".replace(",", " ")
 
 
 def _shown(shown: int, total: int, what: str) -> str:

@@ -1,13 +1,11 @@
 """The table of counts: one row per image; to counts.csv, to JSON, and back."""
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from elmgan.imaging import whole_file
 from elmgan.inference import Result
 
 DECIMALS = {"estimate": 2, "low": 2, "high": 2, "foreground": 4, "seconds": 3}
@@ -77,33 +75,7 @@ class Row(BaseModel):
         return {column: _text(getattr(self, column), DECIMALS.get(column)) for column in COLUMNS}
 
 
-class Failure(BaseModel):
-    """An image that could not be counted."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    image: str = Field(description="path of the image, relative to the folder that was given")
-    error: str = Field(description="what was found, where, and what to do")
-
-
 COLUMNS = tuple(Row.model_fields)
-
-
-def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
-    """Write a CSV file in UTF-8 with lines ended by a newline, whole or not at all.
-
-    What UTF-8 cannot hold, as in the odd file's path, is escaped with a backslash.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
-    with (
-        whole_file(path) as temporary,
-        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
-    ):
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def read_table(path: Path) -> list[Row]:

@@ -11,7 +11,7 @@ from rich.progress import track
 
 from elmgan import __version__
 from elmgan.data import Record
-from elmgan.evaluation import Score, score_image, summarise
+from elmgan.evaluation import SCORES, Score, score_image, summarise
 from elmgan.inference import Model
 from elmgan.models import Bundle, ModelCard, TrainingData, write_bundle
 from elmgan.nn import Generator
@@ -19,17 +19,6 @@ from elmgan.training.config import TrainingConfig
 from elmgan.training.export import to_onnx
 
 Thing = TypeVar("Thing")
-
-SCORES = {
-    "images": ("images", ".0f"),
-    "mean_count": ("mean count", ".1f"),
-    "mae": ("MAE", ".2f"),
-    "rmse": ("RMSE", ".2f"),
-    "bias": ("bias", "+.2f"),
-    "dice": ("Dice", ".4f"),
-    "ap50": ("AP50", ".3f"),
-}
-"""Columns of a model card's table: score -> (heading, format)."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +97,10 @@ def score_table(scores: dict[str, dict[str, float]]) -> str:
     """Write scores as a Markdown table, a row per set of images."""
     columns = [name for name in SCORES if any(name in row for row in scores.values())]
     lines = [
-        "| images of | " + " | ".join(SCORES[name][0] for name in columns) + " |",
+        "| images of | " + " | ".join(SCORES[name].heading for name in columns) + " |",
         "|---" * (len(columns) + 1) + "|",
     ]
     for kind, row in scores.items():
-        cells = [f"{row[name]:{SCORES[name][1]}}" if name in row else "" for name in columns]
+        cells = [f"{row[name]:{SCORES[name].format}}" if name in row else "" for name in columns]
         lines.append(f"| {kind} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from skimage.segmentation import find_boundaries
 
-from elmgan.jobs.overlay import OUTLINE, for_display, outlines, overlay
+from elmgan.reporting.overlay import OUTLINE, for_display, outlines, overlay
 
 labels = arrays.arrays(np.uint32, arrays.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 3))
 

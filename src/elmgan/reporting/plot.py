@@ -1,0 +1,158 @@
+"""Scatter plots as SVG, small enough to need no library; their colours are those of the page they stand in."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+WIDTH, HEIGHT = 440, 330
+LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 46
+"""Margins around the frame, in SVG's pixels."""
+
+RADIUS = 3.5
+MOST_POINTS = 2000
+"""Of a series; a page with more would be slow. Every so many-th point is left, and the page says so."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """Values drawn as marks, each with a text shown when the pointer rests on it.
+
+    Attributes:
+        style: CSS class of the marks, which gives them their colour.
+        x: Values to the right, (point).
+        y: Values upwards, (point).
+        texts: One per point.
+    """
+
+    style: str
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    texts: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line through points.
+
+    Attributes:
+        style: CSS class of the line.
+        x: (point).
+        y: (point).
+    """
+
+    style: str
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Data from ``low`` to ``high`` along one side of the frame, in SVG's pixels from ``start`` to ``end``."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """Give the place of a value."""
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    def clipped(self, value: float) -> float:
+        """Give the place of a value, on the frame where it lies beyond."""
+        return self(min(max(value, self.low), self.high))
+
+
+def scatter(
+    points: Sequence[Points],
+    lines: Sequence[Line] = (),
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    x_range: tuple[float, float],
+    y_range: tuple[float, float],
+) -> str:
+    """Draw points and lines as an SVG element.
+
+    A point beyond the ranges is drawn on the frame, as a triangle, and the plot says so.
+
+    Args:
+        points: Later ones over earlier ones.
+        lines: Drawn below the points.
+        title: What the plot shows, for those who cannot see it.
+        x_label: Quantity to the right.
+        y_label: Quantity upwards.
+        x_range: Least and greatest value to the right; the first is less.
+        y_range: Likewise upwards.
+    """
+    x = Scale(*x_range, LEFT, WIDTH - RIGHT)
+    y = Scale(*y_range, HEIGHT - BOTTOM, TOP)
+    parts = [f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">']
+    for value in ticks(*x_range):
+        parts.append(f'<path class="grid" d="M{x(value):.1f} {y.start}V{y.end}"/>')
+        parts.append(f'<text x="{x(value):.1f}" y="{y.start + 18}" text-anchor="middle">{_shown(value)}</text>')
+    for value in ticks(*y_range):
+        parts.append(f'<path class="grid" d="M{x.start} {y(value):.1f}H{x.end}"/>')
+        parts.append(f'<text x="{x.start - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{_shown(value)}</text>')
+    middle_x, middle_y = (x.start + x.end) / 2, (y.start + y.end) / 2
+    parts.append(f'<text class="axis" x="{middle_x}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x_label)}</text>')
+    turned = f'transform="translate(14 {middle_y}) rotate(-90)"'
+    parts.append(f'<text class="axis" {turned} text-anchor="middle">{escape(y_label)}</text>')
+    parts += [_line(line, x, y) for line in lines]
+    marks = [mark for series in points for mark in _marks(series, x, y)]
+    parts += marks
+    if any("<path" in mark for mark in marks):
+        parts.append(f'<text x="{x.start + 10}" y="{y.end + 14}">▲ beyond the scale</text>')
+    return "".join(parts) + "</svg>"
+
+
+def ticks(low: float, high: float, most: int = 7) -> list[float]:
+    """Choose round values, 1, 2 or 5 times a power of ten apart, at most so many, from ``low`` to a greater ``high``.
+
+    >>> ticks(0, 110), ticks(-0.3, 0.2)
+    ([0.0, 20.0, 40.0, 60.0, 80.0, 100.0], [-0.3, -0.2, -0.1, 0.0, 0.1, 0.2])
+    """
+    power = 10.0 ** math.floor(math.log10((high - low) / most))
+    for step in (power, 2 * power, 5 * power, 10 * power, 20 * power):
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last - first < most:
+            break
+    return [round(k * step, 12) for k in range(first, last + 1)]
+
+
+def _shown(value: float) -> str:
+    return f"{value:g}".replace("-", "−")
+
+
+def _line(line: Line, x: Scale, y: Scale) -> str:
+    places = (f"{x.clipped(right):.1f} {y.clipped(up):.1f}" for right, up in zip(line.x, line.y, strict=True))
+    return f'<path class="line {line.style}" d="M{"L".join(places)}"/>'
+
+
+def _marks(points: Points, x: Scale, y: Scale) -> list[str]:
+    marks = []
+    for right, up, text in list(zip(points.x, points.y, points.texts, strict=True))[:: _step(len(points.x))]:
+        inside = x.low <= right <= x.high and y.low <= up <= y.high
+        place_x, place_y = x.clipped(right), y.clipped(up)
+        shape = (
+            f'circle cx="{place_x:.1f}" cy="{place_y:.1f}" r="{RADIUS}"'
+            if inside
+            else f'path d="M{place_x:.1f} {place_y:.1f}l4 7h-8z"'
+        )
+        kind = shape.partition(" ")[0]
+        marks.append(f'<{shape} class="{points.style}"><title>{escape(text)}</title></{kind}>')
+    return marks
+
+
+def _step(number: int) -> int:
+    """Draw every so many-th of a number of points.
+
+    >>> _step(0), _step(MOST_POINTS), _step(MOST_POINTS + 1)
+    (1, 1, 2)
+    """
+    return max(1, -(-number // MOST_POINTS))
