@@ -11,9 +11,10 @@ import yaml
 
 import elmgan
 from elmgan.data.synthetic import write_data_set
-from elmgan.errors import DataError, TrainingError, UsageError
+from elmgan.errors import DataError, ModelError, TrainingError, UsageError
 from elmgan.imaging import read_image
-from elmgan.training import read_config, shipped_configs, train
+from elmgan.models import read_bundle
+from elmgan.training import read_config, shipped_configs, starting_from, train
 from elmgan.training.config import TrainingConfig
 from elmgan.training.step import GanStep
 
@@ -182,3 +183,23 @@ def test_images_with_a_mask_or_a_count_only_are_learned_from(data: Path, tmp_pat
     curves = rows(tmp_path / "run")
     assert all(np.isfinite(float(row[name])) for row in curves for name in ("mask", "count", "discriminator", "score"))
     assert ("validation_dice" in curves[0]) != ("validation_mae" in curves[0])  # the one held out has only one of both
+
+
+def test_training_starts_from_a_model(four_epochs: Path, data: Path, tmp_path: Path) -> None:
+    start = read_bundle(four_epochs / "model")
+    config = starting_from(start, tiny("small", "optimisation.epochs=1", "optimisation.learning_rate=1e-9"))
+    assert config.architecture == start.card.architecture
+    assert config.start == start.version
+    train(data, tmp_path / "run", config, start=start)
+    # So small a learning rate moves nothing: what is bundled counts as the model that training started from.
+    tuned = read_bundle(tmp_path / "run/model")
+    assert [source.name for source in tuned.card.data] == ["data", "data"]
+    image = read_image(next((data / "images").iterdir()))
+    before, after = (elmgan.load(folder / "model").count(image) for folder in (four_epochs, tmp_path / "run"))
+    np.testing.assert_allclose(after.probability, before.probability, atol=0.02)
+
+
+def test_weights_of_another_network_are_refused(four_epochs: Path, data: Path, tmp_path: Path) -> None:
+    start = read_bundle(four_epochs / "model")
+    with pytest.raises(ModelError, match=r"has no mask_head"):
+        train(data, tmp_path / "run", tiny("base", "architecture.mask_head=paper"), start=start)

@@ -180,6 +180,9 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the configuration.")
     ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="MODEL", help="Start from this model's weights: fine-tuning.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN after its last epoch.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     quiet: Quiet = False,
@@ -198,12 +201,20 @@ def train(
             from elmgan import training
         except ModuleNotFoundError as error:
             raise UsageError(f"training needs {error.name}: pip install 'elmgan[train]'") from error
-        if resume and (config or settings):
-            raise UsageError("--resume goes on with the run's own configuration; leave --config and --set out")
+        if resume and (config or settings or start):
+            raise UsageError("--resume goes on with the run's own configuration; leave --config, --set and --from out")
         if device not in ("auto", "cpu", "cuda"):
             raise UsageError(f"--device is {device}; expected auto, cpu or cuda")
         chosen = training.read_config(out / training.CONFIG if resume else config, settings)
-        model = training.train(data, out, chosen, resume=resume, device=device, console=terminal, on_epoch=watch)
+        bundle = read_bundle(find_bundle(start)) if start else None
+        if bundle is not None:
+            fixed = [setting for setting in settings or [] if setting.startswith(("architecture", "normalisation"))]
+            if fixed:
+                raise UsageError(f"--from takes the model's own network and normalisation; leave --set {fixed[0]} out")
+            chosen = training.starting_from(bundle, chosen)
+        model = training.train(
+            data, out, chosen, start=bundle, resume=resume, device=device, console=terminal, on_epoch=watch
+        )
         if as_json:
             _print_json({"model": str(model)})
         elif not quiet:

@@ -103,6 +103,7 @@ class TrainingConfig(Strict):
     name: str = Field("model", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
     seed: int = Field(0, ge=0)
+    start: str = Field("", description="version of the model that training starts from; set by --from")
     architecture: Architecture = PRESETS["base"]
     normalisation: Normalisation = Normalisation()
     discriminator: DiscriminatorOptions | None = DiscriminatorOptions()

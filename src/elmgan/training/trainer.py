@@ -30,11 +30,12 @@ from elmgan.errors import DataError, TrainingError, UsageError
 from elmgan.evaluation import count_scores, dice
 from elmgan.imaging import Normalisation, to_grey, whole_file
 from elmgan.inference import Predictor
-from elmgan.models import TrainingData
+from elmgan.models import Bundle, TrainingData
 from elmgan.nn import Generator, TorchEngine
 from elmgan.training.bundling import Origin, bundle_run, shown
 from elmgan.training.config import TrainingConfig, dump_config
 from elmgan.training.curves import Curves, draw_samples
+from elmgan.training.export import load_weights
 from elmgan.training.step import GanStep, collate
 from elmgan.training.windows import Window, draw_window
 
@@ -55,6 +56,7 @@ def train(
     run: Path,
     config: TrainingConfig,
     *,
+    start: Bundle | None = None,
     resume: bool = False,
     device: str = "auto",
     console: Console | None = None,
@@ -70,6 +72,7 @@ def train(
         data: The data set folder.
         run: A folder that does not hold a run yet, or with ``resume`` the one to go on with.
         config: What to train and how; with ``resume`` it must be the run's.
+        start: A model to start from, of the configuration's architecture and normalisation; see :func:`starting_from`.
         resume: Continue after the last whole epoch, as if training had never stopped.
         device: ``auto``, ``cpu`` or ``cuda``.
         console: Where progress is shown; nowhere by default.
@@ -94,6 +97,7 @@ def train(
     sources = read_sources(data, len(sides.train) + len(sides.validation))
     if config.data.synthetic:
         sources.append(TrainingData(name="synthetic cells", licence="made here", images=config.data.synthetic))
+    sources += [] if start is None else start.card.data
     check_known(sides.train)
     material = Material(
         train=load(sides.train, config.normalisation, "training images", console),
@@ -107,9 +111,18 @@ def train(
     trainer = Trainer(run, fitted, material, torch.device(choose_device(device)), console, on_epoch)
     if resume and (run / LAST).exists():
         trainer.restore(torch.load(run / LAST, map_location=trainer.device, weights_only=True))
+    elif start is not None:
+        load_weights(trainer.step.generator, start.onnx)
     trainer.fit()
     bundle_run(run / "model", fitted, trainer.best(), Origin(sources, len(sides.train), sides.validation), console)
     return run / "model"
+
+
+def starting_from(start: Bundle, config: TrainingConfig) -> TrainingConfig:
+    """Give a configuration the architecture and the normalisation of the model that training starts from."""
+    card = start.card
+    kept = {"architecture": card.architecture, "normalisation": card.normalisation, "start": start.version}
+    return TrainingConfig.model_validate(config.model_dump() | kept)
 
 
 def check_folder(run: Path, config: TrainingConfig, *, resume: bool) -> None:
@@ -119,6 +132,8 @@ def check_folder(run: Path, config: TrainingConfig, *, resume: bool) -> None:
         raise UsageError(f"{run} holds a run already; give another folder, or --resume to go on with it")
     if resume and not path.exists():
         raise UsageError(f"{run} holds no run to resume; leave --resume out to begin one")
+    if resume and config.start and not (run / LAST).exists():
+        raise UsageError(f"{run} has no finished epoch to go on from: begin again with --from in another folder")
     if resume and path.read_text(encoding="utf-8") != dump_config(config):
         raise UsageError(f"{run} was begun with another configuration: take the one in {path}")
 
