@@ -1,8 +1,15 @@
-"""Write a data set folder from public data that `elmgan train` cannot read as they are.
+"""Write a data set folder from public data, with the images to test on marked where a score needs some.
 
-    python experiments/prepare.py nuclei DATA OUT    dsb2018 and bbbc039, each plate in one of them only
+    python experiments/prepare.py SET DATA OUT [SEED]
 
-DATA is the folder that holds dsb2018/ and bbbc039/ as they are published; OUT must not exist yet.
+SET is one of
+    nuclei        dsb2018 and bbbc039, each plate in one of them only; no test side
+    bbbc005       sites s01 to s04 train, s05 and s06 test
+    bbbc005-few   20 images of s01 to s04, spread over counts; the same test side
+    vgg-cells     64 of the first 100 images, with their totals alone; the last 100 test
+
+DATA holds dsb2018/, bbbc039/, bbbc005/ and vgg_cells/ as they are published, those that SET needs; OUT must not exist
+yet. SEED (0) decides which images are drawn.
 """
 
 import csv
@@ -20,7 +27,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.data import read_labels
+from elmgan.data import read_data_set, read_labels
 from elmgan.imaging import read_image, write_labels
 
 SMALLEST = 25
@@ -30,16 +37,28 @@ PLATE = (520, 696)
 """Size of BBBC039's images. dsb2018 has 90 such: 43 are in BBBC039 too, the others may come from its plate."""
 
 
+TRAINING_SITES, TEST_SITES = ("s01", "s02", "s03", "s04"), ("s05", "s06")
+"""Of BBBC005's 25: enough for every count in both stains."""
+
+FEW = 20
+"""Images that somebody annotates for her own microscope."""
+
+VGG_POOL, VGG_DRAWN = 100, 64
+"""Published results draw their training images from the first 100 and are tested on the rest."""
+
+
 @dataclass(frozen=True)
 class Item:
-    """One image to put into the data set."""
+    """One image to put into the data set; its name begins with its source."""
 
     name: str
     image: Path
     count: int
     group: str
     kind: str
-    labels: NDArray[np.uint32]
+    labels: NDArray[np.uint32] | None = None
+    mask: Path | None = None
+    split: str = ""
 
 
 def bbbc039(data: Path) -> Iterator[Item]:
@@ -70,20 +89,54 @@ def dsb2018(data: Path) -> Iterator[Item]:
         yield Item(f"dsb2018/{image.stem}", image, int(labels.max()), image.stem, kind, labels)
 
 
-def nuclei(data: Path) -> Iterator[Item]:
-    """Both sets, but those of dsb2018 that are BBBC039's images, or may be others of its plate."""
+def nuclei(data: Path, *, rng: np.random.Generator) -> Iterator[Item]:
+    """Both sets, but those of dsb2018 that are BBBC039's images, or may be others of its plate. Nothing is drawn."""
     for item in dsb2018(data):
-        if item.labels.shape != PLATE:
+        if item.labels is not None and item.labels.shape != PLATE:
             yield item
     yield from bbbc039(data)
 
 
-SETS = {"nuclei": nuclei}
-FOLDERS = {"nuclei": ("dsb2018", "bbbc039")}
+def bbbc005(data: Path, *, rng: np.random.Generator) -> Iterator[Item]:
+    """Images in focus of six sites, in both stains; sites, and so groups, are on one side. Nothing is drawn."""
+    for record in read_data_set(data / "bbbc005"):
+        site = record.group.split("_")[1]
+        if record.count is not None and record.mask is not None and site in TRAINING_SITES + TEST_SITES:
+            split = "train" if site in TRAINING_SITES else "test"
+            name, count = f"bbbc005/{record.name}", int(record.count)
+            yield Item(name, record.image, count, record.group, record.kind, mask=record.mask, split=split)
+
+
+def bbbc005_few(data: Path, *, rng: np.random.Generator) -> Iterator[Item]:
+    """The test side of bbbc005, and of its training side one image out of each of so many ranges of the count."""
+    items = list(bbbc005(data, rng=rng))
+    train = sorted((item for item in items if item.split == "train"), key=lambda item: item.count)
+    for alike in np.array_split(np.arange(len(train)), FEW):
+        yield train[rng.choice(alike)]
+    yield from (item for item in items if item.split == "test")
+
+
+def vgg_cells(data: Path, *, rng: np.random.Generator) -> Iterator[Item]:
+    """Totals alone, the dots being counted and left behind."""
+    records = read_data_set(data / "vgg_cells")
+    drawn = rng.choice(VGG_POOL, VGG_DRAWN, replace=False)
+    for k, record in enumerate(records):
+        if record.count is not None and (k in drawn or k >= VGG_POOL):
+            split = "test" if k >= VGG_POOL else "train"
+            yield Item(f"vgg_cells/{record.name}", record.image, int(record.count), "", "", split=split)
+
+
+SETS = {"nuclei": nuclei, "bbbc005": bbbc005, "bbbc005-few": bbbc005_few, "vgg-cells": vgg_cells}
+FOLDERS = {
+    "nuclei": ("dsb2018", "bbbc039"),
+    "bbbc005": ("bbbc005",),
+    "bbbc005-few": ("bbbc005",),
+    "vgg-cells": ("vgg_cells",),
+}
 LICENCES = {"bbbc039": "CC0", "dsb2018": "CC0"}
 
 
-def main(name: str, data: Path, out: Path) -> None:
+def main(name: str, data: Path, out: Path, seed: int = 0) -> None:
     """Write the data set folder, whole or not at all."""
     if out.exists():
         raise SystemExit(f"{out} exists already: name a new folder")
@@ -92,31 +145,41 @@ def main(name: str, data: Path, out: Path) -> None:
         raise SystemExit(f"there is no folder {' or '.join(missing)}")
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out.parent, prefix=".prepare-") as scratch:
-        cells = write(Path(scratch, "set"), SETS[name](data))
+        cells = write(Path(scratch, "set"), SETS[name](data, rng=np.random.default_rng(seed)))
         Path(scratch, "set").rename(out)
     print(f"{out}: {len(cells)} images, {sum(cells)} cells")
 
 
 def write(folder: Path, items: Iterator[Item]) -> list[int]:
     """Write the items as a data set folder and give their counts."""
-    rows: list[tuple[str, int, str, str]] = []
+    rows: list[tuple[str, int, str, str, str]] = []
     for item in items:
         image = folder / "images" / f"{item.name}{item.image.suffix.lower()}"
-        image.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(item.image, image)
-        write_labels(folder / "labels" / f"{item.name}.tif", item.labels)
-        rows.append((item.name + image.suffix, item.count, item.group, item.kind))
+        copy(item.image, image)
+        if item.mask is not None:
+            copy(item.mask, folder / "masks" / f"{item.name}{item.mask.suffix.lower()}")
+        if item.labels is not None:
+            write_labels(folder / "labels" / f"{item.name}.tif", item.labels)
+        rows.append((item.name + image.suffix, item.count, item.group, item.kind, item.split))
     with (folder / "counts.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(["image", "count", "group", "kind"])
+        table.writerow(["image", "count", "group", "kind", "split"])
         table.writerows(rows)
-    images = Counter(kind.split("/")[0] for _, _, _, kind in rows)
-    sources = [{"name": name, "licence": LICENCES[name], "images": images[name]} for name in sorted(images)]
+    images = Counter(name.split("/")[0] for name, *_, split in rows if split != "test")
+    sources = [
+        {"name": name, "licence": LICENCES.get(name, "not stated"), "images": images[name]} for name in sorted(images)
+    ]
     (folder / "sources.json").write_text(json.dumps(sources, indent=2) + "\n", encoding="utf-8")
-    return [count for _, count, _, _ in rows]
+    return [count for _, count, *_ in rows]
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file into a folder that may be missing."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4 or sys.argv[1] not in SETS:
+    if len(sys.argv) not in (4, 5) or sys.argv[1] not in SETS or not all(seed.isdecimal() for seed in sys.argv[4:]):
         raise SystemExit(__doc__)
-    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), *map(int, sys.argv[4:]))

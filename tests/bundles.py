@@ -1,6 +1,7 @@
 """A small real model for tests: its network is made by hand, so that its answers can be computed without it."""
 
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -9,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy.ndimage import uniform_filter
 
 from elmgan.imaging import Normalisation
-from elmgan.models import Architecture, Bundle, ModelCard, TrainingData, write_bundle
+from elmgan.models import FORMAT, Architecture, Bundle, Learned, ModelCard, TrainingData, write_bundle
 
 AREA = 100
 """Pixels of one cell, to this model."""
@@ -17,6 +18,14 @@ LEVEL = 0.5
 """Normalised grey value from which a pixel is cell."""
 STEEPNESS = 40.0
 BOX = 3
+
+T = TypeVar("T")
+
+
+def known(value: T | None) -> T:
+    """A part of a result that the model learned."""
+    assert value is not None
+    return value
 
 
 def expected_probability(normalised: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -53,14 +62,16 @@ def tiny_onnx() -> bytes:
     return bytes(model.SerializeToString())
 
 
-def tiny_bundle(name: str = "tiny") -> Bundle:
-    """The network with its card."""
+def tiny_bundle(name: str = "tiny", learned: Learned = ("mask", "count")) -> Bundle:
+    """The network with its card, which may say that it learned only one of the two."""
     card = ModelCard(
+        format=FORMAT,
         name=name,
         description="bright squares of 10 x 10 pixels",
         created="2024-01-01T00:00:00+00:00",
         elmgan="0.1.0",
         architecture=Architecture(depth=3),
+        learned=learned,
         normalisation=Normalisation(),
         data=[TrainingData(name="made by hand", licence="CC0-1.0", images=1)],
         seed=0,
@@ -70,10 +81,10 @@ def tiny_bundle(name: str = "tiny") -> Bundle:
     return Bundle(card, tiny_onnx(), "# tiny\n")
 
 
-def write_tiny(folder: Path) -> Path:
+def write_tiny(folder: Path, learned: Learned = ("mask", "count")) -> Path:
     """The network as a model folder below ``folder``."""
     path = folder / "tiny-model"
-    write_bundle(path, tiny_bundle())
+    write_bundle(path, tiny_bundle(learned=learned))
     return path
 
 

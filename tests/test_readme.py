@@ -12,7 +12,10 @@ from elmgan.apps.cli import app
 from elmgan.data.synthetic import write_data_set
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-FASTER = ["--set", "optimisation.epochs=1", "--set", "architecture.width=4", "--set", "discriminator.width=4"]
+FASTER = [
+    *("--set", "optimisation.epochs=1", "--set", "optimisation.steps=1"),
+    *("--set", "architecture.width=4", "--set", "discriminator.width=4"),
+]
 
 
 def test_its_commands_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 from elmgan.apps.cli import app
 from elmgan.data.synthetic import write_data_set
 
-TINY = ("architecture.width=4", "discriminator.width=4", "optimisation.epochs=1")
+TINY = ("architecture.width=4", "discriminator.width=4", "optimisation.epochs=1", "optimisation.steps=1")
 
 
 def elmgan(*arguments: object) -> Result:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 
-from bundles import AREA, squares
+from bundles import AREA, known, squares
 from elmgan.evaluation import Baseline
 from elmgan.evaluation.baseline import SMALLEST, otsu
 
@@ -31,9 +31,9 @@ def test_the_classes_are_those_of_another_implementation(seed: int, share: float
 def test_cells_are_counted_bright_or_dark(number: int, inverted: bool) -> None:
     image = squares(number)
     result = Baseline().count(4000 - image if inverted else image)
-    assert result.count == result.labels().max() == result.count_map.sum() == number
-    assert result.mask.sum() == pytest.approx(number * AREA, rel=0.1)
-    assert np.array_equal(result.probability, result.mask)
+    assert result.count == result.labels().max() == known(result.count_map).sum() == number
+    assert known(result.mask).sum() == pytest.approx(number * AREA, rel=0.1)
+    assert np.array_equal(known(result.probability), known(result.mask))
 
 
 def test_crumbs_are_no_cells() -> None:
@@ -49,4 +49,4 @@ def test_an_image_of_one_grey_has_no_cells(shape: tuple[int, ...]) -> None:
     result = Baseline().count(np.full(shape, 77, np.uint8))
     assert result.count == 0
     assert result.flags == ("empty",)
-    assert not result.mask.any()
+    assert not known(result.mask).any()

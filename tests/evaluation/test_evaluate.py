@@ -2,11 +2,12 @@ import csv
 import importlib.util
 import json
 import re
+import shutil
 from argparse import Namespace
 from pathlib import Path
 from subprocess import CompletedProcess
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -15,15 +16,19 @@ import tifffile
 from numpy.typing import ArrayLike
 from typer.testing import CliRunner
 
-from bundles import AREA, squares, tiny_bundle, write_tiny
+from bundles import AREA, known, squares, tiny_bundle, write_tiny
 from elmgan.apps.cli import app
-from elmgan.errors import ModelError, UsageError
+from elmgan.errors import DataError, ModelError, UsageError
 from elmgan.evaluation import SCORES, Metrics, Score, Summary, Value, evaluate_model, score_image
 from elmgan.evaluation.evaluate import COLUMNS
+from elmgan.imaging import write_png
 from elmgan.inference import Model, Result
 from elmgan.reporting import Failure, write_table
+from pages import Links
 
 MODEL = Model(tiny_bundle())
+COUNTED = {"mae", "rmse", "bias", "relative_error", "r2", "pearson"}
+MASKED = {"dice", "iou", "psnr", "ssim", "ap50", "ap50_95", "f1"}
 KINDS = {1: "bright", 4: "bright/few", 9: "bright/many", 16: "bright/many"}
 
 
@@ -75,7 +80,9 @@ def test_a_data_set_is_evaluated(tmp_path: Path, data: Path) -> None:
     scores = [outcome for _, outcome in watched if isinstance(outcome, Score)]
     everything = metrics.kinds["all"]
     assert everything.mean_count == 8
-    assert everything.model["mae"].value == pytest.approx(np.mean([abs(s.estimate - (s.truth or 0)) for s in scores]))
+    assert everything.model["mae"].value == pytest.approx(
+        np.mean([abs(known(s.estimate) - known(s.truth)) for s in scores])
+    )
     assert everything.model["ap50"].value == everything.baseline["f1"].value == 1
     assert everything.baseline["mae"].value == 0.5
     for name, value in everything.model.items():
@@ -86,6 +93,69 @@ def test_a_data_set_is_evaluated(tmp_path: Path, data: Path) -> None:
     assert "r2" not in alone
     assert "ap50" not in alone
     assert (alone["mae"].low, alone["mae"].high) == (None, None)
+
+
+@pytest.mark.parametrize(("what", "scores"), [("mask", MASKED), ("count", COUNTED)])
+def test_a_model_is_scored_for_what_it_learned(
+    tmp_path: Path, data: Path, what: Literal["mask", "count"], scores: set[str]
+) -> None:
+    done = evaluate_model(data, tmp_path / "out", Model(tiny_bundle(learned=(what,))), seed=0)
+    whole = evaluate_model(data, tmp_path / "whole", MODEL, seed=0).metrics.kinds
+    for kind, summary in done.metrics.kinds.items():
+        assert summary.model == {name: value for name, value in whole[kind].model.items() if name in scores}
+        assert summary.model_copy(update={"model": whole[kind].model}) == whole[kind]  # what is of the data, and Otsu's
+    row = table(tmp_path / "out")[0]
+    assert (row["estimate"] == "", row["dice"] == "", row["baseline_estimate"] == "") == (
+        what == "mask",
+        what == "count",
+        False,
+    )
+    assert row["true"]
+    read = Links((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    assert read.text.count(f"This model learned {what}s alone") == 1
+    assert ("svg" in read.tags) == (what == "count")
+    assert "Otsu + watershed" in read.text
+    assert not re.search(r"\b(nan|None)\b", read.text)
+
+
+@pytest.fixture
+def dots(tmp_path: Path) -> Path:
+    """The squares as VGG's cells are published: totals alone."""
+    folder = tmp_path / "dots"
+    folder.mkdir()
+    for number in KINDS:
+        image = (squares(number) // 20).astype(np.uint8)
+        centres = cv2.connectedComponentsWithStats((image > 50).astype(np.uint8))[3][1:].astype(int)
+        spots = np.zeros((*image.shape, 3), np.uint8)
+        spots[centres[:, 1], centres[:, 0], 0] = 255
+        write_png(folder / f"{number:03}cell.png", image)
+        write_png(folder / f"{number:03}dots.png", spots)
+    return folder
+
+
+@pytest.fixture
+def masks(tmp_path: Path, data: Path) -> Path:
+    """The squares with masks alone."""
+    for folder in ("images", "masks"):
+        shutil.copytree(data / folder, tmp_path / "masks" / folder)
+    return tmp_path / "masks"
+
+
+def test_totals_alone_and_masks_alone(tmp_path: Path, dots: Path, masks: Path) -> None:
+    for folder, scores in ((dots, COUNTED), (masks, MASKED - {"ap50", "ap50_95", "f1"})):
+        done = evaluate_model(folder, tmp_path / "out", MODEL, seed=0).metrics.kinds["all"]
+        assert done.model.keys() == done.baseline.keys() == scores
+        read = Links((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+        assert ("svg" in read.tags) == (folder is dots)
+        assert not re.search(r"\b(nan|None)\b", read.text)
+
+
+def test_a_model_and_data_with_nothing_in_common(tmp_path: Path, dots: Path, masks: Path) -> None:
+    for folder, what, lacks in ((dots, "mask", "masks"), (masks, "count", "counts")):
+        told = rf"{folder} has no {lacks}, and tiny@\w+ learned {lacks} alone: add {lacks}, or evaluate another model"
+        with pytest.raises(DataError, match=told):
+            evaluate_model(folder, tmp_path / "out", Model(tiny_bundle(learned=(what,))), seed=0)  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_table_has_every_image(tmp_path: Path, data: Path) -> None:

@@ -15,6 +15,8 @@ from skimage import measure
 
 from elmgan.data import Record, read_data_set, read_labels, read_sources, split
 from elmgan.training import read_config
+from prepare import SETS, Item, bbbc039, dsb2018, nuclei
+from public_data import write_bbbc005
 
 SCRIPT = str(Path(__file__).parents[2] / "experiments" / "prepare.py")
 
@@ -22,6 +24,14 @@ SCRIPT = str(Path(__file__).parents[2] / "experiments" / "prepare.py")
 def prepare(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> None:
     monkeypatch.setattr(sys, "argv", [SCRIPT, *map(str, arguments)])
     runpy.run_path(SCRIPT, run_name="__main__")
+
+
+def drawn(name: str, data: Path, *, seed: int) -> dict[str, list[Item]]:
+    """The items of a set by their sides."""
+    sides: dict[str, list[Item]] = {"train": [], "test": []}
+    for item in SETS[name](data, rng=np.random.default_rng(seed)):
+        sides[item.split].append(item)
+    return sides
 
 
 def blobs(seed: int, shape: tuple[int, int]) -> NDArray[np.uint8]:
@@ -81,6 +91,56 @@ def test_nuclei_are_both_sets_each_plate_in_one_only(data: Path, monkeypatch: py
     assert list(out.parent.iterdir()) == [out]
 
 
+def test_sites_of_bbbc005_are_on_one_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, out = tmp_path / "public", tmp_path / "set"
+    write_bbbc005(data / "bbbc005")
+    prepare(monkeypatch, "bbbc005", data, out)
+    records = read_data_set(out)
+    published = {f"bbbc005/{record.name}": record for record in read_data_set(data / "bbbc005")}
+    assert len(records) == 12  # of 27: in focus, and of the sites s01 and s05
+    for record in records:
+        was = published[record.name]
+        assert (record.count, record.group, record.kind) == (was.count, was.group, was.kind)
+        assert record.split == {"s01": "train", "s05": "test"}[record.group[-3:]]
+        for copy, source in ((record.image, was.image), (record.mask, was.mask)):
+            assert copy is not None
+            assert source is not None
+            assert copy.read_bytes() == source.read_bytes()
+    (stated,) = read_sources(out, 12)
+    assert (stated.name, stated.licence, stated.images) == ("bbbc005", "not stated", 6)
+
+
+def test_few_are_spread_over_the_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_bbbc005(tmp_path / "bbbc005")
+    monkeypatch.setattr("prepare.FEW", 3)
+    all_images = drawn("bbbc005", tmp_path, seed=0)
+    draws = [drawn("bbbc005-few", tmp_path, seed=seed) for seed in (*range(9), 0)]
+    for sides in draws:
+        assert [item.count for item in sides["train"]] == [1, 2, 3]
+        assert {item.name for item in sides["train"]} < {item.name for item in all_images["train"]}
+        assert sides["test"] == all_images["test"]
+    assert draws[0] == draws[-1]
+    assert len({tuple(item.name for item in sides["train"]) for sides in draws}) > 1
+
+
+def test_totals_of_vgg_cells_are_drawn_from_the_first_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prepare.VGG_POOL", 5)
+    monkeypatch.setattr("prepare.VGG_DRAWN", 3)
+    (tmp_path / "vgg_cells").mkdir()
+    for number in range(1, 9):
+        dots = np.zeros((80, 80, 3), np.uint8)
+        dots[1 : 2 * number : 2, 3, 0] = 255
+        Image.fromarray(blobs(number, (80, 80))).convert("RGB").save(tmp_path / f"vgg_cells/{number:03d}cell.png")
+        Image.fromarray(dots).save(tmp_path / f"vgg_cells/{number:03d}dots.png")
+    draws = [drawn("vgg-cells", tmp_path, seed=seed) for seed in range(9)]
+    for sides in draws:
+        counts = {item.count for item in sides["train"]}
+        assert len(counts) == 3
+        assert counts <= {1, 2, 3, 4, 5}
+        assert [item.count for item in sides["test"]] == [6, 7, 8]
+    assert len({tuple(item.count for item in sides["train"]) for sides in draws}) > 1
+
+
 def test_nothing_is_left_of_a_set_that_cannot_be_finished(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = sorted(data.parent.iterdir())
     next((data / "dsb2018/labels").iterdir()).write_text("not an image")
@@ -90,8 +150,10 @@ def test_nothing_is_left_of_a_set_that_cannot_be_finished(data: Path, monkeypatc
 
 
 def test_wrong_use_is_told(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SystemExit, match=r"experiments/prepare\.py nuclei DATA OUT"):
+    with pytest.raises(SystemExit, match=r"experiments/prepare\.py SET DATA OUT"):
         prepare(monkeypatch, "dogs", data, data.parent / "set")
+    with pytest.raises(SystemExit, match=r"experiments/prepare\.py SET DATA OUT"):
+        prepare(monkeypatch, "nuclei", data, data.parent / "set", "first")
     with pytest.raises(SystemExit, match="exists already"):
         prepare(monkeypatch, "nuclei", data, data)
     with pytest.raises(SystemExit, match=r"there is no folder .*dsb2018 or .*bbbc039"):
@@ -99,7 +161,7 @@ def test_wrong_use_is_told(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_cells_of_the_real_bbbc039(shared_data: Path) -> None:
-    for item in islice(runpy.run_path(SCRIPT)["bbbc039"](shared_data), 5):
+    for item in islice(bbbc039(shared_data), 5):
         values = np.asarray(Image.open(shared_data / "bbbc039/masks" / f"{item.image.stem}.png"))[..., 0]
         expected = np.zeros(values.shape, bool)
         cells = 0
@@ -108,6 +170,7 @@ def test_cells_of_the_real_bbbc039(shared_data: Path) -> None:
             if region.area >= 25:
                 expected[tuple(region.coords.T)] = True
                 cells += 1
+        assert item.labels is not None
         assert item.count == cells == item.labels.max()
         np.testing.assert_array_equal(item.labels > 0, expected)
 
@@ -115,10 +178,11 @@ def test_cells_of_the_real_bbbc039(shared_data: Path) -> None:
 def test_kinds_of_the_real_dsb2018(shared_data: Path) -> None:
     with (shared_data / "dsb2018/kinds.csv").open(newline="") as file:
         kinds = {row["stem"]: row["kind"] for row in csv.DictReader(file)}
-    for item in islice(runpy.run_path(SCRIPT)["dsb2018"](shared_data), 5):
+    for item in islice(dsb2018(shared_data), 5):
         labels = np.asarray(Image.open(shared_data / "dsb2018/labels" / item.image.name))
         assert item.count == len(np.unique(labels)) - 1
         assert item.kind == f"dsb2018/{kinds[item.image.stem]}"
+        assert item.labels is not None
         np.testing.assert_array_equal(item.labels > 0, labels > 0)
 
 
@@ -127,7 +191,7 @@ def test_the_listed_validation_images_are_those_of_the_bundled_model(shared_data
     config = read_config("nuclei")
     records = [
         Record(item.name, item.image, None, None, item.count, item.group, item.kind)
-        for item in runpy.run_path(SCRIPT)["nuclei"](shared_data)
+        for item in nuclei(shared_data, rng=np.random.default_rng(0))
     ]
     records.sort(key=lambda record: record.name)
     _, validation = split(records, config.data.validation, rng=np.random.default_rng(config.seed))

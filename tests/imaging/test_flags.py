@@ -62,5 +62,11 @@ def test_without_foreground_the_whole_image_is_judged() -> None:
     assert flags_of(np.zeros((100, 100), np.uint8), NOTHING) == ("empty",)
 
 
+def test_without_a_mask_the_whole_image_is_judged_and_not_called_empty() -> None:
+    assert flags_of(image(20, 30, 30, 0), None) == ()
+    assert flags_of(np.dstack([image(0, 100, 255, share) for share in (0, 0, 0.2)]), None) == ("saturated",)
+    assert flags_of(image(0, 100, 255, 0.1), None) == ()  # 81 of 10000 pixels
+
+
 def test_what_is_only_true_or_false_cannot_be_saturated() -> None:
     assert flags_of(MASK, MASK) == ()

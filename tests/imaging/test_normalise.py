@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from elmgan.imaging import Normalisation, normalise, read_image, to_grey
 
-NORMALISE = Normalisation()
+NORMALISE = Normalisation(compression=0)
+COMPRESS = Normalisation()
 
 
 def cells(noise: float = 2.0, *, cell_count: int = 12, level: float = 100) -> NDArray[np.float32]:
@@ -36,6 +37,29 @@ def test_gain_and_offset_change_nothing_and_inverting_negates(
     image = cells(noise, cell_count=cell_count)
     changed = (sign * gain * (image.astype(np.float64) + offset)).astype(np.float32)
     np.testing.assert_allclose(NORMALISE(changed), sign * NORMALISE(image), atol=2e-3)
+    np.testing.assert_allclose(COMPRESS(changed), sign * COMPRESS(image), atol=1e-2)
+
+
+@given(compression=st.floats(0.01, 100))
+def test_compression_keeps_0_and_1_and_the_order(compression: float) -> None:
+    image = cells()
+    compressed = Normalisation(compression=compression)(image)
+    linear = NORMALISE(image)
+    np.testing.assert_allclose(compressed, np.arcsinh(compression * linear) / np.arcsinh(compression), atol=1e-5)
+    order = np.argsort(linear, axis=None)
+    assert (np.diff(compressed.ravel()[order]) >= 0).all()
+
+
+def test_a_bright_speck_does_not_leave_the_cells_dim() -> None:
+    image = cells()
+    with_speck = image.copy()
+    with_speck[10:20, 10:20] = 1000  # a two-hundredth of the image, ten times as bright as the cells
+    level = {
+        normalise.compression: [float(np.median(normalise(each)[image > 150])) for each in (image, with_speck)]
+        for normalise in (NORMALISE, COMPRESS)
+    }
+    assert level[0][1] < 0.1 * level[0][0]
+    assert level[10][1] > 0.2 * level[10][0]
 
 
 @pytest.mark.parametrize("noise", [0, 2])

@@ -11,13 +11,14 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from bundles import squares, tiny_bundle
+from bundles import known, squares, tiny_bundle
 from elmgan.errors import OutputError, UsageError
 from elmgan.imaging import write_png
 from elmgan.inference import Model, Result
 from elmgan.jobs import Failure, Row, count_images
 
 MODEL = Model(tiny_bundle())
+COUNTS_ALONE = Model(tiny_bundle(learned=("count",)))
 
 
 def folder_of(folder: Path, *numbers: int) -> Path:
@@ -62,7 +63,7 @@ def test_a_folder_is_counted(tmp_path: Path) -> None:
     mask, labels = (tifffile.imread(out / kind / "more/5.tif") for kind in ("masks", "labels"))
     assert (str(mask.dtype), str(labels.dtype)) == ("uint8", "uint32")
     assert set(np.unique(mask)) == {0, 255}
-    assert np.array_equal(mask > 0, MODEL.count(squares(5)).mask)
+    assert np.array_equal(mask > 0, known(MODEL.count(squares(5)).mask))
     assert np.array_equal(labels > 0, mask > 0)
     assert {path.name for path in counted.written} == {
         "counts.csv",
@@ -72,6 +73,50 @@ def test_a_folder_is_counted(tmp_path: Path) -> None:
         "run.json",
         "report.html",
     }
+
+
+def test_a_model_of_masks_alone_separates_and_does_not_count(tmp_path: Path) -> None:
+    out, model = tmp_path / "out", Model(tiny_bundle(learned=("mask",)))
+    count_images([folder_of(tmp_path / "images", 3)], out, model, labels=True, overlays=True)
+    row = table(out)[0]
+    assert (row["count"], row["estimate"], row["low"], row["high"], row["objects"]) == ("", "", "", "", "3")
+    assert files(out) == {
+        *("counts.csv", "run.json", "report.html"),
+        *("masks/3.tif", "labels/3.tif", "overlays/3.png"),
+    }
+    assert count_images([tmp_path / "images"], out, model, resume=True).rows[0].texts() == row
+
+
+def test_a_model_of_counts_alone_writes_no_masks(tmp_path: Path) -> None:
+    images, out = folder_of(tmp_path / "images", 3), tmp_path / "out"
+    count_images([images], out, MODEL, labels=True)  # what it leaves must go
+    counted = count_images([images], out, COUNTS_ALONE)
+    row = table(out)[0]
+    assert (row["count"], row["objects"], row["foreground"]) == ("3", "", "")
+    assert (row["height"], row["width"]) == ("96", "120")
+    assert files(out) == {path.name for path in counted.written} == {"counts.csv", "run.json", "report.html"}
+    assert json.loads((out / "run.json").read_text())["model"]["learned"] == ["count"]
+
+
+@pytest.mark.parametrize("pictures", [{"labels": True}, {"overlays": True}])
+def test_pictures_of_cells_that_cannot_be_had_are_refused(tmp_path: Path, pictures: dict[str, bool]) -> None:
+    images, out = folder_of(tmp_path / "images", 3), tmp_path / "out"
+    with pytest.raises(UsageError, match=r"learned counts alone: .*; leave --labels and --overlays out"):
+        count_images([images], out, COUNTS_ALONE, **pictures)  # type: ignore[arg-type]
+    assert not out.exists()
+
+
+def test_counts_alone_are_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, out = folder_of(tmp_path / "images", 1, 2, 3), tmp_path / "out"
+    with pytest.raises(Stop):
+        count_images([images], out, COUNTS_ALONE, watch=interrupted_at(2))
+    tifffile.imwrite(images / "1.tif", squares(5))
+    later = (out / "run.json").stat().st_mtime_ns + 10**9
+    os.utime(images / "1.tif", ns=(later, later))
+    seen = counting(COUNTS_ALONE, monkeypatch)
+    count_images([images], out, COUNTS_ALONE, resume=True)
+    assert [(row["image"], row["count"]) for row in table(out)] == [("1.tif", "5"), ("2.tif", "2"), ("3.tif", "3")]
+    assert len(seen) == 2  # 2.tif was done
 
 
 def test_the_run_is_recorded(tmp_path: Path) -> None:

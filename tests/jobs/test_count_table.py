@@ -17,10 +17,12 @@ rows = st.builds(
     Row,
     image=name,
     plane=st.just(1),
+    count=st.none() | st.integers(0, 10**6),
+    objects=st.none() | st.integers(0, 10**6),
     low=st.none() | amount,
     high=st.none() | amount,
-    estimate=amount,
-    foreground=st.floats(0, 1),
+    estimate=st.none() | amount,
+    foreground=st.none() | st.floats(0, 1),
     seconds=amount,
     flags=flags,
     model=st.just("tiny@01234567"),
@@ -39,7 +41,7 @@ def test_the_columns_are_those_of_the_contract(tmp_path: Path) -> None:
     mask[0, 0] = True
     flat = mask.astype(np.float32)
     result = Result(12.5, mask, flat, flat, flags=("empty", "saturated"))
-    row = Row.of(result, image="sub/ä,1.tif", seconds=0.25, model="tiny@01234567")
+    row = Row.of(result, image="sub/ä,1.tif", shape=mask.shape, seconds=0.25, model="tiny@01234567")
     path = tmp_path / "counts.csv"
     write_table(path, COLUMNS, [row.texts()])
     assert path.read_bytes().decode() == (

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,8 +29,8 @@ def row(image: str, **fields: Any) -> Row:
     return texts.model_copy(update=fields)
 
 
-def record() -> dict[str, Any]:
-    return run_record(Model(tiny_bundle()), {}) | {"seconds": 2.5}
+def record(*learned: Literal["mask", "count"]) -> dict[str, Any]:
+    return run_record(Model(tiny_bundle(learned=learned or ("mask", "count"))), {}) | {"seconds": 2.5}
 
 
 def test_the_page_loads_nothing_and_shows_everything() -> None:
@@ -50,6 +50,25 @@ def test_the_page_loads_nothing_and_shows_everything() -> None:
     assert "@import" not in page
     for shown in (image, "3.20", "empty", "b.tif is <damaged>", "tiny@"):
         assert shown in read.text
+
+
+def test_a_page_of_masks_alone_shows_objects() -> None:
+    rows = [row(f"{objects}.tif", count=None, estimate=None, objects=objects) for objects in (4, 7)]
+    pictures = {each.image: ("data:image", "data:mask") for each in rows}
+    read = Links(report(rows, [], pictures, record("mask")))
+    assert read.text.count("This model learned masks alone and cannot count: objects are the separated regions.") == 1
+    for shown in ("11objects", "5.5objects per image", "7 objects", "2images segmented"):
+        assert shown in read.text
+    assert "None" not in read.text
+
+
+def test_a_page_of_counts_alone_shows_each_image_once() -> None:
+    rows = [row("a.tif", objects=None, foreground=None)]
+    read = Links(report(rows, [], {"a.tif": ("data:image",)}, record("count")))
+    assert read.text.count("This model learned counts alone: it gives no masks and separates no cells.") == 1
+    assert [address for address in read.loaded if address.startswith("data:image")] == ["data:image"]
+    assert "outlined" not in read.text
+    assert "None" not in read.text
 
 
 def test_a_large_report_stays_small() -> None:

@@ -39,9 +39,14 @@ def edit(**fields: object) -> Callable[[Path], None]:
     return change
 
 
-def without_format(model: Path) -> None:
-    card = model / "model.json"
-    card.write_text(card.read_text().replace('"format": 1,', ""))
+def without(field: str) -> Callable[[Path], None]:
+    def change(model: Path) -> None:
+        card = model / "model.json"
+        fields = json.loads(card.read_text())
+        del fields[field]
+        card.write_text(json.dumps(fields))
+
+    return change
 
 
 @pytest.mark.parametrize(
@@ -57,9 +62,13 @@ def without_format(model: Path) -> None:
         (edit(format=3, unheard_of=True), "made by a newer elmgan"),
         (edit(format="one"), "model.json: format"),
         (edit(format=0), "model.json: format"),
-        (without_format, "model.json: format: is missing"),
+        (without("format"), "model.json: format: Field required"),
+        (without("learned"), "model.json: learned: Field required"),
+        (edit(learned=[]), "model.json: learned: Tuple should have at least 1 item"),
+        (edit(learned=["mask", "outline"]), "model.json: learned.1: Input should be 'mask' or 'count'"),
         (edit(architecture={"count_head": "pooled"}), "model.json: architecture: size is None; the pooled head needs"),
         (edit(architecture={"count_head": "pooled", "size": [64, 100]}), "each a multiple of 64"),
+        (edit(architecture={"size": [64, 128]}), r"size is \(64, 128\); the map head takes images of any size"),
         (edit(architecture={"width": -1}), "model.json: architecture.width"),
         (edit(unheard_of=True), "model.json: unheard_of"),
         (edit(hashes={}), "is damaged"),

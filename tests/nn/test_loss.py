@@ -14,11 +14,14 @@ from elmgan.nn import (
     Discriminator,
     Generator,
     Judgement,
+    Known,
     LossWeights,
     Prediction,
     Targets,
+    adversarial_loss,
     discriminator_loss,
     generator_loss,
+    sums_of,
     total_in,
 )
 
@@ -33,6 +36,15 @@ def targets(mask: Tensor, *totals: float, seen: Tensor | None = None, core: Tens
     return Targets(mask, seen, seen if core is None else core, torch.tensor(totals))
 
 
+def nh(
+    prediction: Prediction, targets: Targets, judgement: Judgement | None, weights: LossWeights
+) -> dict[str, Tensor]:
+    """All terms of NH, with means over the images given."""
+    known = targets.known()
+    terms = generator_loss(sums_of(prediction, targets, weights), targets, weights, known)
+    return terms if judgement is None else terms | adversarial_loss(judgement, targets, weights, known)
+
+
 def half(side: int = 16) -> Tensor:
     """The left half of an image is 1."""
     mask = torch.zeros(1, 1, side, side)
@@ -44,7 +56,7 @@ def test_the_papers_loss_by_hand() -> None:
     """L_G = 10 * l1 + (count - predicted count)^2 + adversarial, masks being -1 and +1."""
     prediction = Prediction(torch.full((1, 1, 16, 16), LN3), torch.full((1, 1, 4, 4), 0.25))
     judgement = Judgement(torch.tensor([[[[0.5]]]]), torch.tensor([[[[9.0]]]]))
-    terms = generator_loss(prediction, targets(half(), 7.0), judgement, LossWeights())
+    terms = nh(prediction, targets(half(), 7.0), judgement, LossWeights())
     # A probability of 3/4 is +1/2 between -1 and +1: half a unit from +1, one and a half from -1.
     assert terms["mask"].item() == pytest.approx(10 * (0.5 + 1.5) / 2)
     assert terms["count"].item() == pytest.approx((7 - 4) ** 2)
@@ -55,7 +67,7 @@ def test_the_papers_loss_by_hand() -> None:
 def test_our_loss_by_hand() -> None:
     prediction = Prediction(torch.full((1, 1, 16, 16), LN3), torch.full((1, 1, 4, 4), 0.25))
     judgement = Judgement(torch.tensor([[[[0.5]]]]), torch.tensor([[[[9.0]]]]))
-    terms = generator_loss(prediction, targets(half(), 8.0), judgement, OURS)
+    terms = nh(prediction, targets(half(), 8.0), judgement, OURS)
     entropy = -(math.log(3 / 4) + math.log(1 / 4)) / 2
     dice = (2 * 3 / 8 + 0.01) / (3 / 4 + 1 / 2 + 0.01)  # of shares of the image, 1 % added above and below
     assert terms["mask"].item() == pytest.approx(entropy + 1 - dice)
@@ -68,14 +80,14 @@ def test_the_discriminators_loss_by_hand() -> None:
     true_pair = Judgement(torch.tensor([[[[0.75, 1.25]]]]), torch.tensor([[[[2.0, 1.0]]]]))
     predicted_pair = Judgement(torch.tensor([[[[0.5, 0.0]]]]), torch.tensor([[[[100.0, 100.0]]]]))
     known = targets(torch.zeros(1, 1, 16, 32), 5.0)
-    terms = discriminator_loss(true_pair, predicted_pair, known, LossWeights(coordination=3))
+    terms = discriminator_loss(true_pair, predicted_pair, known, LossWeights(coordination=3), known.known())
     assert terms["discriminator"].item() == pytest.approx((0.25**2 + 0.5**2 / 2) / 2)
     assert terms["discriminator_count"].item() == pytest.approx(3 * (5 - 3) ** 2)
 
 
 def test_terms_are_means_over_images() -> None:
     prediction = Prediction(torch.full((2, 1, 16, 16), LN3), torch.full((2, 1, 4, 4), 0.25))
-    terms = generator_loss(prediction, targets(half().repeat(2, 1, 1, 1), 4.0, 6.0), None, LossWeights())
+    terms = nh(prediction, targets(half().repeat(2, 1, 1, 1), 4.0, 6.0), None, LossWeights())
     assert terms.keys() == {"mask", "count"}
     assert terms["mask"].item() == pytest.approx(10.0)
     assert terms["count"].item() == pytest.approx((0 + 2**2) / 2)
@@ -84,9 +96,7 @@ def test_terms_are_means_over_images() -> None:
 @pytest.mark.parametrize("name", ["mask", "count", "adversarial", "coordination"])
 def test_each_weight_scales_its_own_term(name: str) -> None:
     prediction, known, judgement = example()
-    terms, scaled = (
-        generator_loss(prediction, known, judgement, OURS.model_copy(update={name: weight})) for weight in (1.0, 3.0)
-    )
+    terms, scaled = (nh(prediction, known, judgement, OURS.model_copy(update={name: weight})) for weight in (1.0, 3.0))
     for other, term in terms.items():
         torch.testing.assert_close(scaled[other], (3 if other == name else 1) * term)
 
@@ -96,7 +106,7 @@ def test_a_perfect_prediction_costs_nothing(weights: LossWeights) -> None:
     mask = half()
     prediction = Prediction(60 * (2 * mask - 1), mask[..., ::4, ::4] / 2)
     judgement = Judgement(torch.ones(1, 1, 1, 1), torch.tensor([[[[4.0]]]]))
-    for term in generator_loss(prediction, targets(mask, 4.0), judgement, weights).values():
+    for term in nh(prediction, targets(mask, 4.0), judgement, weights).values():
         assert term.item() == pytest.approx(0, abs=1e-6)
 
 
@@ -105,7 +115,7 @@ def test_one_crowded_image_does_not_swamp_a_step() -> None:
 
     def term(total: float) -> float:
         prediction = Prediction(torch.zeros(1, 1, 16, 16), torch.full((1, 1, 4, 4), 0.9 * total / 16))
-        return generator_loss(prediction, targets(half(), total), None, OURS)["count"].item()
+        return nh(prediction, targets(half(), total), None, OURS)["count"].item()
 
     assert term(400.0) / term(10.0) < 400 / 10
 
@@ -154,9 +164,9 @@ def test_what_is_not_seen_or_not_counted_contributes_nothing(weights: LossWeight
     names = ["mask", "count", "coordination"]
     for values in inputs:
         values.requires_grad_()
-    terms = generator_loss(prediction, known, judgement, weights)
+    terms = nh(prediction, known, judgement, weights)
     changed = [torch.where(region > 0, values, values + 7) for values, region in zip(inputs, regions, strict=True)]
-    other = generator_loss(Prediction(changed[0], changed[1]), known, Judgement(judgement.matrix, changed[2]), weights)
+    other = nh(Prediction(changed[0], changed[1]), known, Judgement(judgement.matrix, changed[2]), weights)
     for name, values, region in zip(names, inputs, regions, strict=True):
         assert other[name].item() == terms[name].item()
         (gradient,) = torch.autograd.grad(terms[name], values)
@@ -190,7 +200,7 @@ def test_every_parameter_of_the_generator_gets_a_gradient(architecture: Architec
     generator = Generator(architecture)
     prediction = generator(image)
     judgement = Discriminator(4)(image, torch.sigmoid(prediction.mask_logits))
-    terms = generator_loss(prediction, targets(mask, 3.0, 5.0), judgement, weights)
+    terms = nh(prediction, targets(mask, 3.0, 5.0), judgement, weights)
     torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
     assert_all_move(generator)
 
@@ -202,7 +212,7 @@ def test_the_discriminator_alone_teaches_the_mask(name: str) -> None:
     generator = Generator(Architecture(width=4))
     prediction = generator(image)
     judgement = Discriminator(4)(image, torch.sigmoid(prediction.mask_logits))
-    generator_loss(prediction, targets(mask, 3.0, 5.0), judgement, OURS)[name].backward()  # type: ignore[no-untyped-call]
+    nh(prediction, targets(mask, 3.0, 5.0), judgement, OURS)[name].backward()  # type: ignore[no-untyped-call]
     assert_all_move(generator.mask_head)
     assert all(parameter.grad is None for parameter in generator.count_head.parameters())
 
@@ -214,7 +224,8 @@ def test_every_parameter_of_the_discriminator_gets_a_gradient(norm: str, weights
     image, mask = torch.randn(2, 1, 128, 64), (torch.rand(2, 1, 128, 64) < 0.3).float()
     discriminator = Discriminator(4, norm)
     pairs = discriminator(image, mask), discriminator(image, torch.rand_like(mask))
-    terms = discriminator_loss(*pairs, targets(mask, 3.0, 5.0), weights)
+    known = targets(mask, 3.0, 5.0)
+    terms = discriminator_loss(*pairs, known, weights, known.known())
     torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
     assert_all_move(discriminator)
 
@@ -227,7 +238,7 @@ def test_what_is_not_known_of_an_image_is_left_out(weights: LossWeights) -> None
     mask = half().repeat(3, 1, 1, 1)
     mask[1] = math.nan  # the second image has a count alone, the third a mask alone
     known = targets(mask, 4.0, 9.0, math.nan)
-    terms = generator_loss(Prediction(logits, counts), known, None, weights)
+    terms = nh(Prediction(logits, counts), known, None, weights)
     torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     assert counts.grad is not None
@@ -235,12 +246,55 @@ def test_what_is_not_known_of_an_image_is_left_out(weights: LossWeights) -> None
     assert (counts.grad.abs().sum((1, 2, 3)) > 0).tolist() == [True, True, False]
     masked, counted = torch.tensor([True, False, True]), torch.tensor([True, True, False])
     part = targets(half().repeat(2, 1, 1, 1), 4.0, 9.0)
-    alone = generator_loss(Prediction(logits[masked], counts[counted]), part, None, weights)
+    alone = nh(Prediction(logits[masked], counts[counted]), part, None, weights)
     for name, term in terms.items():
         torch.testing.assert_close(term, alone[name])
 
 
 def test_a_batch_of_which_nothing_is_known_costs_nothing() -> None:
     prediction = Prediction(torch.randn(1, 1, 16, 16), torch.rand(1, 1, 4, 4))
-    terms = generator_loss(prediction, targets(torch.full((1, 1, 16, 16), math.nan), math.nan), None, OURS)
+    terms = nh(prediction, targets(torch.full((1, 1, 16, 16), math.nan), math.nan), None, OURS)
     assert [float(term) for term in terms.values()] == [0, 0]
+
+
+@pytest.mark.parametrize("weights", [LossWeights(), OURS], ids=["paper", "ours"])
+def test_the_sums_of_an_images_parts_add_up_to_its_own(weights: LossWeights) -> None:
+    prediction, known, _ = example()
+    left = torch.zeros_like(known.seen)
+    left[..., :48] = 1
+    sums = [
+        sums_of(prediction, Targets(known.mask, known.seen * part, known.core * part, known.total), weights)
+        for part in (left, 1 - left)
+    ]
+    whole = sums_of(prediction, known, weights)
+    for one, other, both in zip(*sums, whole, strict=True):
+        torch.testing.assert_close(one + other, both)
+
+
+@pytest.mark.parametrize("weights", [LossWeights(), OURS], ids=["paper", "ours"])
+def test_images_in_several_batches_share_one_mean(weights: LossWeights) -> None:
+    prediction, known, judgement = example()
+    known.mask[0] = math.nan  # so that the mean over masks is of one image, that over counts of two
+    together = nh(prediction, known, judgement, weights)
+    apart: dict[str, float] = {}
+    for k in (torch.tensor([True, False]), torch.tensor([False, True])):
+        one = Targets(known.mask[k], known.seen[k], known.core[k], known.total[k])
+        sums = sums_of(Prediction(*(values[k] for values in prediction)), one, weights)
+        terms = generator_loss(sums, one, weights, known.known())
+        terms |= adversarial_loss(Judgement(*(values[k] for values in judgement)), one, weights, known.known())
+        for name, term in terms.items():
+            apart[name] = apart.get(name, 0) + term.item()
+    for name, term in together.items():
+        assert term.item() == pytest.approx(apart[name], rel=1e-6)
+
+
+def test_a_mask_that_is_known_in_part_teaches_there() -> None:
+    mask = half()
+    mask[..., 8:, :] = math.nan
+    logits = torch.randn(1, 1, 16, 16, requires_grad=True)
+    known = targets(mask, 4.0)
+    term = nh(Prediction(logits, torch.rand(1, 1, 4, 4)), known, None, OURS)["mask"]
+    (gradient,) = torch.autograd.grad(term, logits)
+    assert (gradient[..., 8:, :] == 0).all()
+    assert (gradient[..., :8, :] != 0).all()
+    assert known.known() == Known(images=1, masked=1, counted=1, paired=0, paired_counted=0)

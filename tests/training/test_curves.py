@@ -8,6 +8,7 @@ from elmgan.data import Example
 from elmgan.errors import OutputError
 from elmgan.imaging import read_image
 from elmgan.training.curves import Curves, draw_samples, panel
+from elmgan.training.validation import Sample
 
 
 def table(run: Path) -> list[dict[str, str]]:
@@ -67,16 +68,17 @@ def test_a_table_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> No
 
 def test_samples_are_a_row_of_four_pictures_and_a_caption_each(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    examples, probabilities, count_maps = [], [], []
+    samples = []
     for shape in ((300, 400), (64, 64), (700, 100)):
         regions = (rng.random(shape) < 0.3).astype(np.uint16)
         image = rng.standard_normal(shape, np.float32)
-        examples.append(Example("näme/of an image", "", image, regions, None, 12))
-        probabilities.append(rng.random(shape, np.float32))
-        count_maps.append(rng.random((-(-shape[0] // 4), -(-shape[1] // 4)), np.float32))
-    count_maps[1] = np.array([[-2.5]], np.float32)  # as the pooled head may give
+        count_map = rng.random((-(-shape[0] // 4), -(-shape[1] // 4)), np.float32)
+        if shape == (64, 64):
+            count_map = np.array([[-2.5]], np.float32)  # as the pooled head may give
+        example = Example("näme/of an image", "", image, regions, None, 12)
+        samples.append(Sample(example, rng.random(shape, np.float32), count_map))
     path = tmp_path / "samples" / "epoch_0001.png"
-    draw_samples(path, examples, probabilities, count_maps)
+    draw_samples(path, samples)
     picture = read_image(path)
     assert picture.shape == (3 * (256 + 22), 4 * 256)
     assert picture.dtype == np.uint8

@@ -44,28 +44,11 @@ def moved(network: nn.Module, before: dict[str, Tensor]) -> set[str]:
     return {name for name, values in network.named_parameters() if not torch.equal(values, before[name])}
 
 
-def test_windows_of_different_sizes_are_padded_at_bottom_and_right() -> None:
-    small, wide = window(48, 64, seed=1), window(32, 80, seed=2)
-    stacked = collate([small, wide], CPU)
-    assert stacked.image.shape == stacked.targets.mask.shape == (2, 1, 48, 80)
-    assert stacked.targets.total.tolist() == [6, 7]
-    for k, one in enumerate((small, wide)):
-        rows, columns = one.image.shape
-        for given, put in (
-            (one.image, stacked.image),
-            (one.mask, stacked.targets.mask),
-            (one.seen, stacked.targets.seen),
-            (one.core, stacked.targets.core),
-        ):
-            assert np.array_equal(put[k, 0, :rows, :columns].numpy(), given)
-            assert put[k].sum().item() == pytest.approx(given.sum(), rel=1e-5)
-
-
 def test_an_adversarial_step_moves_both_networks() -> None:
     one = step()
     assert one.discriminator is not None
     generator, discriminator = copied(one.generator), copied(one.discriminator)
-    terms = one(batch(), adversarial=True)
+    terms = one([batch()], adversarial=True)
     assert terms.keys() == {"mask", "count", "adversarial", "coordination", "discriminator", "discriminator_count"}
     assert moved(one.generator, generator) == generator.keys()
     assert moved(one.discriminator, discriminator) == discriminator.keys()
@@ -76,7 +59,7 @@ def test_without_the_adversarial_part_the_discriminator_rests() -> None:
     one = step()
     assert one.discriminator is not None
     generator, discriminator = copied(one.generator), copied(one.discriminator)
-    terms = one(batch(), adversarial=False)
+    terms = one([batch()], adversarial=False)
     assert terms.keys() == {"mask", "count"}
     assert moved(one.generator, generator) == generator.keys()
     assert not moved(one.discriminator, discriminator)
@@ -89,12 +72,13 @@ def test_each_network_gets_the_gradient_of_its_own_loss_alone() -> None:
     masks: list[Tensor] = []
     one.discriminator.register_forward_pre_hook(lambda module, pair: masks.append(pair[1].detach()))
     given = batch()
-    one(given, adversarial=True)
-    predicted, true, predicted_again = masks
+    one([given], adversarial=True)
+    predicted, pairs_judged = masks
+    true, predicted_again = pairs_judged.chunk(2)
     assert torch.equal(predicted, predicted_again)
     assert torch.equal(true, given.targets.mask)
     pairs = judge(given.image, true), judge(given.image, predicted)
-    terms = discriminator_loss(*pairs, given.targets, one.config.loss)
+    terms = discriminator_loss(*pairs, given.targets, one.config.loss, given.targets.known())
     torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
     for expected, parameter in zip(judge.parameters(), one.discriminator.parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, expected.grad)
@@ -106,8 +90,8 @@ def test_each_network_gets_the_gradient_of_its_own_loss_alone() -> None:
 
 
 def test_steps_bring_the_loss_down() -> None:
-    one = step("optimisation.learning_rate=3e-3", "optimisation.schedule=constant")
-    terms = [one(batch(0, 1, 2), adversarial=True) for _ in range(30)]
+    one = step("optimisation.learning_rate=3e-3", "optimisation.schedule=constant", steps=30)
+    terms = [one([batch(0, 1, 2)], adversarial=True) for _ in range(30)]
     assert terms[-1]["mask"] < 0.7 * terms[0]["mask"]
     assert terms[-1]["count"] < 0.7 * terms[0]["count"]
     assert terms[-1]["discriminator_count"] < terms[0]["discriminator_count"]
@@ -118,7 +102,7 @@ def test_steps_bring_the_loss_down() -> None:
 def test_a_loss_that_is_not_finite_moves_nothing(name: str, adversarial: bool) -> None:
     one = step()
     assert one.discriminator is not None
-    one(batch(), adversarial=True)
+    one([batch()], adversarial=True)
     networks = [one.generator, one.discriminator, one.best_generator]
     before = [copied(network) for network in networks]
     broken = batch()
@@ -127,7 +111,7 @@ def test_a_loss_that_is_not_finite_moves_nothing(name: str, adversarial: bool) -
     else:
         broken.targets.total[1] = torch.inf
     with pytest.raises(TrainingError, match=r"the loss is not finite \(.*count.*\); lower optimisation.learning_rate"):
-        one(broken, adversarial=adversarial)
+        one([broken], adversarial=adversarial)
     for network, parameters in zip(networks, before, strict=True):
         assert not moved(network, parameters)
     assert one.done == 1
@@ -140,14 +124,14 @@ def test_a_discriminator_that_is_not_finite_moves_nothing_either() -> None:
     real = one.discriminator.forward
     calls = 0
 
-    def breaks_at_the_true_pair(image: Tensor, mask: Tensor) -> object:
+    def breaks_at_the_second_call(image: Tensor, mask: Tensor) -> object:
         nonlocal calls
         calls += 1
         return real(image, mask * torch.nan if calls == 2 else mask)
 
-    one.discriminator.forward = breaks_at_the_true_pair  # type: ignore[method-assign, assignment]
+    one.discriminator.forward = breaks_at_the_second_call  # type: ignore[method-assign, assignment]
     with pytest.raises(TrainingError, match="discriminator"):
-        one(batch(), adversarial=True)
+        one([batch()], adversarial=True)
     assert not moved(one.generator, generator)
 
 
@@ -161,15 +145,15 @@ def test_padding_teaches_nothing() -> None:
     masks: list[Tensor] = []
     assert one.discriminator is not None
     one.discriminator.register_forward_pre_hook(lambda module, pair: masks.append(pair[1]))
-    one(Batch(given.image * seen, targets), adversarial=True)
-    assert len(masks) == 3
-    assert all((mask[seen == 0] == 0).all() for mask in masks)
+    one([Batch(given.image * seen, targets)], adversarial=True)
+    assert [len(mask) for mask in masks] == [2, 4]
+    assert all((mask[..., 32:] == 0).all() for mask in masks)
 
 
 def test_a_state_taken_back_goes_on_identically() -> None:
     whole = step("optimisation.ema=0.9")
     for seed in range(2):
-        whole(batch(seed), adversarial=True)
+        whole([batch(seed)], adversarial=True)
     file = io.BytesIO()
     torch.save(whole.state(), file)
     file.seek(0)
@@ -177,7 +161,7 @@ def test_a_state_taken_back_goes_on_identically() -> None:
     resumed.restore(torch.load(file, weights_only=True))
     assert resumed.done == 2
     for seed in range(2, 5):
-        assert whole(batch(seed), adversarial=True) == resumed(batch(seed), adversarial=True)
+        assert whole([batch(seed)], adversarial=True) == resumed([batch(seed)], adversarial=True)
     for network, other in (
         (whole.generator, resumed.generator),
         (whole.best_generator, resumed.best_generator),
@@ -194,7 +178,7 @@ def test_the_averaged_generator_follows_the_raw_one() -> None:
     one = step("optimisation.ema=0.9", "optimisation.learning_rate=1e-2")
     first = copied(one.generator)
     for seed in range(6):
-        one(batch(seed), adversarial=False)
+        one([batch(seed)], adversarial=False)
     assert one.best_generator is not one.generator
     name = "encoder.0.0.weight"
     raw, averaged = one.generator.state_dict()[name], one.best_generator.state_dict()[name]
@@ -223,20 +207,95 @@ def test_the_learning_rate_runs_through_its_cycle() -> None:
     rates = []
     for _ in range(10):
         rates.append(one.schedule.get_last_lr()[0])
-        one(batch(0), adversarial=False)
+        one([batch(0)], adversarial=False)
     assert rates == pytest.approx([0.01 * one_cycle(k / 10) for k in range(10)])
     assert max(rates) == pytest.approx(0.01)
 
 
 def test_the_gradient_is_clipped() -> None:
     one = step("optimisation.clip=0.001", "loss.mask=1000")
-    one(batch(), adversarial=False)
+    one([batch()], adversarial=False)
     norm = torch.stack([p.grad.norm() for p in one.generator.parameters() if p.grad is not None]).norm()
     assert norm.item() == pytest.approx(0.001, rel=1e-3)
 
 
 def test_bf16_trains_with_losses_in_float32() -> None:
     one = step("optimisation.precision=bf16")
-    exact = step()(batch(), adversarial=True)
-    for name, value in one(batch(), adversarial=True).items():
+    exact = step()([batch()], adversarial=True)
+    for name, value in one([batch()], adversarial=True).items():
         assert value == pytest.approx(exact[name], rel=0.1, abs=0.01)
+
+
+def gradients(one: GanStep) -> dict[str, Tensor]:
+    return {name: p.grad.clone() for name, p in one.generator.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("config", ["paper", "base"])
+def test_the_gradients_of_accumulated_batches_are_those_of_one(config: str) -> None:
+    settings = ["architecture={width: 4, depth: 4, norm: instance}", "optimisation.clip=null"]
+    together, apart = step(*settings, config=config), step(*settings, config=config)
+    windows = [window(seed=seed) for seed in range(3)]
+    unknown = np.full_like(windows[1].mask, np.nan)
+    windows[1] = replace(windows[1], mask=unknown)
+    windows[2] = replace(windows[2], total=np.nan)
+    terms = together([collate(windows, CPU)], adversarial=True)
+    accumulated = apart([collate(windows[:2], CPU), collate(windows[2:], CPU)], adversarial=True)
+    for name, term in terms.items():
+        assert accumulated[name] == pytest.approx(term, rel=1e-4), name
+    for name, gradient in gradients(together).items():
+        torch.testing.assert_close(gradients(apart)[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("norm", ["l1", "overlap"])
+def test_an_image_beyond_memory_gives_the_gradient_of_the_whole_image(norm: str) -> None:
+    """Mask, count and padding included; batch norms use their fixed statistics in both."""
+    settings = ["architecture={width: 4, depth: 3}", "optimisation.clip=null", f"loss.mask_norm={norm}"]
+    fixed = "optimisation.fix_norm=0"
+    whole, tiled = step(*settings, fixed), step(*settings, fixed, f"data.pixels={64 * 64}")
+    one = window(168, 104, seed=4)
+    one.mask[100:] = np.nan  # known in part
+    one.seen[:, 96:] = one.core[:, 96:] = one.image[:, 96:] = 0
+    given = collate([one], CPU)
+    for each in (whole, tiled):
+        for _ in range(3):  # so that the statistics are not those of the beginning
+            each.generator.train()
+            each.generator(collate([window(seed=9)], CPU).image)
+    sizes: list[torch.Size] = []
+    tiled.generator.register_forward_pre_hook(lambda module, inputs: sizes.append(inputs[0].shape))
+    expected, terms = whole([given], adversarial=False), tiled([given], adversarial=False)
+    assert max(rows * columns for _, _, rows, columns in sizes) <= 64 * 64
+    for name, term in expected.items():
+        assert terms[name] == pytest.approx(term, rel=1e-5), name
+    for name, gradient in gradients(whole).items():
+        largest = gradient.abs().max().item()
+        torch.testing.assert_close(gradients(tiled)[name], gradient, rtol=1e-4, atol=1e-4 * largest, msg=name)
+
+
+def test_statistics_of_norms_follow_images_beyond_memory() -> None:
+    one = step("architecture={width: 4, depth: 3}", f"data.pixels={64 * 64}")
+    before = copy.deepcopy(one.generator.state_dict())
+    one([collate([window(168, 104)], CPU)], adversarial=True)
+    name = "encoder.1.1.running_mean"
+    assert not torch.equal(before[name], one.generator.state_dict()[name])
+    one = step("architecture={width: 4, depth: 3}", f"data.pixels={64 * 64}", "optimisation.fix_norm=0")
+    one([collate([window(168, 104)], CPU)], adversarial=True)
+    assert torch.equal(before[name], one.generator.state_dict()[name])
+
+
+def test_statistics_of_norms_are_fixed_for_the_end_of_a_run() -> None:
+    one = step("optimisation.fix_norm=0.5", steps=4)
+    means = []
+    for _ in range(4):
+        one([batch()], adversarial=False)
+        means.append(one.generator.state_dict()["encoder.1.1.running_mean"].clone())
+    assert not torch.equal(means[0], means[1])
+    assert torch.equal(means[1], means[2])
+    assert torch.equal(means[2], means[3])
+
+
+def test_a_process_without_a_window_takes_part_and_teaches_nothing() -> None:
+    one = step("optimisation.weight_decay=0")
+    before = copied(one.generator)
+    terms = one([], adversarial=True)
+    assert set(terms.values()) == {0}
+    assert not moved(one.generator, before)

@@ -10,15 +10,22 @@ import torch
 import yaml
 
 import elmgan
+from bundles import known
 from elmgan.data.synthetic import write_data_set
-from elmgan.errors import DataError, ModelError, TrainingError, UsageError
+from elmgan.errors import ConfigError, DataError, ModelError, TrainingError, UsageError
 from elmgan.imaging import read_image
 from elmgan.models import read_bundle
 from elmgan.training import read_config, shipped_configs, starting_from, train
 from elmgan.training.config import TrainingConfig
-from elmgan.training.step import GanStep
+from elmgan.training.step import Batch, GanStep
 
-TINY = ["architecture.width=4", "discriminator.width=4", "discriminator.start=0", "optimisation.batch=2"]
+TINY = [
+    "architecture.width=4",
+    "discriminator.width=4",
+    "discriminator.start=0",
+    "optimisation.batch=2",
+    "optimisation.steps=null",
+]
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +67,8 @@ def test_a_run_leaves_what_it_promises(four_epochs: Path, data: Path) -> None:
 def test_its_bundle_counts(four_epochs: Path, data: Path) -> None:
     model = elmgan.load(four_epochs / "model")
     result = model.count(read_image(next((data / "images").iterdir())))
-    assert result.mask.shape == (96, 128)
-    assert result.estimate == pytest.approx(result.count_map.sum(), abs=0.01)
+    assert known(result.mask).shape == (96, 128)
+    assert result.estimate == pytest.approx(known(result.count_map).sum(), abs=0.01)
     assert model.card.scores["all"]["images"] == 1
     assert model.card.data[0].images == 6
 
@@ -93,10 +100,10 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_epoch(
 ) -> None:
     step = GanStep.__call__
 
-    def breaks_in_epoch_two(self: GanStep, batch: object, *, adversarial: bool) -> dict[str, float]:
+    def breaks_in_epoch_two(self: GanStep, groups: list[Batch], *, adversarial: bool) -> dict[str, float]:
         if self.done >= 3:
-            batch.targets.total[:] = np.inf  # type: ignore[attr-defined]
-        return step(self, batch, adversarial=adversarial)  # type: ignore[arg-type]
+            groups[0].targets.total[:] = np.inf
+        return step(self, groups, adversarial=adversarial)
 
     monkeypatch.setattr(GanStep, "__call__", breaks_in_epoch_two)
     with pytest.raises(TrainingError, match=r"epoch 2: the loss is not finite \(count.*epoch 1 is kept"):
@@ -113,7 +120,7 @@ def test_every_shipped_configuration_trains(config: str, data: Path, tmp_path: P
         settings += ["data.synthetic=2"]
     train(data, tmp_path / "run", tiny(config, *settings))
     result = elmgan.load(tmp_path / "run/model").count(np.zeros((96, 128), np.uint8))
-    assert np.isfinite(result.estimate)
+    assert np.isfinite(known(result.estimate))
 
 
 def read_text(config: str) -> str:
@@ -153,13 +160,75 @@ def test_the_split_of_the_data_set_is_obeyed(data: Path, tmp_path: Path) -> None
     assert elmgan.load(tmp_path / "run/model").card.data[0].images == 4
 
 
-@pytest.mark.parametrize(("missing", "told"), [("masks", "0 have a mask and 5 a count"), ("counts", "5 .* and 0 a")])
-def test_what_training_cannot_use_yet_is_refused(data: Path, tmp_path: Path, missing: str, told: str) -> None:
-    folder = tmp_path / "data"
-    shutil.copytree(data, folder, ignore=shutil.ignore_patterns("labels", "masks" if missing == "masks" else "*.csv"))
-    with pytest.raises(DataError, match=f"of 5 images to train on {told}.*: training needs some of both"):
+def without(data: Path, folder: Path, *missing: str) -> Path:
+    """The same data set without some of what is known of its images."""
+    shutil.copytree(data, folder, ignore=shutil.ignore_patterns("labels", *missing))
+    return folder
+
+
+def test_totals_alone_teach_to_count(data: Path, tmp_path: Path) -> None:
+    folder = without(data, tmp_path / "data", "masks")
+    train(folder, tmp_path / "run", tiny("base", "optimisation.epochs=2"))
+    model = elmgan.load(tmp_path / "run/model")
+    assert model.card.learned == ("count",)
+    assert "mae" in model.card.scores["all"]
+    assert "dice" not in model.card.scores["all"]
+    assert rows(tmp_path / "run")[1].keys() >= {"count", "validation_mae", "score"}
+    assert "validation_dice" not in rows(tmp_path / "run")[1]
+    assert float(rows(tmp_path / "run")[1]["mask"]) == 0
+
+
+def test_masks_alone_teach_to_segment_and_the_model_says_that_it_cannot_count(data: Path, tmp_path: Path) -> None:
+    folder = without(data, tmp_path / "data", "*.csv")
+    train(folder, tmp_path / "run", tiny("base", "optimisation.epochs=2"))
+    bundle = read_bundle(tmp_path / "run/model")
+    assert bundle.card.learned == ("mask",)
+    assert "dice" in bundle.card.scores["all"]
+    assert "mae" not in bundle.card.scores["all"]
+    assert "cannot count" in bundle.readme
+    assert "discriminator" in rows(tmp_path / "run")[1]
+
+
+def test_what_is_learned_must_be_validated(data: Path, tmp_path: Path) -> None:
+    folder = without(data, tmp_path / "data")
+    table = ["image,count,split"]
+    for k, mask in enumerate(sorted((folder / "masks").iterdir())):
+        table.append(f"{mask.name},{'' if k < 4 else 3},{'train' if k < 4 else 'validation'}")
+        if k >= 4:
+            mask.unlink()
+    (folder / "counts.csv").write_text("\n".join(table))
+    with pytest.raises(DataError, match="train on have masks alone, those to validate on counts alone"):
         train(folder, tmp_path / "run", tiny())
     assert not (tmp_path / "run").exists()
+
+
+def test_the_best_epoch_is_chosen_by_the_score_that_is_named(data: Path, tmp_path: Path) -> None:
+    settings = ["optimisation.epochs=4", "optimisation.choose_by=mae", "optimisation.learning_rate=0.01"]
+    train(data, tmp_path / "run", tiny("base", *settings))
+    errors = [float(row["validation_mae"]) for row in rows(tmp_path / "run")]
+    best = torch.load(tmp_path / "run/best.pt", weights_only=True)
+    assert best["epoch"] == best["best_epoch"] == 1 + errors.index(min(errors))
+    assert best["best_score"] == pytest.approx(-min(errors), rel=1e-4)
+
+
+def test_a_score_that_cannot_be_had_is_refused(data: Path, tmp_path: Path) -> None:
+    folder = without(data, tmp_path / "data", "*.csv")
+    with pytest.raises(ConfigError, match="choose_by is mae, but no count is known"):
+        train(folder, tmp_path / "run", tiny("base", "optimisation.choose_by=mae"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_stops_when_nothing_improves(data: Path, tmp_path: Path) -> None:
+    """Weights that hardly move leave the averaged network as it was: only the first epoch is an improvement."""
+    settings = ["optimisation.epochs=9", "optimisation.patience=2", "optimisation.learning_rate=1e-12"]
+    config = tiny("base", *settings, "optimisation.fix_norm=0", "discriminator=null")
+    train(data, tmp_path / "run", config)
+    scores = [float(row["score"]) for row in rows(tmp_path / "run")]
+    best = 1 + scores.index(max(scores))
+    assert len(scores) == best + 2 < 9
+    before = rows(tmp_path / "run")
+    train(data, tmp_path / "run", config, resume=True)  # there is nothing to go on with
+    assert rows(tmp_path / "run") == before
 
 
 def test_a_run_is_not_overwritten(four_epochs: Path, data: Path, tmp_path: Path) -> None:
@@ -196,7 +265,7 @@ def test_training_starts_from_a_model(four_epochs: Path, data: Path, tmp_path: P
     assert [source.name for source in tuned.card.data] == ["data", "data"]
     image = read_image(next((data / "images").iterdir()))
     before, after = (elmgan.load(folder / "model").count(image) for folder in (four_epochs, tmp_path / "run"))
-    np.testing.assert_allclose(after.probability, before.probability, atol=0.02)
+    np.testing.assert_allclose(known(after.probability), known(before.probability), atol=0.02)
 
 
 def test_weights_of_another_network_are_refused(four_epochs: Path, data: Path, tmp_path: Path) -> None:

@@ -123,6 +123,8 @@ def test_all_faults_are_reported_at_once_by_the_names_the_user_typed(tmp_path: P
         (["data.margin=20"], "data.margin: input should be a multiple of 16 (found 20)"),
         (["architecture.count_head=pooled", "data.tile=128"], "data.tile must be absent"),
         (["architecture.count_head=pooled", "augmentation.zoom=[0.5, 2]"], "augmentation.zoom must be 1, 1"),
+        (["architecture.count_head=pooled", "augmentation.mosaic=0.5"], "augmentation.mosaic must be 0: the pooled"),
+        (["data.tile=128", "augmentation.mosaic=0.5"], "augmentation.mosaic must be 0: whole images"),
     ],
 )
 def test_parts_have_to_fit_together_whatever_else_is_wrong(settings: list[str], fault: str) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from elmgan.data import Example, reduce_labels
 from elmgan.training.config import WINDOW_GRID, Augmentation, DataOptions
-from elmgan.training.windows import Window, change_grey_values, draw_start, draw_window
+from elmgan.training.windows import Window, change_grey_values, draw_start, draw_window, mosaic
 
 STILL = Augmentation(flips=False)
 seeds = st.integers(0, 2**32)
@@ -99,7 +100,7 @@ def test_a_window_counts_what_a_person_sees_inside_the_margin() -> None:
 
 @given(seed=seeds, zoom=st.floats(0.5, 2.5))
 def test_zoom_scales_areas_but_not_totals(seed: int, zoom: float) -> None:
-    """Up to the rounding of areas: a zoom near 1 leaves out, or doubles, a few rows and columns of pixels."""
+    """The mask up to its pixels: a zoom near 1 leaves out, or doubles, a few rows and columns of them."""
     labels = np.zeros((140, 180), np.uint16)
     rows, columns = np.ogrid[:140, :180]
     for label in range(1, 31):  # apart, and none of them cut
@@ -111,7 +112,21 @@ def test_zoom_scales_areas_but_not_totals(seed: int, zoom: float) -> None:
     assert drawn.seen.sum() == round(140 * zoom) * round(180 * zoom)
     assert source.mask is not None
     assert drawn.mask.sum() == pytest.approx(source.mask.sum() * zoom**2, rel=0.08)
-    assert drawn.total == pytest.approx(source.total, rel=0.08)
+    assert drawn.total == pytest.approx(source.total, rel=1e-4)
+
+
+@given(seed=seeds, zoom=st.floats(0.7, 1.4), flips=st.booleans())
+def test_a_cell_counts_one_in_the_core_and_nothing_outside(seed: int, zoom: float, flips: bool) -> None:
+    rng = np.random.default_rng(seed)
+    source = example(discs((70, 80), 1, 5, rng=rng))  # so small that one row of pixels more is a tenth of it
+    drawn = window(source, DataOptions(tile=64, margin=16), seed, Augmentation(flips=flips, zoom=(zoom, zoom)))
+    near = cv2.dilate(drawn.mask, np.ones((3, 3), np.uint8))  # what may be its pixels at another rounding
+    if not (near * drawn.core).any():
+        assert drawn.total == pytest.approx(0, abs=1e-4)
+    elif np.array_equal(near * drawn.core, near * drawn.seen):
+        assert drawn.total == pytest.approx(1, rel=0.02)
+    else:
+        assert 0 <= drawn.total < 1.02
 
 
 @given(seed=seeds, tiles=st.booleans())
@@ -242,6 +257,36 @@ def test_without_augmentation_nothing_changes() -> None:
     assert np.array_equal(drawn.image[:200, :260], source.image)
     assert source.mask is not None
     assert np.array_equal(drawn.mask[:200, :260] > 0, source.mask)
+
+
+@given(seed=seeds, rows=st.integers(1, 40), columns=st.integers(1, 40), number=st.sampled_from([2, 4]))
+def test_a_mosaic_shows_every_part_once_and_adds_the_totals(seed: int, rows: int, columns: int, number: int) -> None:
+    rng = np.random.default_rng(seed)
+    images = rng.permutation(number * rows * columns).astype(np.float32).reshape(number, rows, columns) + 1
+    regions = rng.integers(0, 2, images.shape, np.uint16)
+    sources = [
+        Example("part", "", image, region, None, float(rng.integers(100)))
+        for image, region in zip(images, regions, strict=True)
+    ]
+    parts = [draw_window(source, DataOptions(), Augmentation(flips=True), multiple=1, rng=rng) for source in sources]
+    whole = mosaic(parts, multiple=16)
+    assert all(side % 16 == 0 for side in whole.image.shape)
+    assert box(whole.seen) == box(whole.core) == (0, rows * (number // 2), 0, columns * 2)
+    assert np.array_equal(np.sort(whole.image[whole.seen > 0]), np.arange(images.size) + 1)
+    assert not whole.image[whole.seen == 0].any()
+    # Each part's image and mask stay together.
+    assert np.array_equal(np.sort(whole.image[whole.mask > 0]), np.sort(images[regions > 0]))
+    assert whole.total == sum(source.total or 0 for source in sources)
+
+
+def test_what_is_not_known_of_a_part_is_not_known_of_its_place_in_the_mosaic() -> None:
+    known = cells((32, 48), tiles=False)
+    sources = [known, replace(known, regions=None), replace(known, total=None), known]
+    parts = [window(source, DataOptions(), 0, multiple=1) for source in sources]
+    whole = mosaic(parts, multiple=64)
+    assert box(np.isnan(whole.mask).astype(np.float32)) == (0, 32, 48, 96)
+    assert np.isnan(whole.total)
+    assert mosaic(parts[:2], multiple=64).total == 2 * parts[0].total
 
 
 def test_a_window_depends_on_its_rng_alone() -> None:

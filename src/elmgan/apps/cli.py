@@ -4,7 +4,7 @@ import json
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -23,8 +23,9 @@ from elmgan.data import layout_of, read_data_set, survey
 from elmgan.data.synthetic import write_data_set
 from elmgan.errors import ElmganError, OutputError, TrainingError, UsageError, one_line
 from elmgan.evaluation import BASELINE, METRICS, SCORES, Evaluated, Score, evaluate_model, interval_shown, shown
+from elmgan.inference import Model
 from elmgan.jobs import Counted, Failure, Row, count_images, write_contact_sheet
-from elmgan.models import Bundle, find_bundle, read_bundle, shipped
+from elmgan.models import Bundle, find_bundle, read_bundle, shipped, shortcoming
 
 MOST_ROWS = 30
 """Rows of the table on the terminal; counts.csv has all."""
@@ -92,16 +93,18 @@ def count(
             if as_json:
                 _print_json(outcome.model_dump(mode="json"), terminal)
 
+        counter = load(model)
         counted = count_images(
             paths,
             out,
-            load(model),
+            counter,
             channel=channel,
             labels=labels,
             overlays=overlays,
             resume=resume,
             watch=watch,
         )
+    _tell_shortcoming(counter, quiet)
     if not quiet and not as_json:
         _print_counted(counted)
     if counted.failures:
@@ -205,6 +208,8 @@ def train(
             raise UsageError("--resume goes on with the run's own configuration; leave --config, --set and --from out")
         if device not in ("auto", "cpu", "cuda"):
             raise UsageError(f"--device is {device}; expected auto, cpu or cuda")
+        if not training.first_process():
+            quiet, as_json = True, False
         chosen = training.read_config(out / training.CONFIG if resume else config, settings)
         bundle = read_bundle(find_bundle(start)) if start else None
         if bundle is not None:
@@ -244,7 +249,9 @@ def evaluate(
             if isinstance(outcome, Failure):
                 _tell(f"{outcome.image}: {outcome.error}", debug, terminal)
 
-        evaluated = evaluate_model(data, out, load(model), seed=seed, only=only, watch=watch)
+        scored = load(model)
+        evaluated = evaluate_model(data, out, scored, seed=seed, only=only, watch=watch)
+    _tell_shortcoming(scored, quiet)
     if as_json:
         for kind, summary in evaluated.metrics.kinds.items():
             _print_json({"kind": kind} | summary.model_dump(mode="json"))
@@ -296,6 +303,13 @@ def _tell(message: str, debug: bool, terminal: Console | None = None) -> None:
     (terminal or _console(stderr=True)).out(message)
 
 
+def _tell_shortcoming(model: Model, quiet: bool) -> None:
+    """Print what a model lacks that learned masks or counts alone; to standard error, beside lines of JSON."""
+    lacks = shortcoming(model.card.learned)
+    if lacks and not quiet:
+        _tell(lacks, debug=False)
+
+
 def _print_json(content: dict[str, Any], terminal: Console | None = None) -> None:
     """Print a line to standard output; above the progress bar of ``terminal``, if that is the same screen."""
     if terminal is None or terminal.quiet or not (sys.stdout.isatty() and sys.stderr.isatty()):
@@ -316,8 +330,8 @@ def _print_counted(counted: Counted) -> None:
         table = Table(box=SIMPLE_HEAD, show_footer=True)
         more = len(rows) - MOST_ROWS
         table.add_column("image", _many(len(rows), "image"), overflow="fold")
-        table.add_column("count", str(sum(row.count for row in rows)), justify="right")
-        table.add_column("objects", str(sum(row.objects for row in rows)), justify="right")
+        table.add_column("count", _sum(row.count for row in rows), justify="right")
+        table.add_column("objects", _sum(row.objects for row in rows), justify="right")
         table.add_column("foreground", justify="right")
         table.add_column("flags")
         for row in rows[:MOST_ROWS]:
@@ -342,13 +356,13 @@ def _print_evaluated(evaluated: Evaluated) -> None:
         table = Table("score", box=SIMPLE_HEAD)
         for heading in ("model", "95 % interval", "baseline", "95 % interval"):
             table.add_column(heading, justify="right")
-        for name in (name for name in SCORES if name in everything.model):
-            pair = everything.model[name], everything.baseline.get(name)
+        for name in everything.scored:
+            pair = everything.model.get(name), everything.baseline.get(name)
             texts = (text(name, value) for value in pair for text in (shown, interval_shown))
             table.add_row(SCORES[name].heading, *texts)
         console.print(table)
     if len(metrics.kinds) > 1:
-        names = [name for name in IN_SHORT if any(name in summary.model for summary in metrics.kinds.values())]
+        names = [name for name in IN_SHORT if any(name in summary.scored for summary in metrics.kinds.values())]
         table = Table(box=SIMPLE_HEAD)
         table.add_column("kind", overflow="fold")
         for heading in ("images", *(f"{SCORES[name].heading} (baseline)" for name in names)):
@@ -380,6 +394,7 @@ def _print_card(bundle: Bundle) -> None:
         "model": bundle.version,
         "for": card.description,
         "made": f"{card.created} with elmgan {card.elmgan}, seed {card.seed}",
+        "learned": shortcoming(card.learned) or "masks and counts",
         "network": ", ".join(f"{name} {value}" for name, value in architecture if value is not None),
         "tiles": "yes, images of any size" if architecture.tiles else "no, the whole image at once",
         "normalisation": ", ".join(f"{name} {value:g}" for name, value in card.normalisation),
@@ -405,6 +420,16 @@ def _print_card(bundle: Bundle) -> None:
     for part in (data, scores):
         if part.row_count:
             console.print(part)
+
+
+def _sum(numbers: Iterable[int | None]) -> str:
+    """Write a sum; nothing where the numbers are not known.
+
+    >>> _sum([1, 2]), _sum([None, None])
+    ('3', '')
+    """
+    known = [number for number in numbers if number is not None]
+    return str(sum(known)) if known else ""
 
 
 def _many(number: int, thing: str) -> str:

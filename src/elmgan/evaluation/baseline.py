@@ -40,7 +40,9 @@ class Baseline:
         Raises:
             ImageError: The image has several channels that are not colour.
         """
-        grey = cv2.GaussianBlur(Normalisation()(to_grey(image)), (0, 0), BLUR).astype(np.float32, copy=False)
+        grey = cv2.GaussianBlur(Normalisation(compression=0)(to_grey(image)), (0, 0), BLUR).astype(
+            np.float32, copy=False
+        )
         mask = _without_crumbs(otsu(grey))
         labels = separate(mask)
         cells = int(labels.max())

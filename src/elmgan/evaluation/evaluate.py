@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from elmgan.data import Record, read_data_set
-from elmgan.errors import ElmganError, UsageError
+from elmgan.errors import DataError, ElmganError, UsageError
 from elmgan.evaluation.baseline import Baseline
 from elmgan.evaluation.image import Score, score_image
 from elmgan.evaluation.metrics import Metrics, metrics_of
@@ -42,8 +42,9 @@ def evaluate_model(
 ) -> Evaluated:
     """Score a model, and the baseline beside it, on a data set; write metrics.json, images.csv and report.html.
 
-    An image that cannot be scored does not keep the others from it; it is named in metrics.json. The files of an
-    earlier evaluation in ``out`` are replaced.
+    A model that learned masks or counts alone is scored for those; the baseline for all that the data know. An image
+    that cannot be scored does not keep the others from it; it is named in metrics.json. The files of an earlier
+    evaluation in ``out`` are replaced.
 
     Args:
         data: Data set folder.
@@ -57,7 +58,7 @@ def evaluate_model(
             is handled.
 
     Raises:
-        DataError: The data set has faults.
+        DataError: The data set has faults, or nothing of what the model learned.
         UsageError: ``only`` cannot be read or names what is not there, or ``out`` cannot be written to.
         OutputError: A file cannot be written.
     """
@@ -65,6 +66,7 @@ def evaluate_model(
     records = read_data_set(data)
     if only is not None:
         records = _chosen(records, only)
+    _check_overlap(data, records, model)
     _begin(out)
     run = run_record(model, {"data": str(data), "only": None if only is None else str(only), "seed": seed})
     baseline = Baseline()
@@ -87,6 +89,19 @@ def evaluate_model(
     write_table(out / TABLE, COLUMNS, [_row(*pair) for pair in zip(scores, others, strict=True)])
     write_text(out / REPORT, report(metrics, scores, others, _cases(model, scores)))
     return Evaluated(metrics, [out / name for name in (METRICS, TABLE, REPORT)])
+
+
+def _check_overlap(data: Path, records: Sequence[Record], model: Model) -> None:
+    """Refuse images that say nothing of what the model learned."""
+    known = {
+        "mask": any(record.mask or record.labels for record in records),
+        "count": any(record.count is not None for record in records),
+    }
+    if not any(known[what] for what in model.card.learned):
+        what = f"{model.card.learned[0]}s"
+        raise DataError(
+            f"{data} has no {what}, and {model.version} learned {what} alone: add {what}, or evaluate another model"
+        )
 
 
 def _chosen(records: Sequence[Record], only: Path) -> list[Record]:

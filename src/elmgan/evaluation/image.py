@@ -23,12 +23,12 @@ class Counter(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """How one image was counted and segmented; ``None`` where what it takes is not known of the image.
+    """How one image was counted and segmented; ``None`` where what it takes is not known of the image or not learned.
 
     Attributes:
         record: The image and its annotation.
         truth: Cells annotated; without a count ``None``.
-        estimate: Cells found.
+        estimate: Cells found; ``None`` if the model learned no counts.
         low: Lower end of the count's interval, if the model has one.
         high: Upper end.
         dice: Of the mask, 0..1; this and the next three need a mask or labels.
@@ -42,7 +42,7 @@ class Score:
 
     record: Record
     truth: float | None
-    estimate: float
+    estimate: float | None
     low: float | None = None
     high: float | None = None
     dice: float | None = None
@@ -67,7 +67,7 @@ def score_image(model: Counter, record: Record) -> Score:
         result = model.count(image)
     except ImageError as error:
         raise ImageError(f"{record.image}: {error}") from None
-    regions, shares, total = read_truth(record, result.mask.shape)
+    regions, shares, total = read_truth(record, image.shape[:2])
     return compare(record, result, None if regions is None else regions > 0, None if shares is None else regions, total)
 
 
@@ -80,6 +80,8 @@ def compare(
 ) -> Score:
     """Score what was found in an image against what is known of it, each ``None`` where it is not.
 
+    What the model did not learn has no score.
+
     Args:
         record: The image.
         result: What was found.
@@ -88,14 +90,14 @@ def compare(
         truth: Cells annotated.
     """
     scores: dict[str, float] = {}
-    if mask is not None:
+    if result.mask is not None and result.probability is not None and mask is not None:
         scores |= {
             "dice": dice(result.mask, mask),
             "iou": iou(result.mask, mask),
             "psnr": psnr(result.probability, mask),
             "ssim": ssim(result.probability, mask),
         }
-    if labels is not None:
+    if result.mask is not None and labels is not None:
         matches = match(result.labels(), labels)
         scores |= {
             "ap50": matches.average_precision(),

@@ -36,7 +36,7 @@ class Value(Strict):
 
 
 class Summary(Strict):
-    """The scores of some images; one that is not defined on them is left out."""
+    """The scores of some images; one that is not defined on them, or that the model did not learn for, is left out."""
 
     images: int = Field(description="images scored")
     counted: int = Field(description="images with a count, from which the scores of counts come")
@@ -45,6 +45,11 @@ class Summary(Strict):
     mean_count: float | None = Field(description="annotated cells per image")
     model: dict[str, Value] = Field(description="score of the model -> value")
     baseline: dict[str, Value] = Field(description="score of Otsu + watershed on the same images -> value")
+
+    @property
+    def scored(self) -> list[str]:
+        """Scores of the model, the baseline or both, in the order of tables."""
+        return [name for name in SCORES if name in self.model or name in self.baseline]
 
 
 class Metrics(Strict):
@@ -80,7 +85,7 @@ def metrics_of(
             np.stack([tally(some[index] for index in group) for group in groups.values()])
             for some in (scores, baseline)
         )
-        total = dict(zip(SUMS, ours.sum(axis=0), strict=True))
+        total = dict(zip(SUMS, theirs.sum(axis=0), strict=True))  # the baseline gives all that the data can judge
         kinds[kind] = Summary(
             images=int(total["images"]),
             counted=int(total["counted"]),

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """Counts of the images that have a true one, each (image,)."""
+    """Counts of the images that have a true one, each (image,); of none if the model learned no counts."""
 
     names: Sequence[str]
     truth: Floats
@@ -32,7 +32,7 @@ class Counts:
         known = [
             (score.record.name, score.truth, score.estimate, other.estimate)
             for score, other in zip(scores, baseline, strict=True)
-            if score.truth is not None
+            if score.truth is not None and score.estimate is not None
         ]
         names, *counts = zip(*known, strict=True) if known else ((), (), (), ())
         return cls(names, *(np.array(values, np.float64) for values in counts))

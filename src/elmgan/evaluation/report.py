@@ -26,11 +26,14 @@ TRUTH = (0, 190, 255)  # sky blue: no kind of colour vision takes it for the ora
 
 @dataclass(frozen=True)
 class Case:
-    """One image to look at: what is true of it and what was found, outlined in two pictures (data URIs)."""
+    """One image to look at: what is true of it and what was found, outlined in two pictures (data URIs).
+
+    Nothing was found, ``None``, by a model that learned no masks.
+    """
 
     score: Score
     truth: str
-    found: str
+    found: str | None
 
     @classmethod
     def of(cls, model: Model, score: Score) -> Self:
@@ -42,12 +45,17 @@ class Case:
         image = read_image(score.record.image)
         grey, result = to_grey(image), model.count(image)
         true = read_truth(score.record, grey.shape)[0]
-        return cls(score, thumbnail(grey, true, colour=TRUTH, side=SIDE), thumbnail(grey, result.labels(), side=SIDE))
+        found = None if result.mask is None else thumbnail(grey, result.labels(), side=SIDE)
+        return cls(score, thumbnail(grey, true, colour=TRUTH, side=SIDE), found)
 
 
 def worst(scores: Sequence[Score]) -> list[Score]:
     """Choose the images to look at: the worst counted, then of the others the worst segmented, the worst first."""
-    by_count = [(-abs(score.estimate - score.truth), k) for k, score in enumerate(scores) if score.truth is not None]
+    by_count = [
+        (-abs(score.estimate - score.truth), k)
+        for k, score in enumerate(scores)
+        if score.truth is not None and score.estimate is not None
+    ]
     chosen = [k for _, k in sorted(by_count)[:WORST]]
     by_mask = [(score.dice, k) for k, score in enumerate(scores) if score.dice is not None and k not in chosen]
     return [scores[k] for k in chosen + [k for _, k in sorted(by_mask)[:WORST]]]
@@ -98,16 +106,15 @@ def _scores(metrics: Metrics, version: str) -> str:
     everything = metrics.kinds["all"]
     head = "".join(f"<th>{escape(name)}</th><th>95 % interval</th>" for name in (version, BASELINE))
     lines = [f'<tr><th class="text">score</th>{head}<th class="text">what it says</th></tr>']
-    for name, meaning in SCORES.items():
-        if name in everything.model:
-            pair = everything.model[name], everything.baseline.get(name)
-            cells = "".join(
-                f'<td class="{style}">{shown(name, value)}</td><td class="soft">{interval_shown(name, value)}</td>'
-                for value, style in zip(pair, _styles(name, *pair), strict=True)
-            )
-            lines.append(
-                f'<tr><th class="text">{meaning.heading}</th>{cells}<td class="text wide">{meaning.text}</td></tr>'
-            )
+    for name in everything.scored:
+        meaning, pair = SCORES[name], (everything.model.get(name), everything.baseline.get(name))
+        cells = "".join(
+            f'<td class="{style}">{shown(name, value)}</td><td class="soft">{interval_shown(name, value)}</td>'
+            for value, style in zip(pair, _styles(name, *pair), strict=True)
+        )
+        lines.append(
+            f'<tr><th class="text">{meaning.heading}</th>{cells}<td class="text wide">{meaning.text}</td></tr>'
+        )
     return f"""<h2>Scores</h2>
 <p>Of {everything.images} images {everything.counted} have a count, {everything.masks} a mask and {everything.labelled}
 instance labels; a score comes from those that have what it takes. {BASELINE} is what can be had on the same images with
@@ -120,7 +127,7 @@ def _kinds(metrics: Metrics) -> str:
     """The scores of each kind of images, if there is more than one."""
     if len(metrics.kinds) == 1:
         return ""
-    names = [name for name in SCORES if any(name in summary.model for summary in metrics.kinds.values())]
+    names = [name for name in SCORES if any(name in summary.scored for summary in metrics.kinds.values())]
     head = "".join(f"<th>{SCORES[name].heading}</th>" for name in names)
     lines = [f'<tr><th class="text">kind</th><th>images</th><th>mean count</th>{head}</tr>']
     for kind, summary in metrics.kinds.items():
@@ -133,7 +140,7 @@ def _kinds(metrics: Metrics) -> str:
 
 
 def _stacked(name: str, value: Value | None, other: Value | None) -> str:
-    if value is None:
+    if value is None and other is None:
         return "<td></td>"
     ours, theirs = _styles(name, value, other)
     return (
@@ -142,9 +149,9 @@ def _stacked(name: str, value: Value | None, other: Value | None) -> str:
     )
 
 
-def _styles(name: str, ours: Value, theirs: Value | None) -> tuple[str, str]:
+def _styles(name: str, ours: Value | None, theirs: Value | None) -> tuple[str, str]:
     """CSS classes of the two values of a score: the better one is ``best``."""
-    if theirs is None:
+    if ours is None or theirs is None:
         return "", ""
     one, other = SCORES[name].cost(ours.value), SCORES[name].cost(theirs.value)
     return "best" if one < other else "", "best" if other < one else ""
@@ -175,18 +182,22 @@ def _figure(drawing: str, heading: str, text: str) -> str:
 def _gallery(cases: Sequence[Case]) -> str:
     if not cases:
         return ""
+    layout, what, found = "large", "Left", '; right <i class="found"></i>the cells found'
+    if cases[0].found is None:
+        layout, what, found = "", "Outlined", ""
     return f"""<h2>Worst images</h2>
 <p>The {WORST} with the greatest error of the count, then of the others the {WORST} with the lowest Dice.
-Left <i class="truth"></i>what is true, as far as it is known; right <i class="found"></i>the cells found.</p>
-<section class="gallery large">{"".join(_case(case) for case in cases)}</section>"""
+{what} <i class="truth"></i>what is true, as far as it is known{found}.</p>
+<section class="gallery {layout}">{"".join(_case(case) for case in cases)}</section>"""
 
 
 def _case(case: Case) -> str:
     score, name = case.score, escape(case.score.record.name)
-    numbers = [] if score.truth is None else [f"{score.truth:g} → {score.estimate:.1f}"]
+    counted = score.truth is not None and score.estimate is not None
+    numbers = [f"{score.truth:g} → {score.estimate:.1f}"] if counted else []
     numbers += [] if score.dice is None else [f"Dice {score.dice:.3f}"]
+    found = "" if case.found is None else f'<img src="{case.found}" alt="{name}, what was found">'
     return (
-        f'<figure><div><img src="{case.truth}" alt="{name}, what is true">'
-        f'<img src="{case.found}" alt="{name}, what was found"></div>'
+        f'<figure><div><img src="{case.truth}" alt="{name}, what is true">{found}</div>'
         f'<figcaption class="lines"><b>{" · ".join(numbers)}</b><span>{name}</span></figcaption></figure>'
     )

@@ -206,7 +206,7 @@ def _count_sums(estimate: float, truth: float) -> dict[str, float]:
 def _sums(score: Score) -> Tally:
     """What one image adds."""
     sums: dict[str, float] = {"images": 1}
-    if score.truth is not None:
+    if score.truth is not None and score.estimate is not None:
         sums |= _count_sums(score.estimate, score.truth)
         if score.low is not None and score.high is not None:
             sums |= {"with_interval": 1, "in_interval": score.low <= score.truth <= score.high}

@@ -9,8 +9,10 @@ SENSOR_BITS = (8, 10, 12, 14, 16)
 SATURATED_SHARE = 0.01
 
 
-def flags_of(image: NDArray, mask: NDArray[np.bool_]) -> tuple[str, ...]:
+def flags_of(image: NDArray, mask: NDArray[np.bool_] | None) -> tuple[str, ...]:
     """Name what is suspicious about an image, as read and finite, of which ``mask`` (row, column) is the foreground.
+
+    ``None`` where the foreground is not known: the image is not called empty then, and is judged as a whole.
 
     - ``empty``: the mask has no foreground.
     - ``saturated``: more than 1 % of the foreground is at the ceiling, in any channel, and no less than of the
@@ -23,8 +25,9 @@ def flags_of(image: NDArray, mask: NDArray[np.bool_]) -> tuple[str, ...]:
     >>> flags_of(image, image > 40), flags_of(image, image == 40), flags_of(image, image > 255)
     (('saturated',), (), ('empty', 'saturated'))
     """
-    empty = not mask.any()
-    found = {"empty": empty, "saturated": _saturated(image, np.ones_like(mask) if empty else mask)}
+    empty = mask is not None and not mask.any()
+    foreground = np.ones(image.shape[:2], bool) if mask is None or empty else mask
+    found = {"empty": empty, "saturated": _saturated(image, foreground)}
     return tuple(name for name, present in found.items() if present)
 
 

@@ -22,7 +22,9 @@ class Normalisation(BaseModel):
     """Median to 0, the span between two percentiles to 1, clipped; the same for any gain and offset of the camera.
 
     An image without objects is not stretched until its noise looks like cells: the span is at least ``noise_span``
-    standard deviations of the noise. Call it on the whole image, never on a tile.
+    standard deviations of the noise. A bright speck widens the span, and would leave the cells dim; therefore x becomes
+    asinh(compression x) / asinh(compression), which is steepest at the background and flat at the top. Call it on the
+    whole image, never on a tile.
 
     >>> normalise = Normalisation()
     >>> image = np.full((64, 64), 100, dtype=np.float32)
@@ -39,7 +41,8 @@ class Normalisation(BaseModel):
     low: float = Field(0.2, ge=0, le=100, description="percentile where the span begins")
     high: float = Field(99.8, ge=0, le=100, description="percentile where the span ends")
     noise_span: float = Field(36, ge=0, description="least span, in standard deviations of the noise")
-    limit: float = Field(3, gt=0, description="normalised values are clipped to [-limit, limit]")
+    limit: float = Field(3, gt=0, description="values are clipped to [-limit, limit] before they are compressed")
+    compression: float = Field(10, ge=0, description="the larger, the dimmer the brightest; 0 is linear")
 
     @model_validator(mode="after")
     def _percentiles_in_order(self) -> Self:
@@ -63,6 +66,10 @@ class Normalisation(BaseModel):
         reach = min(float(np.float32(self.limit)) * float(span), LARGEST)
         np.clip(centred, -reach, reach, out=centred)
         centred /= span
+        if self.compression:
+            centred *= np.float32(self.compression)
+            np.arcsinh(centred, out=centred)
+            centred /= np.float32(math.asinh(self.compression))
         return centred
 
 

@@ -35,18 +35,24 @@ class Model:
     def count(self, image: ArrayLike, *, channel: int | None = None) -> Result:
         """Count the cells of a (row, column) or (row, column, channel) image of any numeric dtype.
 
+        The result has what the model learned: counts, masks or both.
+
         Args:
             image: The pixels, as read; they are normalised here.
             channel: Which channel to count in, from 1. Colour without it is reduced to luminance.
 
         Raises:
             ImageError: The image is not of a kind or size that the model takes.
+            ModelError: The network cannot run on the image, or gives numbers that are not finite.
         """
         image = np.asarray(image)
         grey = to_grey(image, channel=channel)
-        probability, count_map = self._predict(self.card.normalisation(grey))
-        estimate = round(float(count_map.sum(dtype=np.float64)), 2)  # as it is shown, and rounded again for the count
-        if not math.isfinite(estimate):
-            raise ModelError(f"model {self.version} gives no finite count for this image: train or choose another")
-        mask = probability >= self.card.threshold
+        predicted = self._predict(self.card.normalisation(grey))
+        probability = predicted[0] if self.card.segments else None
+        count_map = predicted[1] if self.card.counts else None
+        if not all(math.isfinite(values.sum()) for values in (probability, count_map) if values is not None):
+            raise ModelError(f"model {self.version} gives no finite numbers for this image: train or choose another")
+        # As it is shown, and rounded again for the count.
+        estimate = None if count_map is None else round(float(count_map.sum(dtype=np.float64)), 2)
+        mask = None if probability is None else probability >= self.card.threshold
         return Result(estimate, mask, probability, count_map, flags_of(image if channel is None else grey, mask))

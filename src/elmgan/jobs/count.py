@@ -17,6 +17,7 @@ from elmgan.inference import Model
 from elmgan.jobs.names import image_names, output_stems
 from elmgan.jobs.report import MOST_PICTURES, Thumbnails, report
 from elmgan.jobs.table import COLUMNS, Row, read_table
+from elmgan.models import shortcoming
 from elmgan.reporting import Failure, overlay, run_record, thumbnail, write_table, write_text
 
 TABLE, FAILED, RECORD, REPORT = "counts.csv", "failed.csv", "run.json", "report.html"
@@ -42,7 +43,7 @@ class Task:
 
     source: Path
     image: str
-    mask: Path
+    mask: Path | None
     labels: Path | None
     overlay: Path | None
 
@@ -56,11 +57,11 @@ class Task:
         """The folder that the image's name is relative to."""
         return self.source.parents[self.image.count("/")]
 
-    def is_done(self) -> bool:
-        """Whether every file is there and none is older than the image."""
+    def is_done(self, record: Path) -> bool:
+        """Whether every file is there and none is older than the image; if there are none, run.json stands for them."""
         try:
             made = self.source.stat().st_mtime_ns
-            return all(path.stat().st_mtime_ns >= made for path in self.files)
+            return all(path.stat().st_mtime_ns >= made for path in self.files or [record])
         except OSError:
             return False
 
@@ -88,7 +89,8 @@ def count_images(
     """Count images and write counts.csv, masks, run.json, report.html, and failed.csv if any failed, to a folder.
 
     An image that cannot be counted does not keep the others from it. Every file appears whole; counts.csv grows with
-    the job, so that an interrupted one leaves the table of what is done.
+    the job, so that an interrupted one leaves the table of what is done. What the model did not learn is left out: a
+    model of counts alone writes no masks, and in the table of one of masks alone the counts are empty.
 
     What an earlier count left in ``out`` is removed, the pictures of the images in its table too; other files stay.
     With ``resume`` an earlier row is kept, with its pictures, if they are all there and none is older than its image.
@@ -106,12 +108,15 @@ def count_images(
             is handled.
 
     Raises:
-        UsageError: There is no image, ``out`` cannot be written to or holds something else than a count, or with
-            ``resume`` a count that cannot be resumed; nothing was counted or removed.
+        UsageError: There is no image, labels or overlays are asked of a model that gives no masks, ``out`` cannot be
+            written to or holds something else than a count, or with ``resume`` a count that cannot be resumed; nothing
+            was counted or removed.
         OutputError: The disk is full, or the table cannot be written; what was counted before is kept.
     """
     begun = time.monotonic()
-    tasks = _plan(paths, out, labels=labels, overlays=overlays)
+    if not model.card.segments and (labels or overlays):
+        raise UsageError(f"{shortcoming(model.card.learned)}; leave --labels and --overlays out")
+    tasks = _plan(paths, out, masks=model.card.segments, labels=labels, overlays=overlays)
     options = {
         "paths": [str(path.resolve()) for path in paths],
         "channel": channel,
@@ -154,7 +159,7 @@ def count_images(
     return Counted(counted, failures, [path for path in paths_written if path.exists()])
 
 
-def _plan(paths: Sequence[Path], out: Path, *, labels: bool, overlays: bool) -> list[Task]:
+def _plan(paths: Sequence[Path], out: Path, *, masks: bool, labels: bool, overlays: bool) -> list[Task]:
     """Name the images and the files to write for them."""
     found = [image for image in find_images(paths) if not _is_written_by_a_count(image.path)]
     if not found:
@@ -164,7 +169,7 @@ def _plan(paths: Sequence[Path], out: Path, *, labels: bool, overlays: bool) -> 
         Task(
             source=image.path.parent.resolve() / image.path.name,
             image=name,
-            mask=out / MASKS / f"{stem}{PICTURES[MASKS]}",
+            mask=out / MASKS / f"{stem}{PICTURES[MASKS]}" if masks else None,
             labels=out / LABELS / f"{stem}{PICTURES[LABELS]}" if labels else None,
             overlay=out / OVERLAYS / f"{stem}{PICTURES[OVERLAYS]}" if overlays else None,
         )
@@ -220,7 +225,8 @@ def _kept_rows(tasks: Sequence[Task], out: Path, earlier: Earlier, settings: Map
                 f"the earlier count in {out} has {path}, which is not given now: "
                 "give it too, or leave out --resume to count again"
             )
-    return {task.image: earlier.rows[task.image] for task in tasks if task.image in earlier.rows and task.is_done()}
+    done = (task for task in tasks if task.image in earlier.rows and task.is_done(out / RECORD))
+    return {task.image: earlier.rows[task.image] for task in done}
 
 
 def _begin(
@@ -257,12 +263,15 @@ def _count(task: Task, model: Model, channel: int | None) -> Row:
     begun = time.perf_counter()
     image = read_image(task.source, channel=channel)
     result = model.count(image)
-    write_mask(task.mask, result.mask)
+    if task.mask is not None and result.mask is not None:
+        write_mask(task.mask, result.mask)
     if task.labels is not None:
         write_labels(task.labels, result.labels())
     if task.overlay is not None:
-        write_png(task.overlay, overlay(to_grey(image), result.labels(), str(result.count)))
-    return Row.of(result, image=task.image, seconds=time.perf_counter() - begun, model=model.version)
+        text = f"{result.objects} objects" if result.count is None else str(result.count)
+        write_png(task.overlay, overlay(to_grey(image), result.labels(), text))
+    seconds = time.perf_counter() - begun
+    return Row.of(result, image=task.image, shape=image.shape, seconds=seconds, model=model.version)
 
 
 def _save(tasks: Sequence[Task], out: Path, rows: Mapping[str, Row]) -> None:
@@ -276,7 +285,8 @@ def _thumbnails(tasks: Sequence[Task], rows: Mapping[str, Row], channel: int | N
     for task in [task for task in tasks if task.image in rows][:MOST_PICTURES]:
         with suppress(ImageError):  # the image is no longer there: the report goes without its picture
             grey = to_grey(read_image(task.source, channel=channel))
-            thumbnails[task.image] = thumbnail(grey), thumbnail(grey, read_image(task.mask))
+            outlined = () if task.mask is None else (thumbnail(grey, read_image(task.mask)),)
+            thumbnails[task.image] = thumbnail(grey), *outlined
     return thumbnails
 
 

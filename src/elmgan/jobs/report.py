@@ -10,8 +10,8 @@ from elmgan.reporting import Failure, facts_of, number_cards, page
 # A report on a large folder must still open in a browser.
 MOST_PICTURES = 200
 MOST_ROWS = 2000
-Thumbnails = tuple[str, str]
-"""The image, and the image with its mask outlined, as data URIs."""
+Thumbnails = tuple[str, ...]
+"""The image and, if there is a mask, the image with it outlined, as data URIs."""
 
 
 def report(
@@ -28,15 +28,17 @@ def report(
         thumbnails: Image -> its pictures; of the first MOST_PICTURES images.
         record: The content of run.json.
     """
-    cells = sum(row.count for row in rows)
+    counts, masks = (what in record["model"]["learned"] for what in ("count", "mask"))
+    things = "cells" if counts else "objects"
+    total = sum((row.count if counts else row.objects) or 0 for row in rows)
     numbers = {
-        "images counted": _number(len(rows)),
-        "cells": _number(cells),
-        "cells per image": f"{cells / len(rows):.1f}" if rows else "-",
+        "images counted" if counts else "images segmented": _number(len(rows)),
+        things: _number(total),
+        f"{things} per image": f"{total / len(rows):.1f}" if rows else "-",
         "images flagged": _number(sum(bool(row.flags) for row in rows)),
         "images failed": _number(len(failures)),
     }
-    gallery = "\n".join(_figure(row, *thumbnails[row.image]) for row in rows if row.image in thumbnails)
+    gallery = "\n".join(_figure(row, thumbnails[row.image]) for row in rows if row.image in thumbnails)
     columns = "".join(
         f'<tr><th class="text">{name}</th><td class="text wide">{escape(str(field.description))}</td></tr>'
         for name, field in Row.model_fields.items()
@@ -44,7 +46,7 @@ def report(
     body = f"""{number_cards(numbers)}
 {_failed(failures)}
 <h2>Images</h2>
-<p>Left the image, stretched for display; right the same with the cell mask outlined.
+<p>{"Left the image, stretched for display; right the same with the cell mask outlined." if masks else ""}
 {_shown(len(thumbnails), len(rows), "Pictures of the first")}</p>
 <section class="gallery">{gallery}</section>
 <h2>Table</h2>
@@ -74,11 +76,13 @@ def _failed(failures: Sequence[Failure]) -> str:
     return f'<h2>Not counted</h2><p>{shown}</p><div class="scroll"><table>{lines}</table></div>'
 
 
-def _figure(row: Row, image: str, outlined: str) -> str:
+def _figure(row: Row, pictures: Thumbnails) -> str:
     name = escape(row.image)
+    shown = zip(pictures, ("", ", mask outlined"), strict=False)  # there may be no mask
+    images = "".join(f'<img src="{picture}" alt="{name}{what}">' for picture, what in shown)
+    number = f"{row.objects} objects" if row.count is None else row.count
     return (
-        f'<figure><div><img src="{image}" alt="{name}"><img src="{outlined}" alt="{name}, mask outlined"></div>'
-        f"<figcaption><span>{name} {_flags(row)}</span><b>{row.count}</b></figcaption></figure>"
+        f"<figure><div>{images}</div><figcaption><span>{name} {_flags(row)}</span><b>{number}</b></figcaption></figure>"
     )
 
 
@@ -87,13 +91,13 @@ def _flags(row: Row) -> str:
 
 
 def _table(rows: Sequence[Row]) -> str:
-    most = max((row.count for row in rows), default=0) or 1
+    most = max((row.count or 0 for row in rows), default=0) or 1
     head = "".join(f'<th class="{_kind(column)}">{column}</th>' for column in COLUMNS)
     lines = [f"<tr>{head}</tr>"]
     for row in rows:
         texts = {column: escape(text) for column, text in row.texts().items()} | {"flags": _flags(row)}
         cells = "".join(
-            f'<td class="bar" style="--part:{100 * row.count / most:.0f}%">{text}</td>'
+            f'<td class="bar" style="--part:{100 * (row.count or 0) / most:.0f}%">{text}</td>'
             if column == "count"
             else f'<td class="{_kind(column)}">{text}</td>'
             for column, text in texts.items()

@@ -22,19 +22,27 @@ class Row(BaseModel):
 
     image: str = Field(description="path of the image, relative to the folder that was given")
     plane: int = Field(description="plane of a stack, from 1; 1 for an image of one plane")
-    count: int = Field(description="number of cells: the estimate, rounded half up")
-    estimate: float = Field(description="number of cells as the model estimates it")
+    count: int | None = Field(
+        description="number of cells: the estimate, rounded half up; empty when the model learned no counts"
+    )
+    estimate: float | None = Field(
+        description="number of cells as the model estimates it; empty when the model learned no counts"
+    )
     low: float | None = Field(description="lower end of the count's 90 % interval; empty when the model has none")
     high: float | None = Field(description="upper end of the count's 90 % interval; empty when the model has none")
-    objects: int = Field(description="cells that could be separated in the mask")
-    foreground: float = Field(description="fraction of the image that is cell, 0 to 1")
+    objects: int | None = Field(
+        description="cells that could be separated in the mask; empty when the model learned no masks"
+    )
+    foreground: float | None = Field(
+        description="fraction of the image that is cell, 0 to 1; empty when the model learned no masks"
+    )
     flags: tuple[str, ...] = Field(description="why not to trust the count; empty when the image looks fine")
     height: int = Field(description="rows of the image, in pixels")
     width: int = Field(description="columns of the image, in pixels")
     seconds: float = Field(description="time to read the image, count it and write its files")
     model: str = Field(description="name of the model, and the beginning of the SHA-256 of its weights")
 
-    @field_validator("low", "high", mode="before")
+    @field_validator("count", "estimate", "low", "high", "objects", "foreground", mode="before")
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return None if value == "" else value
@@ -50,10 +58,10 @@ class Row(BaseModel):
         return None if value is None else round(value, DECIMALS[str(field.field_name)])
 
     @classmethod
-    def of(cls, result: Result, *, image: str, seconds: float, model: str) -> Self:
-        """Return the row of a counted image."""
+    def of(cls, result: Result, *, image: str, shape: tuple[int, ...], seconds: float, model: str) -> Self:
+        """Return the row of a counted image, whose array had this shape."""
         low, high = result.interval or (None, None)
-        height, width = result.mask.shape
+        height, width = shape[:2]
         return cls(
             image=image,
             plane=1,
@@ -61,7 +69,7 @@ class Row(BaseModel):
             estimate=result.estimate,
             low=low,
             high=high,
-            objects=int(result.labels().max()),
+            objects=result.objects,
             foreground=result.foreground,
             flags=result.flags,
             height=height,

@@ -1,16 +1,18 @@
 """Models on disk: the bundle of model.json, model.onnx and README.md, its schema, and the models that are shipped."""
 
 from elmgan.models.bundle import Bundle, find_bundle, read_bundle, shipped, write_bundle
-from elmgan.models.schema import FORMAT, Architecture, ModelCard, TrainingData
+from elmgan.models.schema import FORMAT, Architecture, Learned, ModelCard, TrainingData, shortcoming
 
 __all__ = [
     "FORMAT",
     "Architecture",
     "Bundle",
+    "Learned",
     "ModelCard",
     "TrainingData",
     "find_bundle",
     "read_bundle",
     "shipped",
+    "shortcoming",
     "write_bundle",
 ]

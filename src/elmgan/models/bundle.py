@@ -157,12 +157,9 @@ def _card(content: bytes, path: Path) -> ModelCard:
             f"{path} was made by a newer elmgan (format {newest}, this one reads up to {FORMAT}): update elmgan"
         )
     try:
-        card = ModelCard.model_validate_json(content)
+        return ModelCard.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "its content"
         fault = first["msg"].removeprefix("Value error, ")
         raise ModelError(f"{path} is not a model of this program: {CARD}: {where}: {fault}") from error
-    if newest is None:
-        raise ModelError(f"{path} is not a model of this program: {CARD}: format: is missing")
-    return card

@@ -1,5 +1,6 @@
 """What model.json says: architecture, preprocessing, scores and where the weights come from."""
 
+from collections.abc import Collection
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -8,6 +9,23 @@ from elmgan.imaging.normalise import Normalisation
 
 FORMAT = 1
 """Version of model.json that this program writes; it reads this one and older ones."""
+
+
+Learned = tuple[Literal["mask", "count"], ...]
+"""Which of the two a model learned. Its network gives both, but what it never saw an example of means nothing."""
+
+
+def shortcoming(learned: Collection[str]) -> str:
+    """Say in words for people what a model that learned only one of the two lacks; nothing if it learned both.
+
+    >>> shortcoming(["count"])
+    'this model learned counts alone: it gives no masks and separates no cells'
+    """
+    if "count" not in learned:
+        return "this model learned masks alone and cannot count: objects are the separated regions"
+    if "mask" not in learned:
+        return "this model learned counts alone: it gives no masks and separates no cells"
+    return ""
 
 
 class Strict(BaseModel):
@@ -69,12 +87,13 @@ class TrainingData(Strict):
 class ModelCard(Strict):
     """The content of model.json."""
 
-    format: int = Field(FORMAT, ge=1, description="required in a file")
+    format: int = Field(ge=1, description="version of model.json")
     name: str
     description: str = ""
     created: str
     elmgan: str
     architecture: Architecture
+    learned: Learned = Field(min_length=1, description="what the training data told: masks, counts or both")
     normalisation: Normalisation
     threshold: float = Field(0.5, gt=0, lt=1, description="probability from which a pixel is cell")
     data: list[TrainingData]
@@ -82,12 +101,24 @@ class ModelCard(Strict):
     scores: dict[str, dict[str, float]] = Field(description="validation set -> score -> value")
     hashes: dict[str, str] = Field(description="file of the bundle -> SHA-256")
 
+    @property
+    def segments(self) -> bool:
+        """Whether the model learned masks."""
+        return "mask" in self.learned
+
+    @property
+    def counts(self) -> bool:
+        """Whether the model learned counts."""
+        return "count" in self.learned
+
     # Not of Architecture itself: until training has seen its data, the pooled head's size is open.
     @field_validator("architecture")
     @classmethod
-    def _pooled_head_has_its_size(cls, architecture: Architecture) -> Architecture:
+    def _only_the_pooled_head_has_a_size(cls, architecture: Architecture) -> Architecture:
         size, multiple = architecture.size, architecture.multiple
-        fits = size is not None and all(side > 0 and side % multiple == 0 for side in size)
-        if architecture.count_head == "pooled" and not fits:
+        if architecture.count_head == "map":
+            if size is not None:
+                raise ValueError(f"size is {size}; the map head takes images of any size and has none")
+        elif size is None or not all(side > 0 and side % multiple == 0 for side in size):
             raise ValueError(f"size is {size}; the pooled head needs rows and columns, each a multiple of {multiple}")
         return architecture

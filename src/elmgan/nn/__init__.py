@@ -4,7 +4,17 @@ from elmgan.nn.discriminator import Discriminator, Judgement
 from elmgan.nn.engine import TorchEngine
 from elmgan.nn.fbu import FBU, fold, unfold
 from elmgan.nn.generator import PRESETS, Generator, Prediction
-from elmgan.nn.loss import LossWeights, Targets, discriminator_loss, generator_loss, total_in
+from elmgan.nn.loss import (
+    Known,
+    LossWeights,
+    Sums,
+    Targets,
+    adversarial_loss,
+    discriminator_loss,
+    generator_loss,
+    sums_of,
+    total_in,
+)
 from elmgan.nn.unet import UNet
 
 __all__ = [
@@ -13,14 +23,18 @@ __all__ = [
     "Discriminator",
     "Generator",
     "Judgement",
+    "Known",
     "LossWeights",
     "Prediction",
+    "Sums",
     "Targets",
     "TorchEngine",
     "UNet",
+    "adversarial_loss",
     "discriminator_loss",
     "fold",
     "generator_loss",
+    "sums_of",
     "total_in",
     "unfold",
 ]

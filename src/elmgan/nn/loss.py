@@ -1,7 +1,7 @@
 """NH, the norm-combined hybrid loss, and the discriminator's own."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import astuple, dataclass
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -35,7 +35,7 @@ class Targets:
     """What is known of a batch of windows, float32; NaN where it is not known.
 
     Attributes:
-        mask: 1 cell, 0 background and padding; NaN all over an image without a mask.
+        mask: 1 cell, 0 background and padding; NaN where the mask is not known.
         seen: 1 where the window lies on the image, 0 where it is padding.
         core: 1 where cells are counted, 0 on padding and on the uncounted margin of a tile.
         total: Cells in the core of each window; NaN without a count.
@@ -47,13 +47,80 @@ class Targets:
     total: Float[Tensor, " n"]
 
     @property
+    def present(self) -> Bool[Tensor, " n"]:
+        """Which images are more than padding."""
+        return self.seen.flatten(1).any(1)
+
+    @property
     def masked(self) -> Bool[Tensor, " n"]:
-        """Which images have a mask."""
+        """Which images have a mask, all of it."""
         return ~self.mask.isnan().flatten(1).any(1)
 
-    def only(self, images: Bool[Tensor, " n"]) -> "Targets":
-        """Give the targets of some of the images."""
-        return Targets(self.mask[images], self.seen[images], self.core[images], self.total[images])
+    @property
+    def counted(self) -> Bool[Tensor, " n"]:
+        """Which images have a count."""
+        return ~self.total.isnan()
+
+    def known(self) -> "Known":
+        """Count the images by what is known of them."""
+        partly = ((self.seen > 0) & ~self.mask.isnan()).flatten(1).any(1)
+        sets = (self.present, partly, self.counted, self.masked & self.present, self.masked & self.counted)
+        return Known(*(int(chosen.sum()) for chosen in sets))
+
+
+@dataclass(frozen=True)
+class Known:
+    """How many images a step's means are over: all of them, also those that other batches or processes hold.
+
+    Attributes:
+        images: That are images at all, and not padding.
+        masked: With a mask of some of their pixels.
+        counted: With a count.
+        paired: With a mask of all their pixels, so that image and mask are a pair.
+        paired_counted: Those of ``paired`` with a count.
+    """
+
+    images: int = 0
+    masked: int = 0
+    counted: int = 0
+    paired: int = 0
+    paired_counted: int = 0
+
+    def __add__(self, other: "Known") -> "Known":
+        """Count two lots of images together."""
+        return Known(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+class Sums(NamedTuple):
+    """All that the loss sees of a prediction: sums over pixels, so that those of an image's tiles add up to its own."""
+
+    error: Float[Tensor, " n"]
+    """Of the mask, by the loss's norm, over the pixels whose mask is known."""
+    overlap: Float[Tensor, " n"]
+    """Probability of cell on true cell."""
+    size: Float[Tensor, " n"]
+    """Probability of cell, plus true cell."""
+    pixels: Float[Tensor, " n"]
+    """Pixels whose mask is known."""
+    cells: Float[Tensor, " n"]
+    """Predicted in the core."""
+
+
+def sums_of(prediction: Prediction, targets: Targets, weights: LossWeights) -> Sums:
+    """Sum up what the loss sees of a prediction; only masks where ``seen``, and only counts in the ``core``, are."""
+    known = targets.seen * ~targets.mask.isnan()
+    mask = targets.mask.nan_to_num()
+    logits = prediction.mask_logits
+    probability = torch.sigmoid(logits)
+    if weights.mask_norm == "l1":
+        error = 2 * (probability - mask).abs()
+    else:
+        error = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
+    error, overlap, size, pixels = (
+        (values * known).sum((1, 2, 3))
+        for values in (error, probability * mask, probability + mask, torch.ones_like(mask))
+    )
+    return Sums(error, overlap, size, pixels, total_in(prediction.count_map, targets.core))
 
 
 def total_in(
@@ -70,84 +137,101 @@ def total_in(
     return (count_map * core[..., :: stride[0], :: stride[1]]).sum((1, 2, 3))
 
 
-def mask_term(logits: Tensor, targets: Targets, norm: str) -> Tensor:
-    """Compare masks over the pixels seen, by a norm of :class:`LossWeights`; images without a mask are left out."""
-    masked = targets.masked
-    if not masked.any():
-        return 0 * logits.sum()
-    logits, targets = logits[masked], targets.only(masked)
-    pixels = targets.seen.sum()
-    probability = torch.sigmoid(logits)
+def mean_over(values: Float[Tensor, " n"], chosen: Bool[Tensor, " n"], number: int) -> Float[Tensor, ""]:
+    """Give what the chosen values add to a mean over ``number`` images, 0 when there are none."""
+    return (values * chosen).sum() / max(1, number)
+
+
+def mask_errors(sums: Sums, targets: Targets, norm: str) -> Float[Tensor, " n"]:
+    """Compare masks by a norm of :class:`LossWeights`; 0 for an image without any."""
+    error = sums.error / sums.pixels.clamp(min=1)
     if norm == "l1":
-        return 2 * ((probability - targets.mask).abs() * targets.seen).sum() / pixels
-    entropy = (F.binary_cross_entropy_with_logits(logits, targets.mask, reduction="none") * targets.seen).sum() / pixels
-    overlap = (probability * targets.mask * targets.seen).sum((1, 2, 3))
-    size = ((probability + targets.mask) * targets.seen).sum((1, 2, 3))
-    area = targets.seen.sum((1, 2, 3))
+        return error
     # A hundredth of the window in both keeps the term calm where hardly anything is to be found.
-    dice = (2 * overlap + 0.01 * area) / (size + 0.01 * area)
-    return entropy + 1 - dice.mean()
+    calm = 0.01 * targets.seen.sum((1, 2, 3)).clamp(min=1)
+    dice = (2 * sums.overlap + calm) / (sums.size + calm)
+    return torch.where(sums.pixels > 0, error + 1 - dice, error)
 
 
-def count_term(count: Tensor, total: Tensor, norm: str) -> Tensor:
-    """Compare counts by a norm of :class:`LossWeights`, averaged over the images that have one."""
-    counted = ~total.isnan()
-    if not counted.any():
-        return 0 * count.sum()
-    count, total = count[counted], total[counted]
+def count_errors(count: Float[Tensor, " n"], total: Float[Tensor, " n"], norm: str) -> Float[Tensor, " n"]:
+    """Compare counts by a norm of :class:`LossWeights`; an image without a count is compared with 0."""
+    total = total.nan_to_num(0, torch.inf, -torch.inf)
     if norm == "squared":
-        return F.mse_loss(count, total)
+        return (count - total) ** 2
     scale = torch.sqrt(total + 1)
-    return F.smooth_l1_loss(count / scale, total / scale)
+    return F.smooth_l1_loss(count / scale, total / scale, reduction="none")
 
 
-def generator_loss(
-    prediction: Prediction, targets: Targets, judgement: Judgement | None, weights: LossWeights
-) -> dict[str, Tensor]:
-    """Give the terms of NH, weighted, by name; their sum is the generator's loss.
+def generator_loss(sums: Sums, targets: Targets, weights: LossWeights, known: Known) -> dict[str, Tensor]:
+    """Give the terms of NH that need no discriminator, weighted, by name.
 
-    L_G = mask * norm(mask - predicted mask) + count * norm(count - predicted count) + adversarial * least squares
-
-    and, since CMTD's way of coordinating the tasks is not public, coordination * norm(count - count of the predicted
-    mask as the discriminator sees it).
+    mask * norm(mask - predicted mask) + count * norm(count - predicted count)
 
     Args:
-        prediction: The generator's of the images.
-        targets: What is true of them. Only masks where ``seen``, and only counts in the ``core``, are compared.
-        judgement: The discriminator's of images and predicted masks; without one the last two terms are absent.
+        sums: Of the predictions of the images, each image whole.
+        targets: What is true of them.
         weights: Norms and weights.
+        known: How many images the means are over.
 
     Returns:
-        ``mask``, ``count`` and, with a judgement, ``adversarial`` and ``coordination``; each a number.
+        ``mask`` and ``count``, each a number.
     """
-    terms = {
-        "mask": weights.mask * mask_term(prediction.mask_logits, targets, weights.mask_norm),
-        "count": weights.count
-        * count_term(total_in(prediction.count_map, targets.core), targets.total, weights.count_norm),
+    errors = mask_errors(sums, targets, weights.mask_norm)
+    counts = count_errors(sums.cells, targets.total, weights.count_norm)
+    return {
+        "mask": weights.mask * mean_over(errors, sums.pixels > 0, known.masked),
+        "count": weights.count * mean_over(counts, targets.counted, known.counted),
     }
-    if judgement is not None:
-        terms["adversarial"] = weights.adversarial * F.mse_loss(judgement.matrix, torch.ones_like(judgement.matrix))
-        seen_count = total_in(judgement.count_map, targets.core)
-        terms["coordination"] = weights.coordination * count_term(seen_count, targets.total, weights.count_norm)
-    return terms
+
+
+def adversarial_loss(judgement: Judgement, targets: Targets, weights: LossWeights, known: Known) -> dict[str, Tensor]:
+    """Give the terms of NH that come from the discriminator's view of images and predicted masks, weighted, by name.
+
+    adversarial * (least squares to a true pair) and, since CMTD's way of coordinating the tasks is not public,
+    coordination * norm(count - count of the predicted mask as the discriminator sees it).
+
+    Args:
+        judgement: The discriminator's of the images with their predicted masks.
+        targets: What is true of the images.
+        weights: Norm and weights.
+        known: How many images the means are over.
+
+    Returns:
+        ``adversarial`` and ``coordination``, each a number.
+    """
+    seen_count = total_in(judgement.count_map, targets.core)
+    counts = count_errors(seen_count, targets.total, weights.count_norm)
+    return {
+        "adversarial": weights.adversarial * mean_over(squares(judgement, 1.0), targets.present, known.images),
+        "coordination": weights.coordination * mean_over(counts, targets.counted, known.counted),
+    }
 
 
 def discriminator_loss(
-    true_pair: Judgement, predicted_pair: Judgement, targets: Targets, weights: LossWeights
+    true_pair: Judgement, predicted_pair: Judgement, targets: Targets, weights: LossWeights, known: Known
 ) -> dict[str, Tensor]:
     """Give the discriminator's terms by name; their sum is its loss.
 
     Args:
         true_pair: Its judgement of images and true masks, of the images that have one.
-        predicted_pair: Its judgement of images and predicted masks, through which no gradient may reach the generator.
-        targets: What is true of the images.
+        predicted_pair: Its judgement of all images and predicted masks, through which no gradient may reach the
+            generator.
+        targets: What is true of all images.
         weights: Norm and weight of its count.
+        known: How many images the means are over.
 
     Returns:
         ``discriminator``, half the least squares of both pairs, and ``discriminator_count``, of the true pair.
     """
-    right = F.mse_loss(true_pair.matrix, torch.ones_like(true_pair.matrix))
-    wrong = F.mse_loss(predicted_pair.matrix, torch.zeros_like(predicted_pair.matrix))
-    targets = targets.only(targets.masked)
-    count = count_term(total_in(true_pair.count_map, targets.core), targets.total, weights.count_norm)
+    masked = targets.masked
+    right = mean_over(squares(true_pair, 1.0), targets.present[masked], known.paired)
+    wrong = mean_over(squares(predicted_pair, 0.0), targets.present, known.images)
+    seen_count = total_in(true_pair.count_map, targets.core[masked])
+    errors = count_errors(seen_count, targets.total[masked], weights.count_norm)
+    count = mean_over(errors, targets.counted[masked], known.paired_counted)
     return {"discriminator": (right + wrong) / 2, "discriminator_count": weights.coordination * count}
+
+
+def squares(judgement: Judgement, truth: float) -> Float[Tensor, " n"]:
+    """Give the mean square of each image's patches against what they should say."""
+    return ((judgement.matrix - truth) ** 2).mean((1, 2, 3))

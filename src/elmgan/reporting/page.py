@@ -7,6 +7,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from elmgan.models import shortcoming
+
 PAGE = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
 
 
@@ -16,14 +18,17 @@ def page(title: str, facts: str, body: str) -> str:
 
 
 def facts_of(record: Mapping[str, Any]) -> str:
-    """Write what a finished run's record says of it: model, program, time and command, as HTML."""
+    """Write what a finished run's record says of it as HTML: model and what it lacks, program, time and command."""
     facts = [
         f"model {record['model']['version']}",
         f"elmgan {record['versions']['elmgan']}",
         f"{datetime.fromisoformat(record['started']):%Y-%m-%d %H:%M} UTC",
         f"{record['seconds']:.0f} s",
     ]
-    return escape(" · ".join(facts)) + f"<br><code>{escape(record['command'])}</code>"
+    lines = [escape(" · ".join(facts)), f"<code>{escape(record['command'])}</code>"]
+    if lacks := shortcoming(record["model"]["learned"]):
+        lines.append(f"<strong>{escape(lacks.capitalize())}.</strong>")
+    return "<br>".join(lines)
 
 
 def number_cards(numbers: Mapping[str, str]) -> str:

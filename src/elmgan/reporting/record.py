@@ -26,6 +26,7 @@ def run_record(model: Model, options: dict[str, Any]) -> dict[str, Any]:
         "options": options,
         "model": {
             "version": model.version,
+            "learned": list(model.card.learned),
             "hashes": model.card.hashes,
             "normalisation": model.card.normalisation.model_dump(mode="json"),
             "threshold": model.card.threshold,

@@ -13,31 +13,41 @@ from elmgan import __version__
 from elmgan.data import Record
 from elmgan.evaluation import SCORES, Score, score_image, summarise
 from elmgan.inference import Model
-from elmgan.models import Bundle, ModelCard, TrainingData, write_bundle
+from elmgan.models import FORMAT, Bundle, Learned, ModelCard, TrainingData, shortcoming, write_bundle
 from elmgan.nn import Generator
 from elmgan.training.config import TrainingConfig
 from elmgan.training.export import to_onnx
+
+MEANINGS = {
+    "mae": "MAE, RMSE and bias are in cells.",
+    "dice": "Dice compares the masks.",
+    "ap50": "AP50 compares the separated cells at an IoU above 0.5.",
+}
+"""A score of the table -> what the model card says of it and its like."""
 
 Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a run's weights come from: what model.json says of the data."""
+    """Where a run's weights come from: what model.json says of the data, and which of masks and counts they taught."""
 
     sources: list[TrainingData]
     trained: int
     validation: list[Record]
+    learned: Learned = ("mask", "count")
 
 
 def bundle_run(path: Path, config: TrainingConfig, generator: Generator, origin: Origin, console: Console) -> None:
     """Export a generator, score it on the validation images and write the bundle to ``path``."""
     card = ModelCard(
+        format=FORMAT,
         name=config.name,
         description=config.description,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         elmgan=__version__,
         architecture=config.architecture,
+        learned=origin.learned,
         normalisation=config.normalisation,
         data=origin.sources,
         seed=config.seed,
@@ -67,13 +77,17 @@ def readme(card: ModelCard, config: TrainingConfig, origin: Origin) -> str:
         "no adversarial part" if judge is None else f"adversarial part from {judge.start:.0%} of the epochs on"
     )
     sources = "".join(f"| {source.name} | {source.images} | {source.licence} |\n" for source in card.data)
+    about = card.description or f"A model of cells, trained on {' and '.join(f'{what}s' for what in card.learned)}."
+    if lacks := shortcoming(card.learned):
+        about += f"\n\n{lacks.capitalize()}."
+    meanings = [text for name, text in MEANINGS.items() if any(name in row for row in card.scores.values())]
     return f"""# {card.name}
 
-{card.description or "A model that counts and segments cells, trained on masks and totals."}
+{about}
 
 {score_table(card.scores)}
-Scores are of the {len(origin.validation)} validation images, which chose the best epoch but trained nothing. MAE, RMSE
-and bias are in cells; Dice compares the masks; AP50 the separated cells at an IoU above 0.5.
+Scores are of the {len(origin.validation)} validation images, which chose the best epoch but trained nothing.
+{" ".join(meanings)}
 
 ## Training
 

@@ -25,6 +25,10 @@ WINDOW_GRID = 16
 """Windows and margins keep to multiples of this: the coarsest count map, the discriminator's, has values this wide."""
 
 
+BALANCE = "balance"
+"""Chooses by mask and count together; see :meth:`elmgan.training.validation.Validation.score`."""
+
+
 def in_order(ends: tuple[float, float]) -> tuple[float, float]:
     """Check that a range does not run backwards."""
     if ends[0] > ends[1]:
@@ -59,6 +63,12 @@ class DataOptions(Strict):
         32, ge=0, multiple_of=WINDOW_GRID, description="border of a window that is seen but not counted, pixels"
     )
     overhang: int = Field(32, ge=0, description="how far a window may reach beyond the image, pixels")
+    pixels: int = Field(
+        4 * 1024**2,
+        ge=1,
+        description="pixels that go through the networks at once, at 0.3 (small) to 1.2 kB (paper) of memory each; "
+        "what is more is accumulated, single images by tiles",
+    )
     synthetic: int = Field(0, ge=0, description="synthetic images drawn beside the data set's")
     synthetic_share: float = Field(0.2, ge=0, le=1, description="share of the windows that come from them")
 
@@ -70,7 +80,7 @@ class DataOptions(Strict):
 
 
 class Augmentation(Strict):
-    """Random changes to a window; they never change what its annotation says."""
+    """Random changes to windows; they never change what the annotation says."""
 
     flips: bool = True
     zoom: Range = (1.0, 1.0)
@@ -79,6 +89,9 @@ class Augmentation(Strict):
     noise: float = Field(0.0, ge=0, description="largest standard deviation of added noise")
     blur: float = Field(0.0, ge=0, description="largest standard deviation of added blur, pixels")
     invert: float = Field(0.0, ge=0, le=1, description="share of windows with bright and dark exchanged")
+    mosaic: float = Field(
+        0.0, ge=0, le=1, description="share of steps whose whole images of one size are glued, four or two to a window"
+    )
 
 
 class Optimisation(Strict):
@@ -92,8 +105,15 @@ class Optimisation(Strict):
     betas: tuple[Decay, Decay] = (0.5, 0.999)
     weight_decay: float = Field(0.0, ge=0)
     schedule: Literal["constant", "onecycle"] = "constant"
+    fix_norm: float = Field(
+        1.0, ge=0, le=1, description="share of the steps from which batch norms use fixed statistics, as in counting"
+    )
     clip: float | None = Field(None, gt=0, description="largest norm of the generator's gradient")
     ema: float | None = Field(None, gt=0, lt=1, description="decay of the averaged weights that are validated and kept")
+    choose_by: Literal["balance", "dice", "mae", "rmse"] = Field(
+        "balance", description="validation score that chooses the best epoch; balance is of mask and count"
+    )
+    patience: int | None = Field(None, ge=1, description="epochs without a better one after which training stops")
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
@@ -127,10 +147,21 @@ class TrainingConfig(Strict):
 
     @field_validator("augmentation")
     @classmethod
-    def _zoom_fits_the_network(cls, augmentation: Augmentation, info: ValidationInfo) -> Augmentation:
+    def _sizes_fit_the_network(cls, augmentation: Augmentation, info: ValidationInfo) -> Augmentation:
         architecture: Architecture | None = info.data.get("architecture")
-        if architecture and architecture.count_head == "pooled" and augmentation.zoom != (1, 1):
-            raise ValueError("zoom must be 1, 1: the pooled count head sees whole images of one size")
+        if architecture and architecture.count_head == "pooled":
+            if augmentation.zoom != (1, 1):
+                raise ValueError("zoom must be 1, 1: the pooled count head sees whole images of one size")
+            if augmentation.mosaic:
+                raise ValueError("mosaic must be 0: the pooled count head sees whole images of one size")
+        return augmentation
+
+    @field_validator("augmentation")
+    @classmethod
+    def _mosaics_are_of_whole_images(cls, augmentation: Augmentation, info: ValidationInfo) -> Augmentation:
+        data: DataOptions | None = info.data.get("data")
+        if data and data.tile and augmentation.mosaic:
+            raise ValueError(f"mosaic must be 0: whole images are glued, and data.tile is {data.tile}")
         return augmentation
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
-from elmgan.data import Example
 from elmgan.imaging import whole_file, write_png
+from elmgan.training.validation import Sample
 
 
 class Curves:
@@ -47,26 +47,15 @@ class Curves:
         self.board.close()
 
 
-def draw_samples(
-    path: Path,
-    examples: list[Example],
-    probabilities: list[NDArray[np.float32]],
-    count_maps: list[NDArray[np.float32]],
-) -> None:
-    """Draw a row per example: image, true mask, predicted mask, count map, with both counts below.
-
-    Args:
-        path: PNG to write.
-        examples: What was predicted.
-        probabilities: Of cell, each of its image's size.
-        count_maps: Each of any size, summing to its count.
-    """
+def draw_samples(path: Path, samples: list[Sample]) -> None:
+    """Draw a row per sample into a PNG: image, true mask, predicted mask, count map, with both counts below."""
     rows = []
-    for example, probability, count_map in zip(examples, probabilities, count_maps, strict=True):
+    for sample in samples:
+        example, count_map = sample.example, sample.count_map
         image = np.clip(np.abs(example.image), 0, 1)
         peak = max(float(count_map.max()), 1e-6)
         mask = np.zeros_like(image) if example.mask is None else example.mask.astype(np.float32)
-        panels = [panel(values) for values in (image, mask, probability, count_map / peak)]
+        panels = [panel(values) for values in (image, mask, sample.probability, count_map / peak)]
         row = np.hstack(panels)
         true = "not known" if example.total is None else f"{example.total:.0f}"
         text = f"{example.name[-48:]}   true {true}   predicted {count_map.sum():.1f}"

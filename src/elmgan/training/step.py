@@ -1,9 +1,10 @@
 """One alternating step of generator and discriminator."""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,33 +14,51 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from elmgan.errors import TrainingError
-from elmgan.nn import Discriminator, Generator, Targets, discriminator_loss, generator_loss
-from elmgan.training.config import TrainingConfig
+from elmgan.inference.tiling import Tile, split
+from elmgan.nn import (
+    Discriminator,
+    Generator,
+    Judgement,
+    Known,
+    Sums,
+    Targets,
+    adversarial_loss,
+    discriminator_loss,
+    generator_loss,
+    sums_of,
+)
+from elmgan.training.config import WINDOW_GRID, TrainingConfig
+from elmgan.training.processes import parallel, share, summed, unsynchronised
 from elmgan.training.windows import Window
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Windows of one step; smaller ones are padded with 0 at bottom and right."""
+    """Windows of one size that go through the network together."""
 
     image: Float[Tensor, "n 1 row column"]
     targets: Targets
 
+    def piece(self, tile: Tile, halo: int) -> "Batch":
+        """Give a tile with a halo of context, in which only the tile itself is seen and counted."""
+        window = tile.grown(halo, (self.image.shape[-2], self.image.shape[-1]))
+        inner = tile.within(window)
+        own = torch.zeros(window.height, window.width, device=self.image.device)
+        own[inner.top : inner.top + inner.height, inner.left : inner.left + inner.width] = 1
+        rows, columns = slice(window.top, window.top + window.height), slice(window.left, window.left + window.width)
+        t = self.targets
+        mask, seen, core = (values[..., rows, columns] for values in (t.mask, t.seen, t.core))
+        return Batch(self.image[..., rows, columns], Targets(mask, seen * own, core * own, t.total))
+
 
 def collate(windows: list[Window], device: torch.device) -> Batch:
-    """Stack windows, padded to the largest."""
-    rows = max(window.image.shape[0] for window in windows)
-    columns = max(window.image.shape[1] for window in windows)
-
-    def stack(name: str) -> Tensor:
-        stacked = np.zeros((len(windows), 1, rows, columns), np.float32)
-        for plane, window in zip(stacked[:, 0], windows, strict=True):
-            values = getattr(window, name)
-            plane[: values.shape[0], : values.shape[1]] = values
-        return torch.from_numpy(stacked).to(device)
-
+    """Stack windows of one size."""
+    image, mask, seen, core = (
+        torch.from_numpy(np.stack([getattr(window, name) for window in windows])[:, np.newaxis]).to(device)
+        for name in ("image", "mask", "seen", "core")
+    )
     total = torch.tensor([window.total for window in windows], dtype=torch.float32, device=device)
-    return Batch(stack("image"), Targets(stack("mask"), stack("seen"), stack("core"), total))
+    return Batch(image, Targets(mask, seen, core, total))
 
 
 class GanStep:
@@ -53,9 +72,11 @@ class GanStep:
 
     def __init__(self, config: TrainingConfig, steps: int, device: torch.device) -> None:
         self.config = config
+        self.steps = steps
         self.device = device
         self.done = 0
         self.generator = Generator(config.architecture).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.parallel_generator = parallel(self.generator)
         o = config.optimisation
         optimiser = torch.optim.AdamW if o.optimiser == "adamw" else torch.optim.Adam
         self.generator_optimiser = optimiser(
@@ -69,6 +90,7 @@ class GanStep:
         if config.discriminator is not None:
             d = config.discriminator
             self.discriminator = Discriminator(d.width, d.norm).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.parallel_discriminator = parallel(self.discriminator)
             self.discriminator_optimiser = torch.optim.Adam(
                 self.discriminator.parameters(), lr=d.learning_rate, betas=(0.5, 0.999)
             )
@@ -78,44 +100,147 @@ class GanStep:
         """The generator to validate and keep: the averaged one where weights are averaged."""
         return self.averaged.module if self.averaged is not None else self.generator  # type: ignore[return-value]
 
-    def __call__(self, batch: Batch, *, adversarial: bool) -> dict[str, float]:
+    def __call__(self, groups: list[Batch], *, adversarial: bool) -> dict[str, float]:
         """Move the generator and, if ``adversarial``, the discriminator.
 
+        Args:
+            groups: Batches whose gradients are accumulated, each of windows of one size; those of this process, where
+                several train. A window of more than ``data.pixels`` goes through the generator tile by tile, and takes
+                no part in the adversarial game.
+            adversarial: Whether the discriminator takes part.
+
         Returns:
-            The loss terms by name, weighted, from before the step.
+            The loss terms by name, weighted, from before the step; means over the images of all processes.
 
         Raises:
             TrainingError: When a loss or gradient is not finite. No weight of either network has moved then.
         """
-        self.generator.train()
-        masked = batch.targets.masked
-        judge = self.discriminator if adversarial and masked.any() else None
-        with self.autocast():
-            prediction = self.generator(batch.image)
-        probability = torch.sigmoid(prediction.mask_logits) * batch.targets.seen  # no cells beyond the image
-        judgement = None
+        groups = groups or [self.nothing()]
+        whole = [batch for batch in groups if not self.needs_tiles(batch)]
+        known, known_whole = self.known(groups), self.known(whole)
+        judge = self.discriminator if adversarial and known_whole.paired else None
+        terms: dict[str, float] = defaultdict(float)
+        self.generator.zero_grad(set_to_none=True)
+        pairs: list[tuple[Batch, Tensor]] = []
+        for batch in groups:
+            self.generator.train()
+            if self.done >= self.config.optimisation.fix_norm * self.steps:
+                fix_norms(self.generator)
+            with unsynchronised(self.parallel_generator, batch is not groups[-1]):
+                if self.needs_tiles(batch):
+                    add(terms, self.backward_by_tile(batch, known))
+                else:
+                    losses, probability = self.losses(batch, judge, known, known_whole)
+                    self.backward(losses)
+                    add(terms, losses)
+                    pairs.append((batch, probability.detach()))
         if judge is not None:
-            judge.requires_grad_(False)  # it only passes the gradient on to the generator here
-            with self.autocast():
-                judgement = judge(batch.image, probability)
-        terms = generator_loss(prediction, batch.targets, judgement, self.config.loss)
+            judge.zero_grad(set_to_none=True)
+            pairs = pairs or [(groups[0], self.nothing().targets.seen)]
+            for batch, probability in pairs:
+                with unsynchronised(self.parallel_discriminator, batch is not pairs[-1][0]):
+                    losses = self.judge_losses(batch, probability, known_whole)
+                    self.backward(losses)
+                    add(terms, losses)
         # Neither network moves before the gradients of both are known to be sound.
-        set_gradient(self.generator, terms, self.config.optimisation.clip)
+        terms = dict(zip(terms, summed(list(terms.values()), self.device), strict=True))
+        check_finite(terms)
+        clip_gradient(self.generator, self.config.optimisation.clip)
         if judge is not None:
-            judge.requires_grad_(True)
-            with self.autocast():
-                true_pair = judge(batch.image[masked], batch.targets.mask[masked])
-                predicted_pair = judge(batch.image, probability.detach())
-            judge_terms = discriminator_loss(true_pair, predicted_pair, batch.targets, self.config.loss)
-            set_gradient(judge, judge_terms)
+            clip_gradient(judge, None)
             self.discriminator_optimiser.step()
-            terms |= judge_terms
         self.generator_optimiser.step()
         self.schedule.step()
         if self.averaged is not None:
             self.averaged.update_parameters(self.generator)
         self.done += 1
-        return {name: float(term.detach()) for name, term in terms.items()}
+        return terms
+
+    def losses(
+        self, batch: Batch, judge: Discriminator | None, known: Known, known_whole: Known
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Give the generator's losses of a batch, and the probabilities that it predicts."""
+        weights = self.config.loss
+        with self.autocast():
+            prediction = self.parallel_generator(batch.image)
+        losses = generator_loss(sums_of(prediction, batch.targets, weights), batch.targets, weights, known)
+        probability = torch.sigmoid(prediction.mask_logits) * batch.targets.seen  # no cells beyond the image
+        if judge is not None:
+            judge.requires_grad_(False)  # it only passes the gradient on to the generator here
+            with self.autocast():
+                judgement = judge(batch.image, probability)
+            judge.requires_grad_(True)
+            losses |= adversarial_loss(judgement, batch.targets, weights, known_whole)
+        return losses, probability
+
+    def judge_losses(self, batch: Batch, probability: Tensor, known: Known) -> dict[str, Tensor]:
+        """Give the discriminator's losses of the true and the predicted pairs of a batch."""
+        targets = batch.targets
+        masked = targets.masked
+        images = torch.cat([batch.image[masked], batch.image])
+        masks = torch.cat([targets.mask[masked], probability])
+        with self.autocast():
+            judgement = self.parallel_discriminator(images, masks)
+        number = int(masked.sum())
+        true_pair = Judgement(*(values[:number] for values in judgement))
+        predicted_pair = Judgement(*(values[number:] for values in judgement))
+        return discriminator_loss(true_pair, predicted_pair, targets, self.config.loss, known)
+
+    def backward(self, losses: dict[str, Tensor]) -> None:
+        """Add the gradient of a sum of losses; parallel networks average it over processes, and a sum is wanted."""
+        (share()[1] * total(losses)).backward()  # type: ignore[no-untyped-call]
+
+    def backward_by_tile(self, batch: Batch, known: Known) -> dict[str, Tensor]:
+        """Add the gradient of one image's losses, with the memory of one tile, and give the losses.
+
+        They are a function of a few sums over pixels. A first pass adds those up over all tiles; the losses of the sums
+        and their derivatives are the whole image's, and a second pass sends the derivatives back through each tile.
+        Batch norms use their fixed statistics in both; a tile drawn at random moves those before.
+        """
+        architecture = self.generator.architecture
+        side = math.isqrt(self.config.data.pixels) - 2 * architecture.halo
+        side = max(side // architecture.multiple, 1) * architecture.multiple
+        tiles = split((batch.image.shape[-2], batch.image.shape[-1]), side)
+        drawn = tiles[int(torch.randint(len(tiles), ()))]
+        with torch.no_grad():
+            self.sums_of_tile(self.generator, batch, drawn)
+        fix_norms(self.generator)
+        with torch.no_grad():
+            parts = [self.sums_of_tile(self.generator, batch, tile) for tile in tiles]
+        sums = Sums(*(torch.stack(values).sum(0).requires_grad_() for values in zip(*parts, strict=True)))
+        losses = generator_loss(sums, batch.targets, self.config.loss, known)
+        derivatives = torch.autograd.grad(share()[1] * total(losses), sums, allow_unused=True, materialize_grads=True)
+        for tile in tiles:
+            with unsynchronised(self.parallel_generator, tile is not tiles[-1]):
+                part = self.sums_of_tile(self.parallel_generator, batch, tile)
+                sent_back = [(x * slope).sum() for x, slope in zip(part, derivatives, strict=True) if x.requires_grad]
+                torch.stack(sent_back).sum().backward()  # type: ignore[no-untyped-call]
+        return losses
+
+    def sums_of_tile(self, generator: nn.Module, batch: Batch, tile: Tile) -> Sums:
+        """Give what the loss sees of one tile of an image."""
+        piece = batch.piece(tile, self.generator.architecture.halo)
+        with self.autocast():
+            prediction = generator(piece.image)
+        return sums_of(prediction, piece.targets, self.config.loss)
+
+    def needs_tiles(self, batch: Batch) -> bool:
+        """Say whether a batch is a window that is too large to go through the generator at once."""
+        large = len(batch.image) == 1 and batch.image.numel() > self.config.data.pixels
+        return large and self.generator.architecture.tiles
+
+    def known(self, groups: list[Batch]) -> Known:
+        """Count what is known of the images of a step, on all processes."""
+        here = sum((batch.targets.known() for batch in groups), Known())
+        return Known(*(round(number) for number in summed(list(astuple(here)), self.device)))
+
+    def nothing(self) -> Batch:
+        """Give a batch of which nothing is known: for a process that has no window in a step."""
+        rows, columns = self.generator.architecture.size or 2 * (
+            2 * max(self.generator.architecture.multiple, WINDOW_GRID),
+        )
+        zeros = torch.zeros(1, 1, rows, columns, device=self.device)
+        return Batch(zeros, Targets(zeros, zeros, zeros, torch.full((1,), torch.nan, device=self.device)))
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
@@ -167,22 +292,37 @@ def one_cycle(progress: float, warm_up: float = 0.1) -> float:
     return 0.001 + 0.999 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up)))) / 2
 
 
-def set_gradient(network: nn.Module, terms: dict[str, Tensor], clip: float | None = None) -> None:
-    """Give a network the gradient of the sum of its loss terms, with a norm of at most ``clip``.
+def add(sums: dict[str, float], terms: dict[str, Tensor]) -> None:
+    """Add terms to sums, by name."""
+    for name, term in terms.items():
+        sums[name] += float(term.detach())
+
+
+def total(terms: dict[str, Tensor]) -> Tensor:
+    """Add up terms."""
+    return torch.stack(list(terms.values())).sum()
+
+
+def fix_norms(network: nn.Module) -> None:
+    """Let batch norms use their fixed statistics, as in counting, until the network's next ``train()``."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+
+
+def clip_gradient(network: nn.Module, largest: float | None) -> None:
+    """Shorten a network's gradient to a norm of at most ``largest``.
 
     Raises:
-        TrainingError: When a term or the gradient is not finite.
+        TrainingError: When it is not finite.
     """
-    check_finite(terms)
-    network.zero_grad(set_to_none=True)
-    torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
-    norm = nn.utils.clip_grad_norm_(network.parameters(), math.inf if clip is None else clip)
-    check_finite({f"gradient of {' + '.join(terms)}": norm})
+    norm = nn.utils.clip_grad_norm_(network.parameters(), largest or math.inf)
+    check_finite({f"gradient of the {type(network).__name__.lower()}": float(norm)})
 
 
-def check_finite(terms: dict[str, Tensor]) -> None:
+def check_finite(terms: dict[str, float]) -> None:
     """Raise a TrainingError that names the loss terms which are NaN or infinite."""
-    wrong = [name for name, term in terms.items() if not torch.isfinite(term)]
+    wrong = [name for name, term in terms.items() if not math.isfinite(term)]
     if wrong:
         raise TrainingError(
             f"the loss is not finite ({', '.join(wrong)}); lower optimisation.learning_rate, or set "

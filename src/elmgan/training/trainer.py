@@ -1,34 +1,22 @@
 """A training run: set up, fit, validate, keep the best, and end in a bundle that counts."""
 
 import csv
+import math
+import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from elmgan.data import (
-    Example,
-    Record,
-    Sides,
-    divide,
-    group_alike,
-    load_example,
-    read_data_set,
-    read_sources,
-    reduce_labels,
-)
-from elmgan.data.synthetic import draw, random_scene
-from elmgan.errors import DataError, TrainingError, UsageError
-from elmgan.evaluation import count_scores, dice
-from elmgan.imaging import Normalisation, to_grey, whole_file
+from elmgan.data import Sides, divide, group_alike, read_data_set, read_sources
+from elmgan.errors import TrainingError, UsageError
+from elmgan.imaging import whole_file
 from elmgan.inference import Predictor
 from elmgan.models import Bundle, TrainingData
 from elmgan.nn import Generator, TorchEngine
@@ -36,19 +24,13 @@ from elmgan.training.bundling import Origin, bundle_run, shown
 from elmgan.training.config import TrainingConfig, dump_config
 from elmgan.training.curves import Curves, draw_samples
 from elmgan.training.export import load_weights
+from elmgan.training.feed import Feed
+from elmgan.training.material import Material, fit_size, gather
+from elmgan.training.processes import first_process, joined, share, summed, told
 from elmgan.training.step import GanStep, collate
-from elmgan.training.windows import Window, draw_window
+from elmgan.training.validation import Validation
 
 CONFIG, BEST, LAST = "config.yaml", "best.pt", "last.pt"
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a run learns from and is judged by, in memory."""
-
-    train: list[Example]
-    synthetic: list[Example]
-    validation: list[Example]
 
 
 def train(
@@ -88,34 +70,36 @@ def train(
         TrainingError: When a loss is not finite; the last good epoch is kept.
         UsageError: When ``run`` holds a run already, or with ``resume`` another one or none.
     """
-    console = console or Console(quiet=True)
-    check_folder(run, config, resume=resume)
-    watch = partial(shown, what="comparing images", console=console)
-    records = group_alike(read_data_set(data), watch=watch)
-    rng = np.random.default_rng(config.seed)
-    sides = divide(records, config.data.validation, rng=rng)
-    sources = read_sources(data, len(sides.train) + len(sides.validation))
-    if config.data.synthetic:
-        sources.append(TrainingData(name="synthetic cells", licence="made here", images=config.data.synthetic))
-    sources += [] if start is None else start.card.data
-    check_known(sides.train)
-    material = Material(
-        train=load(sides.train, config.normalisation, "training images", console),
-        synthetic=draw_synthetic(config, rng, console),
-        validation=load(sides.validation, config.normalisation, "validation images", console),
-    )
-    fitted = fit_size(config, material)
-    write_text(run / CONFIG, dump_config(config))
-    write_split(run / "split.csv", sides)
-    torch.manual_seed(config.seed)
-    trainer = Trainer(run, fitted, material, torch.device(choose_device(device)), console, on_epoch)
-    if resume and (run / LAST).exists():
-        trainer.restore(torch.load(run / LAST, map_location=trainer.device, weights_only=True))
-    elif start is not None:
-        load_weights(trainer.step.generator, start.onnx)
-    trainer.fit()
-    bundle_run(run / "model", fitted, trainer.best(), Origin(sources, len(sides.train), sides.validation), console)
-    return run / "model"
+    with joined(processor := choose_device(device)):
+        console = console if console and first_process() else Console(quiet=True)
+        if first_process():
+            check_folder(run, config, resume=resume)
+        watch = partial(shown, what="comparing images", console=console)
+        records = group_alike(read_data_set(data), watch=watch)
+        rng = np.random.default_rng(config.seed)
+        sides = divide(records, config.data.validation, rng=rng)
+        before = () if start is None else start.card.learned
+        material = gather(sides, config, before, rng=rng, console=console)
+        fitted = fit_size(config, material)
+        torch.manual_seed(config.seed)
+        trainer = Trainer(run, fitted, material, processor, console, on_epoch)
+        if first_process():
+            write_text(run / CONFIG, dump_config(config))
+            write_split(run / "split.csv", sides)
+        if resume and (run / LAST).exists():
+            trainer.restore(torch.load(run / LAST, map_location=processor, weights_only=True))
+        elif start is not None:
+            load_weights(trainer.step.generator, start.onnx)
+        trainer.fit()
+        if first_process():
+            sources = read_sources(data, len(sides.train) + len(sides.validation))
+            if config.data.synthetic:
+                drawn = config.data.synthetic
+                sources.append(TrainingData(name="synthetic cells", licence="made here", images=drawn))
+            sources += [] if start is None else start.card.data
+            origin = Origin(sources, len(sides.train), sides.validation, material.learned)
+            bundle_run(run / "model", fitted, trainer.best(), origin, console)
+        return told(run / "model")
 
 
 def starting_from(start: Bundle, config: TrainingConfig) -> TrainingConfig:
@@ -144,17 +128,6 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def check_known(records: list[Record]) -> None:
-    """Refuse what this trainer cannot learn from yet: masks alone, or counts alone."""
-    masked = [record for record in records if record.mask or record.labels]
-    counted = [record for record in records if record.count is not None]
-    if not masked or not counted:
-        raise DataError(
-            f"of {len(records)} images to train on {len(masked)} have a mask and {len(counted)} a count: "
-            "training needs some of both so far, on the same images or on different ones"
-        )
-
-
 def write_split(path: Path, sides: Sides) -> None:
     """Write which image is on which side."""
     with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
@@ -164,46 +137,11 @@ def write_split(path: Path, sides: Sides) -> None:
             table.writerows([record.name, record.group, record.kind, side] for record in records)
 
 
-def load(records: list[Record], normalisation: Normalisation, what: str, console: Console) -> list[Example]:
-    """Read examples into memory."""
-    return [load_example(record, normalisation) for record in shown(records, f"reading {what}", console)]
-
-
-def draw_synthetic(config: TrainingConfig, rng: np.random.Generator, console: Console) -> list[Example]:
-    """Draw the synthetic images that the configuration asks for."""
-    examples = []
-    side = config.data.tile or 512
-    for k in shown(range(config.data.synthetic), "drawing synthetic images", console):
-        drawn = draw(random_scene((side, side), rng=rng), rng=rng)
-        labels = drawn.labels.astype(np.uint16)
-        image = config.normalisation(to_grey(drawn.image))
-        examples.append(Example(f"synthetic_{k}", "synthetic", image, labels, reduce_labels(labels), drawn.count))
-    return examples
-
-
-def fit_size(config: TrainingConfig, material: Material) -> TrainingConfig:
-    """Give the pooled count head the one image size that it is made for: that of the data."""
-    architecture = config.architecture
-    if architecture.count_head == "map":
-        return config
-    everything = material.train + material.validation + material.synthetic
-    sizes = {padded_size(example.image.shape, architecture.multiple) for example in everything}
-    if len(sizes) > 1:
-        raise DataError(
-            f"images of {len(sizes)} sizes, and the pooled count head takes one only: "
-            "give images of one size, or set architecture.count_head=map"
-        )
-    return config.model_copy(update={"architecture": architecture.model_copy(update={"size": sizes.pop()})})
-
-
-def padded_size(shape: tuple[int, ...], multiple: int) -> tuple[int, int]:
-    """Round both sides up to a multiple."""
-    return -(-shape[0] // multiple) * multiple, -(-shape[1] // multiple) * multiple
-
-
-def choose_device(device: str) -> str:
-    """Give ``cuda`` or ``cpu`` for ``auto``."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+def choose_device(device: str) -> torch.device:
+    """Give the processor: for ``auto`` a GPU where there is one, of several that of this process."""
+    if device == "cuda" or (device == "auto" and torch.cuda.is_available()):
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
 
 
 class Trainer:
@@ -224,28 +162,29 @@ class Trainer:
         self.device = device
         self.console = console
         self.on_epoch = on_epoch
-        o = config.optimisation
-        self.steps = o.steps or -(-len(material.train) // o.batch)
-        self.step = GanStep(config, self.steps * o.epochs, device)
+        self.feed = Feed(config, material.train, material.synthetic, share=share())
+        self.step = GanStep(config, self.feed.steps * config.optimisation.epochs, device)
         self.epoch = 0
-        self.best_score = -np.inf
+        self.best_epoch = 0
+        self.best_score = -math.inf
+        self.validation = Validation(material.validation, material.learned, config.optimisation.choose_by)
 
     def fit(self) -> None:
         """Train the epochs that are left; stop early on Ctrl-C."""
-        curves = Curves(self.run, self.epoch)
+        curves = Curves(self.run, self.epoch) if first_process() else None
         columns = (
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(bar_width=20),
             TimeRemainingColumn(),
             TextColumn("{task.fields[terms]}"),
         )
-        last = self.config.optimisation.epochs
+        last, patience = self.config.optimisation.epochs, self.config.optimisation.patience
         try:
             with Progress(*columns, console=self.console, disable=not self.console.is_terminal) as progress:
                 task = progress.add_task(
                     "",
-                    total=last * self.steps,
-                    completed=self.epoch * self.steps,
+                    total=last * self.feed.steps,
+                    completed=self.epoch * self.feed.steps,
                     epoch=f"{self.epoch}/{last}",
                     terms="",
                 )
@@ -255,9 +194,14 @@ class Trainer:
                     progress.update(task, advance=1, epoch=f"{self.epoch + 1}/{last}", terms=text)
 
                 while self.epoch < last:
+                    if patience is not None and self.epoch - self.best_epoch >= patience:
+                        score = self.config.optimisation.choose_by
+                        self.console.print(f"stopped: {score} has not improved since epoch {self.best_epoch}")
+                        break
                     row = self.one_epoch(show)
-                    curves.add(row)
-                    self.on_epoch(row)
+                    if curves:
+                        curves.add(row)
+                        self.on_epoch(row)
                     self.console.print(describe(row, last), soft_wrap=True)
         except KeyboardInterrupt:
             self.console.print(f"stopped in epoch {self.epoch + 1}; --resume continues after epoch {self.epoch}")
@@ -267,7 +211,8 @@ class Trainer:
             kept = f"epoch {self.epoch} is kept in {self.run}" if self.epoch else "no epoch was finished"
             raise TrainingError(f"epoch {self.epoch + 1}: {error}; {kept}") from error
         finally:
-            curves.close()
+            if curves:
+                curves.close()
 
     def one_epoch(self, show: Callable[[dict[str, float]], None]) -> dict[str, float]:
         """Train one epoch, validate, save; give its row of the curves."""
@@ -279,81 +224,44 @@ class Trainer:
         adversarial = d is not None and self.epoch >= d.start * self.config.optimisation.epochs
         sums: dict[str, float] = defaultdict(float)
         learning_rate = self.step.generator_optimiser.param_groups[0]["lr"]
-        for windows in self.batches(rng):
-            terms = self.step(collate(windows, self.device), adversarial=adversarial)
+        images = 0
+        for groups in self.feed.epoch(rng):
+            terms = self.step([collate(windows, self.device) for windows in groups], adversarial=adversarial)
             for name, value in terms.items():
-                sums[name] += value / self.steps
+                sums[name] += value / self.feed.steps
+            images += sum(len(windows) for windows in groups)
             show(terms)
-        trained = time.perf_counter() - started
-        scores = self.validate()
+        speed = summed([images / (time.perf_counter() - started)], self.device)[0]
+        scores = told(self.validate() if first_process() else None)
         self.epoch += 1
         if not scores["score"] <= self.best_score:  # so that the first epoch is kept even if its score is NaN
-            self.best_score = scores["score"]
+            self.best_score, self.best_epoch = scores["score"], self.epoch
             self.save(BEST)
         self.save(LAST)
-        images = self.steps * self.config.optimisation.batch / trained
-        return {"epoch": self.epoch, "images_per_second": images, "learning_rate": learning_rate, **sums, **scores}
-
-    def batches(self, rng: np.random.Generator) -> Iterator[list[Window]]:
-        """Draw an epoch's batches: each example once, or with ``steps`` given larger images more often."""
-        o, data = self.config.optimisation, self.config.data
-        examples = self.material.train
-        if o.steps is None:
-            order = rng.permutation(len(examples))
-        else:
-            tiles = np.array([example.image.size / data.tile**2 if data.tile else 1.0 for example in examples])
-            chance = np.sqrt(np.maximum(1, tiles))
-            order = rng.choice(len(examples), o.steps * o.batch, p=chance / chance.sum())
-        for first in range(0, len(order), o.batch):
-            windows = []
-            for k in order[first : first + o.batch]:
-                example = examples[k]
-                if self.material.synthetic and rng.random() < data.synthetic_share:
-                    example = self.material.synthetic[rng.integers(len(self.material.synthetic))]
-                multiple = max(self.config.architecture.multiple, 16)
-                windows.append(draw_window(example, data, self.config.augmentation, multiple=multiple, rng=rng))
-            yield windows
+        return {"epoch": self.epoch, "images_per_second": speed, "learning_rate": learning_rate, **sums, **scores}
 
     def validate(self) -> dict[str, float]:
-        """Score the generator on the validation images, seen whole; draw samples when it is their turn."""
+        """Score the generator on the validation images; draw samples when it is their turn."""
         predict = Predictor(self.config.architecture, TorchEngine(self.step.best_generator))
-        examples = self.material.validation
-        sampled = [examples[k] for k in np.linspace(0, len(examples) - 1, min(6, len(examples))).astype(int)]
-        pictures: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
-        counts, totals, overlaps = [], [], []
-        for example in examples:
-            with self.step.autocast():
-                probability, count_map = predict(example.image)
-            if example.total is not None:
-                counts.append(float(count_map.sum()))
-                totals.append(example.total)
-            if example.mask is not None:
-                overlaps.append(dice(probability >= 0.5, example.mask))
-            if any(example is chosen for chosen in sampled):
-                pictures[example.name] = probability, count_map
+        with self.step.autocast():
+            scores, samples = self.validation(predict)
         if self.epoch % self.config.samples_every == 0 or self.epoch + 1 == self.config.optimisation.epochs:
-            probabilities, count_maps = zip(*(pictures[example.name] for example in sampled), strict=True)
-            path = self.run / "samples" / f"epoch_{self.epoch + 1:04d}.png"
-            draw_samples(path, sampled, list(probabilities), list(count_maps))
-        # One number to choose the best epoch by: mask and count weigh alike when both are a few per cent off.
-        scores = {"score": 0.0}
-        if totals:
-            scores |= {f"validation_{name}": value for name, value in count_scores(counts, totals).items()}
-            scores["score"] -= scores["validation_mae"] / max(1.0, float(np.mean(totals)))
-        if overlaps:
-            scores["validation_dice"] = float(np.mean(overlaps))
-            scores["score"] += scores["validation_dice"]
+            draw_samples(self.run / "samples" / f"epoch_{self.epoch + 1:04d}.png", samples)
         return scores
 
     def save(self, name: str) -> None:
-        """Write the whole state to a checkpoint."""
-        state = {"epoch": self.epoch, "best_score": float(self.best_score), "step": self.step.state()}
+        """Write the whole state to a checkpoint; of several processes the first one does."""
+        if not first_process():
+            return
+        best = {"best_score": self.best_score, "best_epoch": self.best_epoch}
+        state = {"epoch": self.epoch, "step": self.step.state()} | best
         with whole_file(self.run / name) as path:
             torch.save(state, path)
 
     def restore(self, state: dict[str, object]) -> None:
         """Go on from a checkpoint."""
         self.epoch = int(state["epoch"])  # type: ignore[call-overload]
+        self.best_epoch = int(state["best_epoch"])  # type: ignore[call-overload]
         self.best_score = float(state["best_score"])  # type: ignore[arg-type]
         self.step.restore(state["step"])  # type: ignore[arg-type]
 

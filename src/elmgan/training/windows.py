@@ -17,7 +17,7 @@ class Window:
 
     Attributes:
         image: Normalised; 0, the background's value, beyond the image.
-        mask: 1 cell, 0 background; NaN all over when it is not known.
+        mask: 1 cell, 0 background; NaN where it is not known: all over, or in parts of a mosaic.
         seen: 1 on the image, 0 beyond.
         core: 1 where cells are counted: on the image, but not in the margin of a window that ends inside the image.
         total: Cells in the core; NaN when it is not known.
@@ -36,99 +36,126 @@ class Placement:
 
     Attributes:
         to_window: 2x3 matrix from (column, row) of the image to (column, row) of the window.
-        rows: Rows of the window that lie on the image, half-open.
-        columns: Columns of the window that lie on the image, half-open.
-        inside: Whether the window ends within the image at its (top, bottom, left, right).
-        zoom: Window pixels per image pixel.
+        size: Rows and columns of the window.
+        seen: Rows and columns of the window that lie on the image.
+        core: Those of them in which cells are counted.
     """
 
     to_window: NDArray[np.float64]
-    rows: tuple[int, int]
-    columns: tuple[int, int]
-    inside: tuple[bool, bool, bool, bool]
-    zoom: float
+    size: tuple[int, int]
+    seen: tuple[slice, slice]
+    core: tuple[slice, slice]
 
 
 def draw_window(
-    example: Example, data: DataOptions, augmentation: Augmentation, *, multiple: int, rng: np.random.Generator
+    example: Example,
+    data: DataOptions,
+    augmentation: Augmentation,
+    *,
+    multiple: int,
+    zoom: float | None = None,
+    rng: np.random.Generator,
 ) -> Window:
-    """Draw a random window of an example: a tile, or the whole image when ``data.tile`` is not set.
-
-    Tiles of an example without known shares show no total of their own, so that example is always seen whole.
+    """Draw a random window of an example: a tile, or the whole image where :func:`tile_side` says so.
 
     Args:
         example: Image and annotation.
         data: Size, margin and overhang of tiles.
         augmentation: Turns, zoom and grey value changes.
         multiple: The sides of a whole image's window are multiples of this.
+        zoom: Window pixels per image pixel; drawn when ``None``.
         rng: Decides everything drawn.
 
     Returns:
         The window; a whole image lies at its top left.
     """
-    tile = data.tile if example.shares is not None else None
-    placement, size = place(example.image.shape, tile, data.overhang, augmentation, multiple=multiple, rng=rng)
-    image = warp(example.image, placement, size, cv2.INTER_LINEAR)
-    regions = None if example.regions is None else warp(example.regions, placement, size, cv2.INTER_NEAREST)
-    seen = np.zeros(size, np.float32)
-    seen[slice(*placement.rows), slice(*placement.columns)] = 1
-    core = np.zeros(size, np.float32)
-    top, bottom, left, right = (data.margin if inside else 0 for inside in placement.inside)
-    core[
-        placement.rows[0] + top : placement.rows[1] - bottom, placement.columns[0] + left : placement.columns[1] - right
-    ] = 1
-    if tile is None or example.shares is None or regions is None:
+    zoom = draw_zoom(augmentation, rng=rng) if zoom is None else zoom
+    tile = tile_side(example, data)
+    placement = place(example.image.shape, tile, data, augmentation.flips, zoom=zoom, multiple=multiple, rng=rng)
+    image = warp(example.image, placement, cv2.INTER_LINEAR)
+    seen, core = np.zeros((2, *placement.size), np.float32)
+    seen[placement.seen] = core[placement.core] = 1
+    if example.regions is None:
+        mask = np.full(placement.size, np.nan, np.float32)
+    else:
+        mask = (warp(example.regions, placement, cv2.INTER_NEAREST) > 0).astype(np.float32)
+    if tile is None or example.regions is None or example.shares is None:
         total = math.nan if example.total is None else example.total
     else:
-        total = float((example.shares[regions] * core).sum()) / placement.zoom**2
-    mask = np.full(size, np.nan, np.float32) if regions is None else (regions > 0).astype(np.float32)
+        total = total_in_core(placement, example.regions, example.shares)
     image = change_grey_values(image, augmentation, rng=rng) * seen
     return Window(image, mask, seen, core, total)
+
+
+def tile_side(example: Example, data: DataOptions) -> int | None:
+    """Give the side of an example's windows in pixels, ``None`` when it is seen whole.
+
+    Without known shares a tile shows no total of its own, so such an example is seen whole whatever ``data.tile`` is.
+    """
+    return None if example.shares is None else data.tile
+
+
+def padded_size(shape: tuple[int, ...], multiple: int) -> tuple[int, int]:
+    """Round both sides up to a multiple."""
+    return -(-shape[0] // multiple) * multiple, -(-shape[1] // multiple) * multiple
+
+
+def draw_zoom(augmentation: Augmentation, *, rng: np.random.Generator) -> float:
+    """Draw window pixels per image pixel; enlarging and shrinking by a factor are as likely."""
+    low, high = augmentation.zoom
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def place(
     shape: tuple[int, ...],
     tile: int | None,
-    overhang: int,
-    augmentation: Augmentation,
+    data: DataOptions,
+    flips: bool,
     *,
+    zoom: float,
     multiple: int,
     rng: np.random.Generator,
-) -> tuple[Placement, tuple[int, int]]:
-    """Draw a placement and give it with the window's size."""
-    low, high = augmentation.zoom
-    zoom = float(np.exp(rng.uniform(np.log(low), np.log(high))))
-    transpose, flip_rows, flip_columns = rng.random(3) < 0.5 if augmentation.flips else (False, False, False)
+) -> Placement:
+    """Draw where a tile lies, or with ``tile`` None how a whole image is turned."""
+    transpose, flip_rows, flip_columns = rng.random(3) < 0.5 if flips else (False, False, False)
     # Whole images keep their shape: a batch of them needs no padding, and the pooled count head takes no other.
     transpose = transpose and (tile is not None or shape[0] == shape[1])
-    rows, columns = shape[:2][::-1] if transpose else shape[:2]
-    rows, columns = round(rows * zoom), round(columns * zoom)
+    turned = shape[:2][::-1] if transpose else shape[:2]
+    rows, columns = round(turned[0] * zoom), round(turned[1] * zoom)
     if tile is None:
-        size = (-(-rows // multiple) * multiple, -(-columns // multiple) * multiple)
+        size = padded_size((rows, columns), multiple)
         top = left = 0
     else:
         size = (tile, tile)
-        top, left = (draw_start(side, tile, overhang, rng=rng) for side in (rows, columns))
+        top, left = (draw_start(side, tile, data.overhang, rng=rng) for side in (rows, columns))
     # Image pixel centres lie at whole numbers; turns and zoom act about the image's corner at -0.5.
     matrix = np.eye(3)
     matrix[:2, 2] = 0.5
     if transpose:
         matrix = np.array([[0.0, 1, 0], [1, 0, 0], [0, 0, 1]]) @ matrix
-    matrix = np.diag([zoom, zoom, 1.0]) @ matrix
+    # To whole numbers of pixels, so that the image's border lies between pixels of the window, too.
+    matrix = np.diag([columns / turned[1], rows / turned[0], 1.0]) @ matrix
     if flip_columns:
         matrix = np.array([[-1.0, 0, columns], [0, 1, 0], [0, 0, 1]]) @ matrix
     if flip_rows:
         matrix = np.array([[1.0, 0, 0], [0, -1, rows], [0, 0, 1]]) @ matrix
     matrix[0, 2] -= left + 0.5
     matrix[1, 2] -= top + 0.5
-    placement = Placement(
-        to_window=matrix[:2],
-        rows=(max(0, -top), min(size[0], rows - top)),
-        columns=(max(0, -left), min(size[1], columns - left)),
-        inside=(top > 0, top + size[0] < rows, left > 0, left + size[1] < columns),
-        zoom=zoom,
-    )
-    return placement, size
+    seen_rows, core_rows = overlap(rows, top, size[0], data.margin)
+    seen_columns, core_columns = overlap(columns, left, size[1], data.margin)
+    return Placement(matrix[:2], size, (seen_rows, seen_columns), (core_rows, core_columns))
+
+
+def overlap(side: int, start: int, length: int, margin: int) -> tuple[slice, slice]:
+    """Give the pixels of a window along one side that lie on the image, and those of them that are in the core.
+
+    >>> overlap(100, 60, 64, margin=16)  # begins inside the image, and ends beyond it
+    (slice(0, 40, None), slice(16, 40, None))
+    """
+    first, last = max(0, -start), min(length, side - start)
+    first_counted = first + (margin if start > 0 else 0)
+    last_counted = last - (margin if start + length < side else 0)
+    return slice(first, last), slice(first_counted, max(first_counted, last_counted))
 
 
 def draw_start(side: int, tile: int, overhang: int, *, rng: np.random.Generator) -> int:
@@ -144,9 +171,37 @@ def draw_start(side: int, tile: int, overhang: int, *, rng: np.random.Generator)
     return start if start > 0 else -(-start // WINDOW_GRID * WINDOW_GRID)
 
 
-def warp(array: NDArray, placement: Placement, size: tuple[int, int], interpolation: int) -> NDArray:
+def total_in_core(placement: Placement, regions: NDArray[np.uint16], shares: NDArray[np.float32]) -> float:
+    """Sum the shares of an image's cells over the part of it that the core shows.
+
+    They are summed in the image itself, where a pixel at the core's edge counts by its part inside. In the window the
+    nearest neighbours of a zoom near 1 change areas, and with them what a small cell counts, by ten per cent and more.
+    """
+    rows, columns = placement.core
+    inverse = cv2.invertAffineTransform(placement.to_window)
+    # The matrix takes pixel centres to be at whole numbers, and the edges of pixels half a pixel before.
+    corners = np.array([[columns.start, rows.start], [columns.stop, rows.stop]]) - 0.5
+    columns_between, rows_between = (corners @ inverse[:, :2].T + inverse[:, 2] + 0.5).T
+    rows, row_parts = covered(rows_between, regions.shape[0])
+    columns, column_parts = covered(columns_between, regions.shape[1])
+    return float(row_parts @ shares[regions[rows, columns]] @ column_parts)
+
+
+def covered(ends: NDArray[np.float64], side: int) -> tuple[slice, NDArray[np.float32]]:
+    """Give the pixels between two places on a side, in either order, with the part of each that lies between them.
+
+    >>> covered(np.array([4.5, 2.25]), 8)
+    (slice(2, 5, None), array([0.75, 1.  , 0.5 ], dtype=float32))
+    """
+    low, high = np.clip(np.sort(ends), 0, side)
+    pixels = np.arange(math.floor(low), math.ceil(high))
+    parts = np.minimum(pixels + 1, high) - np.maximum(pixels, low)
+    return slice(math.floor(low), math.ceil(high)), parts.astype(np.float32)
+
+
+def warp(array: NDArray, placement: Placement, interpolation: int) -> NDArray:
     """Give the window's view of an image, 0 beyond it."""
-    return cv2.warpAffine(array, placement.to_window, size[::-1], flags=interpolation, borderValue=0)
+    return cv2.warpAffine(array, placement.to_window, placement.size[::-1], flags=interpolation, borderValue=0)
 
 
 def change_grey_values(
@@ -170,3 +225,23 @@ def change_grey_values(
 def blurred(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     """Blur with a Gaussian of a standard deviation in pixels."""
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.float32)
+
+
+def mosaic(parts: list[Window], *, multiple: int) -> Window:
+    """Glue windows of whole images into one, without gaps: two side by side, four two by two.
+
+    Args:
+        parts: An even number of windows of one size, each filled by its image.
+        multiple: The sides of the mosaic are multiples of this; it is padded with 0 at bottom and right.
+
+    Returns:
+        A window with the sum of the totals; NaN when one of them is.
+    """
+
+    def glued(name: str) -> NDArray[np.float32]:
+        arrays = [getattr(part, name) for part in parts]
+        whole = np.block([arrays[first : first + 2] for first in range(0, len(arrays), 2)])
+        rows, columns = padded_size(whole.shape, multiple)
+        return np.pad(whole, ((0, rows - whole.shape[0]), (0, columns - whole.shape[1])))
+
+    return Window(glued("image"), glued("mask"), glued("seen"), glued("core"), sum(part.total for part in parts))

@@ -1,0 +1,106 @@
+"""What a run learns from and is judged by: read, or drawn, into memory."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import Console
+
+from elmgan.data import Example, Record, Sides, load_example, reduce_labels
+from elmgan.data.synthetic import draw, random_scene
+from elmgan.errors import DataError
+from elmgan.imaging import Normalisation, to_grey
+from elmgan.models import Learned
+from elmgan.training.bundling import shown
+from elmgan.training.config import TrainingConfig
+
+BOTH: Learned = ("mask", "count")
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run learns from and is judged by, in memory.
+
+    Attributes:
+        train: The data set's images to train on.
+        synthetic: Drawn ones to train on.
+        validation: Images that choose the best epoch.
+        learned: What the first two teach, or the model has learned before.
+    """
+
+    train: list[Example]
+    synthetic: list[Example]
+    validation: list[Example]
+    learned: Learned
+
+
+def gather(
+    sides: Sides, config: TrainingConfig, before: Learned, *, rng: np.random.Generator, console: Console
+) -> Material:
+    """Read the images to train and to validate on, and draw the synthetic ones.
+
+    Args:
+        sides: The parted data set.
+        config: Says how images are normalised and how many are drawn.
+        before: What the model that training starts from has learned.
+        rng: Decides the synthetic images.
+        console: Where progress is shown.
+
+    Raises:
+        DataError: When nothing that can be learned can be validated.
+        ImageError: When an image cannot be read.
+    """
+    train = load(sides.train, config.normalisation, "training images", console)
+    synthetic = draw_synthetic(config, rng, console)
+    validation = load(sides.validation, config.normalisation, "validation images", console)
+    taught, judged = known([*train, *synthetic]), known(validation)
+    if not set(taught) & set(judged):
+        raise DataError(
+            f"the images to train on have {taught[0]}s alone, those to validate on {judged[0]}s alone: "
+            "give images with both, or mark some of each sort for either side in the column split of counts.csv"
+        )
+    learned: Learned = tuple(what for what in BOTH if what in (*taught, *before))
+    return Material(train, synthetic, validation, learned)
+
+
+def known(examples: list[Example]) -> Learned:
+    """Name what is known of any of the examples."""
+    masked = any(example.regions is not None for example in examples)
+    counted = any(example.total is not None for example in examples)
+    return tuple(what for what, there in zip(BOTH, (masked, counted), strict=True) if there)
+
+
+def load(records: list[Record], normalisation: Normalisation, what: str, console: Console) -> list[Example]:
+    """Read examples into memory."""
+    return [load_example(record, normalisation) for record in shown(records, f"reading {what}", console)]
+
+
+def draw_synthetic(config: TrainingConfig, rng: np.random.Generator, console: Console) -> list[Example]:
+    """Draw the synthetic images that the configuration asks for."""
+    examples = []
+    side = config.data.tile or 512
+    for k in shown(range(config.data.synthetic), "drawing synthetic images", console):
+        drawn = draw(random_scene((side, side), rng=rng), rng=rng)
+        labels = drawn.labels.astype(np.uint16)
+        image = config.normalisation(to_grey(drawn.image))
+        examples.append(Example(f"synthetic_{k}", "synthetic", image, labels, reduce_labels(labels), drawn.count))
+    return examples
+
+
+def fit_size(config: TrainingConfig, material: Material) -> TrainingConfig:
+    """Give the pooled count head the one image size that it is made for: that of the data."""
+    architecture = config.architecture
+    if architecture.count_head == "map":
+        return config
+    everything = material.train + material.validation + material.synthetic
+    sizes = {padded_size(example.image.shape, architecture.multiple) for example in everything}
+    if len(sizes) > 1:
+        raise DataError(
+            f"images of {len(sizes)} sizes, and the pooled count head takes one only: "
+            "give images of one size, or set architecture.count_head=map"
+        )
+    return config.model_copy(update={"architecture": architecture.model_copy(update={"size": sizes.pop()})})
+
+
+def padded_size(shape: tuple[int, ...], multiple: int) -> tuple[int, int]:
+    """Round both sides up to a multiple."""
+    return -(-shape[0] // multiple) * multiple, -(-shape[1] // multiple) * multiple
