@@ -75,5 +75,8 @@ def keep(run: Path, folder: Path) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 4:
         raise SystemExit(__doc__)
-    main(*map(Path, sys.argv[1:]))
+    try:
+        main(*map(Path, sys.argv[1:]))
+    except KeyboardInterrupt:
+        raise SystemExit("\ninterrupted; the same command goes on from there") from None
     table.main()

@@ -189,6 +189,16 @@ def test_masks_alone_teach_to_segment_and_the_model_says_that_it_cannot_count(da
     assert "discriminator" in rows(tmp_path / "run")[1]
 
 
+@pytest.mark.parametrize("setting", ["data.pixels=8192", "augmentation.mosaic=1"])
+def test_images_beyond_memory_and_mosaics_are_learned_from(setting: str, data: Path, tmp_path: Path) -> None:
+    """An image has 96 x 128 pixels: more than go through the network at once, or two to a mosaic."""
+    settings = ["architecture.depth=3", "optimisation.epochs=2", "optimisation.fix_norm=1", setting]
+    train(data, tmp_path / "run", tiny("base", *settings))
+    curves = rows(tmp_path / "run")
+    assert float(curves[1]["mask"]) < float(curves[0]["mask"])
+    assert ("adversarial" in curves[0]) == setting.startswith("augmentation")
+
+
 def test_what_is_learned_must_be_validated(data: Path, tmp_path: Path) -> None:
     folder = without(data, tmp_path / "data")
     table = ["image,count,split"]

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from elmgan.imaging.normalise import Normalisation
 
@@ -51,6 +51,15 @@ class Architecture(Strict):
     mask_head: Literal["detail", "paper"] = "detail"
     count_head: Literal["map", "pooled"] = "map"
     size: tuple[int, int] | None = Field(None, description="(rows, columns) of the only input the pooled head takes")
+
+    @field_validator("size")
+    @classmethod
+    def _only_the_pooled_head_has_a_size(
+        cls, size: tuple[int, int] | None, info: ValidationInfo
+    ) -> tuple[int, int] | None:
+        if size is not None and info.data.get("count_head") == "map":
+            raise ValueError(f"size is {size}; the map head takes images of any size and has none")
+        return size
 
     @property
     def multiple(self) -> int:
@@ -114,11 +123,9 @@ class ModelCard(Strict):
     # Not of Architecture itself: until training has seen its data, the pooled head's size is open.
     @field_validator("architecture")
     @classmethod
-    def _only_the_pooled_head_has_a_size(cls, architecture: Architecture) -> Architecture:
+    def _pooled_head_has_its_size(cls, architecture: Architecture) -> Architecture:
         size, multiple = architecture.size, architecture.multiple
-        if architecture.count_head == "map":
-            if size is not None:
-                raise ValueError(f"size is {size}; the map head takes images of any size and has none")
-        elif size is None or not all(side > 0 and side % multiple == 0 for side in size):
+        fits = size is not None and all(side > 0 and side % multiple == 0 for side in size)
+        if architecture.count_head == "pooled" and not fits:
             raise ValueError(f"size is {size}; the pooled head needs rows and columns, each a multiple of {multiple}")
         return architecture

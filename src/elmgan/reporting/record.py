@@ -21,8 +21,10 @@ from elmgan.inference import Model
 def run_record(model: Model, options: dict[str, Any]) -> dict[str, Any]:
     """Describe a run that begins now, as JSON: command, options, model, versions, machine and time."""
     libraries = (numpy, cv2, onnxruntime, tifffile, PIL)
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name  # python -m elmgan
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([name, *sys.argv[1:]]),
         "options": options,
         "model": {
             "version": model.version,

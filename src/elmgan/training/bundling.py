@@ -35,7 +35,7 @@ class Origin:
     sources: list[TrainingData]
     trained: int
     validation: list[Record]
-    learned: Learned = ("mask", "count")
+    learned: Learned
 
 
 def bundle_run(path: Path, config: TrainingConfig, generator: Generator, origin: Origin, console: Console) -> None:

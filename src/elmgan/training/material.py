@@ -12,6 +12,7 @@ from elmgan.imaging import Normalisation, to_grey
 from elmgan.models import Learned
 from elmgan.training.bundling import shown
 from elmgan.training.config import TrainingConfig
+from elmgan.training.windows import padded_size
 
 BOTH: Learned = ("mask", "count")
 
@@ -99,8 +100,3 @@ def fit_size(config: TrainingConfig, material: Material) -> TrainingConfig:
             "give images of one size, or set architecture.count_head=map"
         )
     return config.model_copy(update={"architecture": architecture.model_copy(update={"size": sizes.pop()})})
-
-
-def padded_size(shape: tuple[int, ...], multiple: int) -> tuple[int, int]:
-    """Round both sides up to a multiple."""
-    return -(-shape[0] // multiple) * multiple, -(-shape[1] // multiple) * multiple

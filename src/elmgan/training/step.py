@@ -1,7 +1,6 @@
 """One alternating step of generator and discriminator."""
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
@@ -30,6 +29,10 @@ from elmgan.nn import (
 from elmgan.training.config import WINDOW_GRID, TrainingConfig
 from elmgan.training.processes import parallel, share, summed, unsynchronised
 from elmgan.training.windows import Window
+
+GENERATOR_TERMS = ("mask", "count")
+ADVERSARIAL_TERMS = ("adversarial", "coordination", "discriminator", "discriminator_count")
+"""Names of the loss terms, in an order that all processes share."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +118,12 @@ class GanStep:
         Raises:
             TrainingError: When a loss or gradient is not finite. No weight of either network has moved then.
         """
-        groups = groups or [self.nothing()]
+        nothing = self.nothing()
+        groups = groups or [nothing]
         whole = [batch for batch in groups if not self.needs_tiles(batch)]
         known, known_whole = self.known(groups), self.known(whole)
         judge = self.discriminator if adversarial and known_whole.paired else None
-        terms: dict[str, float] = defaultdict(float)
+        terms = dict.fromkeys(GENERATOR_TERMS + (ADVERSARIAL_TERMS if judge else ()), 0.0)
         self.generator.zero_grad(set_to_none=True)
         pairs: list[tuple[Batch, Tensor]] = []
         for batch in groups:
@@ -136,7 +140,7 @@ class GanStep:
                     pairs.append((batch, probability.detach()))
         if judge is not None:
             judge.zero_grad(set_to_none=True)
-            pairs = pairs or [(groups[0], self.nothing().targets.seen)]
+            pairs = pairs or [(nothing, nothing.targets.seen)]
             for batch, probability in pairs:
                 with unsynchronised(self.parallel_discriminator, batch is not pairs[-1][0]):
                     losses = self.judge_losses(batch, probability, known_whole)

@@ -18,7 +18,7 @@ from elmgan.data import Sides, divide, group_alike, read_data_set, read_sources
 from elmgan.errors import TrainingError, UsageError
 from elmgan.imaging import whole_file
 from elmgan.inference import Predictor
-from elmgan.models import Bundle, TrainingData
+from elmgan.models import Bundle, TrainingData, shortcoming
 from elmgan.nn import Generator, TorchEngine
 from elmgan.training.bundling import Origin, bundle_run, shown
 from elmgan.training.config import TrainingConfig, dump_config
@@ -80,6 +80,8 @@ def train(
         sides = divide(records, config.data.validation, rng=rng)
         before = () if start is None else start.card.learned
         material = gather(sides, config, before, rng=rng, console=console)
+        if said := shortcoming(material.learned):
+            console.print(said)
         fitted = fit_size(config, material)
         torch.manual_seed(config.seed)
         trainer = Trainer(run, fitted, material, processor, console, on_epoch)
