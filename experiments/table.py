@@ -82,7 +82,9 @@ def draw(folder: Path) -> str:
 
 def spread(score: str, runs: list[dict[str, Value]]) -> str:
     """Write a score of several runs: their mean and, where they differ, the standard deviation of one run."""
-    values = [run[score].value for run in runs]
+    values = [run[score].value for run in runs if score in run]
+    if not values:
+        return ""
     style = SCORES[score].format
     deviation = f" ± {stdev(values):{style.removeprefix('+')}}" if len(set(values)) > 1 else ""
     return f"{mean(values):{style}}{deviation}"

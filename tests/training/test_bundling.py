@@ -43,7 +43,7 @@ def test_the_card_says_what_was_learned(
     monkeypatch.setattr("elmgan.training.bundling.to_onnx", lambda generator: tiny_onnx())  # exporting takes seconds
     config = TrainingConfig(architecture=Architecture(width=2, depth=3))
     source = TrainingData(name="synthetic", licence="made here", images=2)
-    origin = Origin([source], 0, read_data_set(data), learned)
+    origin = Origin([source], 0, read_data_set(data), learned, 3, 2)
     bundle_run(tmp_path / "model", config, Generator(config.architecture), origin, Console(quiet=True))
     bundle = read_bundle(tmp_path / "model")
     assert bundle.card.learned == learned

@@ -78,7 +78,7 @@ def test_samples_are_a_row_of_four_pictures_and_a_caption_each(tmp_path: Path) -
         example = Example("näme/of an image", "", image, regions, None, 12)
         samples.append(Sample(example, rng.random(shape, np.float32), count_map))
     path = tmp_path / "samples" / "epoch_0001.png"
-    draw_samples(path, samples)
+    draw_samples(path, samples, ("mask", "count"))
     picture = read_image(path)
     assert picture.shape == (3 * (256 + 22), 4 * 256)
     assert picture.dtype == np.uint8

@@ -79,7 +79,7 @@ def test_epochs_and_the_order_of_sizes_differ() -> None:
     assert numbers(epoch(feed, 0)[0]) != numbers(epoch(feed, 1)[0])
 
 
-@given(shapes=shapes, pixels=st.integers(4096, 9000))
+@given(shapes=shapes, pixels=st.integers(6400, 12000))
 def test_groups_are_of_one_size_and_within_the_limit(shapes: list[tuple[int, int]], pixels: int) -> None:
     data = DataOptions(pixels=pixels)
     big = [(16 * k, 64) for k in (3, 5, 9)]

@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from bundles import known
 from elmgan.data.synthetic import write_data_set
 from elmgan.errors import ConfigError, DataError, ModelError, TrainingError, UsageError
 from elmgan.imaging import read_image
+from elmgan.inference import Predictor
 from elmgan.models import read_bundle
 from elmgan.training import read_config, shipped_configs, starting_from, train
 from elmgan.training.config import TrainingConfig
@@ -207,7 +209,7 @@ def test_what_is_learned_must_be_validated(data: Path, tmp_path: Path) -> None:
         if k >= 4:
             mask.unlink()
     (folder / "counts.csv").write_text("\n".join(table))
-    with pytest.raises(DataError, match="train on have masks alone, those to validate on counts alone"):
+    with pytest.raises(DataError, match="train on teach masks alone, those to validate on have counts alone"):
         train(folder, tmp_path / "run", tiny())
     assert not (tmp_path / "run").exists()
 
@@ -261,7 +263,7 @@ def test_images_with_a_mask_or_a_count_only_are_learned_from(data: Path, tmp_pat
     train(folder, tmp_path / "run", tiny("base", "optimisation.epochs=2", "optimisation.batch=1"))
     curves = rows(tmp_path / "run")
     assert all(np.isfinite(float(row[name])) for row in curves for name in ("mask", "count", "discriminator", "score"))
-    assert ("validation_dice" in curves[0]) != ("validation_mae" in curves[0])  # the one held out has only one of both
+    assert {"validation_dice", "validation_mae"} <= curves[0].keys()  # one of either sort is held out
 
 
 def test_training_starts_from_a_model(four_epochs: Path, data: Path, tmp_path: Path) -> None:
@@ -276,6 +278,69 @@ def test_training_starts_from_a_model(four_epochs: Path, data: Path, tmp_path: P
     image = read_image(next((data / "images").iterdir()))
     before, after = (elmgan.load(folder / "model").count(image) for folder in (four_epochs, tmp_path / "run"))
     np.testing.assert_allclose(known(after.probability), known(before.probability), atol=0.02)
+
+
+def test_a_resumed_fine_tuning_is_the_uninterrupted_one(four_epochs: Path, data: Path, tmp_path: Path) -> None:
+    """Down to its card, which names the data of both; of masks alone, whose model still counts as it did before."""
+    start = read_bundle(four_epochs / "model")
+    folder = without(data, tmp_path / "data")
+    table = (folder / "counts.csv").read_text().splitlines()
+    sides = ["train"] * 5 + ["validation"]
+    lines = [
+        f"{line.split(',')[0]},{line.split(',')[1] if side == 'validation' else ''},{side}"
+        for line, side in zip(table[1:], sides, strict=True)
+    ]
+    (folder / "counts.csv").write_text("\n".join(["image,count,split", *lines]))
+    config = starting_from(start, tiny("small", "optimisation.epochs=2"))
+
+    def stop(row: dict[str, float]) -> None:
+        raise KeyboardInterrupt
+
+    train(folder, tmp_path / "parts", config, start=start, on_epoch=stop)
+    train(folder, tmp_path / "parts", config, resume=True)
+    train(folder, tmp_path / "whole", config, start=start)
+    whole, parts = (read_bundle(tmp_path / run / "model").card for run in ("whole", "parts"))
+    assert whole.learned == ("mask", "count")
+    assert len(whole.data) == 2
+    same = {"created": "", "hashes": {}}
+    assert parts.model_copy(update=same) == whole.model_copy(update=same)
+    assert torch.load(tmp_path / "whole/best.pt")["best_score"] == torch.load(tmp_path / "parts/best.pt")["best_score"]
+
+
+def test_a_run_goes_on_with_its_own_images_alone(data: Path, tmp_path: Path) -> None:
+    folder = without(data, tmp_path / "data")
+    train(folder, tmp_path / "run", tiny("base", "optimisation.epochs=1"))
+    (folder / "images/synthetic_002.tif").rename(folder / "images/other.tif")
+    (folder / "masks/synthetic_002.tif").rename(folder / "masks/other.tif")
+    table = folder / "counts.csv"
+    table.write_text(table.read_text().replace("synthetic_002", "other"))
+    before = (tmp_path / "run/split.csv").read_bytes()
+    with pytest.raises(UsageError, match="not the one that the run began with"):
+        train(folder, tmp_path / "run", tiny("base", "optimisation.epochs=1"), resume=True)
+    assert (tmp_path / "run/split.csv").read_bytes() == before
+
+
+def test_counts_that_are_not_finite_are_no_good_score(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = np.zeros((96, 128), np.float32)
+    monkeypatch.setattr(Predictor, "__call__", lambda self, image: (nothing, nothing * np.nan))
+    with pytest.raises(TrainingError, match=r"epoch 1: the counts of validation images are not finite"):
+        train(data, tmp_path / "run", tiny())
+    assert not (tmp_path / "run/best.pt").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_told_in_a_line(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="GPU 1 is asked for, and PyTorch finds 0"):
+        train(data, tmp_path / "run", tiny(), device="cuda")
+
+
+def test_a_configuration_that_does_not_fit_the_model_is_told_by_its_key(four_epochs: Path) -> None:
+    start = read_bundle(four_epochs / "model")
+    card = start.card.model_copy(update={"architecture": start.card.architecture.model_copy(update={"depth": 7})})
+    with pytest.raises(ConfigError, match=r"does not fit model@.*data\.tile must be a multiple of 128, is 192"):
+        starting_from(replace(start, card=card), tiny("nuclei", "data.tile=192"))
 
 
 def test_weights_of_another_network_are_refused(four_epochs: Path, data: Path, tmp_path: Path) -> None:

@@ -66,8 +66,9 @@ def check_sides(records: list[Record], faults: Faults) -> None:
 def split(records: list[Record], fraction: float, *, rng: np.random.Generator) -> tuple[list[Record], list[Record]]:
     """Part records into those to train on and those to validate on.
 
-    Whole groups go to one side; both sides keep the order of the records. Within each kind, groups are drawn until
-    ``fraction`` of its images, rounded, or more are on the validation side; a group is of the kind of its first image.
+    Whole groups go to one side; both sides keep the order of the records. Within each kind, and within that among the
+    images of which the same is known (mask, count), groups are drawn until ``fraction`` of the images, rounded, or more
+    are on the validation side; a group is of the sort of its first image.
 
     Args:
         records: At least two groups.
@@ -83,11 +84,13 @@ def split(records: list[Record], fraction: float, *, rng: np.random.Generator) -
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         groups[record.group].append(record)
-    kinds: dict[str, list[str]] = defaultdict(list)
-    for group, members in groups.items():
-        kinds[members[0].kind].append(group)
+    sorts: dict[tuple[str, bool, bool], list[str]] = defaultdict(list)
+    for group, (first, *_) in groups.items():
+        masked = first.mask is not None or first.labels is not None
+        counted = first.count is not None or first.labels is not None or first.dots is not None
+        sorts[first.kind, masked, counted].append(group)
     held_out: set[str] = set()
-    for _, names in sorted(kinds.items()):
+    for _, names in sorted(sorts.items()):
         wanted = round(fraction * sum(len(groups[name]) for name in names))
         taken = 0
         for k in rng.permutation(len(names)):

@@ -30,12 +30,30 @@ Thing = TypeVar("Thing")
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a run's weights come from: what model.json says of the data, and which of masks and counts they taught."""
+    """Where a run's weights come from.
+
+    Attributes:
+        sources: What model.json says of the data.
+        trained: Number of images that trained.
+        validation: The images that chose the best epoch.
+        learned: Which of masks and counts the data taught.
+        epochs: Epochs that were trained.
+        best: The one whose weights they are; 0 when not even the first was finished.
+    """
 
     sources: list[TrainingData]
     trained: int
     validation: list[Record]
     learned: Learned
+    epochs: int
+    best: int
+
+    def epoch(self, planned: int) -> str:
+        """Say which epoch the weights are of."""
+        if not self.best:
+            return "Training was stopped in its first epoch: the weights have hardly learned anything."
+        stopped = f", {planned} were planned" if self.epochs < planned else ""
+        return f"The weights are those of epoch {self.best} of {self.epochs}{stopped}; the validation images chose it."
 
 
 def bundle_run(path: Path, config: TrainingConfig, generator: Generator, origin: Origin, console: Console) -> None:
@@ -71,10 +89,10 @@ def shown(things: Sequence[Thing], what: str, console: Console) -> Iterable[Thin
 def readme(card: ModelCard, config: TrainingConfig, origin: Origin) -> str:
     """Write the model card for people, in Markdown."""
     a, o = card.architecture, config.optimisation
-    steps = f"{o.epochs} epochs" + (f" of {o.steps} steps" if o.steps else "") + f", {o.batch} windows a step"
-    judge = config.discriminator
+    steps = "Each image once an epoch" if o.steps is None else f"{o.steps} steps an epoch"
+    judge = config.discriminator if card.segments else None
     adversarial = (
-        "no adversarial part" if judge is None else f"adversarial part from {judge.start:.0%} of the epochs on"
+        "no adversarial part" if judge is None else f"adversarial part from {judge.start:.0%} of {o.epochs} epochs on"
     )
     sources = "".join(f"| {source.name} | {source.images} | {source.licence} |\n" for source in card.data)
     about = card.description or f"A model of cells, trained on {' and '.join(f'{what}s' for what in card.learned)}."
@@ -86,7 +104,7 @@ def readme(card: ModelCard, config: TrainingConfig, origin: Origin) -> str:
 {about}
 
 {score_table(card.scores)}
-Scores are of the {len(origin.validation)} validation images, which chose the best epoch but trained nothing.
+Scores are of the {len(origin.validation)} validation images, which trained nothing. {origin.epoch(o.epochs)}
 {" ".join(meanings)}
 
 ## Training
@@ -94,7 +112,7 @@ Scores are of the {len(origin.validation)} validation images, which chose the be
 | data | images | licence |
 |---|---|---|
 {sources}
-{origin.trained} images of these sets trained, {len(origin.validation)} validated. {steps};
+{origin.trained} images of these sets trained, {len(origin.validation)} validated. {steps}, {o.batch} windows a step,
 {adversarial}; seed {card.seed}.
 Instance labels, where the data had them, were reduced to masks and totals of windows.
 

@@ -143,6 +143,9 @@ class TrainingConfig(Strict):
                 raise ValueError("tile must be absent: the pooled count head sees whole images of one size")
             if data.tile % architecture.multiple:
                 raise ValueError(f"tile must be a multiple of {architecture.multiple}, is {data.tile}")
+        least = (architecture.multiple + 2 * architecture.halo) ** 2 if architecture and architecture.tiles else 1
+        if data.pixels < least:
+            raise ValueError(f"pixels must be at least {least}, the smallest tile with its halo; is {data.pixels}")
         return data
 
     @field_validator("augmentation")
@@ -205,7 +208,7 @@ def read_config(name_or_path: str | Path | None = None, settings: list[str] | No
     try:
         config = TrainingConfig.model_validate(values)
     except ValidationError as error:
-        faults += [describe(fault) for fault in error.errors()]
+        faults += [describe_fault(fault) for fault in error.errors()]
     if faults:
         raise ConfigError(f"faults in the configuration {name_or_path}:\n  " + "\n  ".join(faults))
     return config
@@ -230,7 +233,7 @@ def apply_setting(values: dict[str, Any], setting: str) -> str | None:
     return None
 
 
-def describe(fault: Any) -> str:
+def describe_fault(fault: Any) -> str:
     """Say one of pydantic's faults by the key that the user wrote."""
     key = ".".join(str(part) for part in fault["loc"])
     message = fault["msg"].removeprefix("Value error, ")

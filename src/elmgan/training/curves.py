@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
 from elmgan.imaging import whole_file, write_png
+from elmgan.models import Learned
 from elmgan.training.validation import Sample
 
 
@@ -47,18 +48,24 @@ class Curves:
         self.board.close()
 
 
-def draw_samples(path: Path, samples: list[Sample]) -> None:
-    """Draw a row per sample into a PNG: image, true mask, predicted mask, count map, with both counts below."""
+def draw_samples(path: Path, samples: list[Sample], learned: Learned) -> None:
+    """Draw a row per sample into a PNG: image, true mask, predicted mask, count map, with both counts below.
+
+    What is not learned stays black.
+    """
     rows = []
     for sample in samples:
         example, count_map = sample.example, sample.count_map
         image = np.clip(np.abs(example.image), 0, 1)
         peak = max(float(count_map.max()), 1e-6)
         mask = np.zeros_like(image) if example.mask is None else example.mask.astype(np.float32)
-        panels = [panel(values) for values in (image, mask, sample.probability, count_map / peak)]
+        masked, counted = ("mask" in learned, "count" in learned)
+        predictions = sample.probability * np.float32(masked), count_map / peak * np.float32(counted)
+        panels = [panel(values) for values in (image, mask, *predictions)]
         row = np.hstack(panels)
         true = "not known" if example.total is None else f"{example.total:.0f}"
-        text = f"{example.name[-48:]}   true {true}   predicted {count_map.sum():.1f}"
+        predicted = f"{count_map.sum():.1f}" if counted else "nothing"
+        text = f"{example.name[-48:]}   true {true}   predicted {predicted}"
         caption = np.zeros((22, row.shape[1]), np.uint8)
         cv2.putText(caption, text, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, 255, 1, cv2.LINE_AA)
         rows += [row, caption]

@@ -25,13 +25,21 @@ class Material:
         train: The data set's images to train on.
         synthetic: Drawn ones to train on.
         validation: Images that choose the best epoch.
-        learned: What the first two teach, or the model has learned before.
+        learned: What the first two teach, or the model has learned before and the third can vouch for.
     """
 
     train: list[Example]
     synthetic: list[Example]
     validation: list[Example]
     learned: Learned
+
+    def unvalidated(self) -> str:
+        """Say what is learned and not known of any image to validate on; nothing if all is."""
+        return "; ".join(
+            f"no image to validate on has a {what}: {what}s are learned, but not checked"
+            for what in self.learned
+            if what not in known(self.validation)
+        )
 
 
 def gather(
@@ -41,7 +49,7 @@ def gather(
 
     Args:
         sides: The parted data set.
-        config: Says how images are normalised and how many are drawn.
+        config: Says how images are normalised, how many are drawn, and which terms the loss has.
         before: What the model that training starts from has learned.
         rng: Decides the synthetic images.
         console: Where progress is shown.
@@ -53,13 +61,16 @@ def gather(
     train = load(sides.train, config.normalisation, "training images", console)
     synthetic = draw_synthetic(config, rng, console)
     validation = load(sides.validation, config.normalisation, "validation images", console)
-    taught, judged = known([*train, *synthetic]), known(validation)
+    weights = {"mask": config.loss.mask, "count": config.loss.count}
+    taught = [what for what in known([*train, *(synthetic if config.data.synthetic_share else [])]) if weights[what]]
+    judged = known(validation)
     if not set(taught) & set(judged):
+        teaches, judges = (f"{what[0]}s alone" if what else "nothing" for what in (taught, judged))
         raise DataError(
-            f"the images to train on have {taught[0]}s alone, those to validate on {judged[0]}s alone: "
+            f"the images to train on teach {teaches}, those to validate on have {judges}: "
             "give images with both, or mark some of each sort for either side in the column split of counts.csv"
         )
-    learned: Learned = tuple(what for what in BOTH if what in (*taught, *before))
+    learned: Learned = tuple(what for what in BOTH if what in taught or (what in before and what in judged))
     return Material(train, synthetic, validation, learned)
 
 

@@ -18,6 +18,8 @@ def joined(device: torch.device) -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # what is told to all travels by way of the current GPU
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield
@@ -56,7 +58,17 @@ def told(thing: Thing | None) -> Thing:
 
 def parallel(network: nn.Module) -> nn.Module:
     """Wrap a network so that its gradients are averaged over the processes."""
-    return DistributedDataParallel(network) if distributed.is_initialized() else network
+    # Buffers are averaged, not taken from the first process: see average_buffers.
+    return DistributedDataParallel(network, broadcast_buffers=False) if distributed.is_initialized() else network
+
+
+def average_buffers(network: nn.Module) -> None:
+    """Let the processes agree on a network's running statistics: on the mean of theirs."""
+    if distributed.is_initialized():
+        for buffer in network.buffers():
+            if buffer.is_floating_point():
+                distributed.all_reduce(buffer)
+                buffer /= distributed.get_world_size()
 
 
 def unsynchronised(network: nn.Module, more: bool) -> AbstractContextManager[None]:

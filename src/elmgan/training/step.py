@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ from elmgan.nn import (
     sums_of,
 )
 from elmgan.training.config import WINDOW_GRID, TrainingConfig
-from elmgan.training.processes import parallel, share, summed, unsynchronised
+from elmgan.training.export import load_weights
+from elmgan.training.processes import average_buffers, parallel, share, summed, unsynchronised
 from elmgan.training.windows import Window
 
 GENERATOR_TERMS = ("mask", "count")
@@ -118,8 +120,8 @@ class GanStep:
         Raises:
             TrainingError: When a loss or gradient is not finite. No weight of either network has moved then.
         """
-        nothing = self.nothing()
-        groups = groups or [nothing]
+        average_buffers(self.generator)
+        groups = groups or [self.nothing]
         whole = [batch for batch in groups if not self.needs_tiles(batch)]
         known, known_whole = self.known(groups), self.known(whole)
         judge = self.discriminator if adversarial and known_whole.paired else None
@@ -128,7 +130,7 @@ class GanStep:
         pairs: list[tuple[Batch, Tensor]] = []
         for batch in groups:
             self.generator.train()
-            if self.done >= self.config.optimisation.fix_norm * self.steps:
+            if batch is self.nothing or self.done >= self.config.optimisation.fix_norm * self.steps:
                 fix_norms(self.generator)
             with unsynchronised(self.parallel_generator, batch is not groups[-1]):
                 if self.needs_tiles(batch):
@@ -140,7 +142,7 @@ class GanStep:
                     pairs.append((batch, probability.detach()))
         if judge is not None:
             judge.zero_grad(set_to_none=True)
-            pairs = pairs or [(nothing, nothing.targets.seen)]
+            pairs = pairs or [(self.nothing, self.nothing.targets.seen)]
             for batch, probability in pairs:
                 with unsynchronised(self.parallel_discriminator, batch is not pairs[-1][0]):
                     losses = self.judge_losses(batch, probability, known_whole)
@@ -230,21 +232,31 @@ class GanStep:
 
     def needs_tiles(self, batch: Batch) -> bool:
         """Say whether a batch is a window that is too large to go through the generator at once."""
+        architecture = self.generator.architecture
         large = len(batch.image) == 1 and batch.image.numel() > self.config.data.pixels
-        return large and self.generator.architecture.tiles
+        return large and architecture.tiles and not architecture.dropout  # which would differ between the passes
 
     def known(self, groups: list[Batch]) -> Known:
         """Count what is known of the images of a step, on all processes."""
         here = sum((batch.targets.known() for batch in groups), Known())
         return Known(*(round(number) for number in summed(list(astuple(here)), self.device)))
 
+    @cached_property
     def nothing(self) -> Batch:
-        """Give a batch of which nothing is known: for a process that has no window in a step."""
-        rows, columns = self.generator.architecture.size or 2 * (
-            2 * max(self.generator.architecture.multiple, WINDOW_GRID),
-        )
+        """A batch of which nothing is known: for a process that has no window in a step."""
+        side = 2 * max(self.generator.architecture.multiple, WINDOW_GRID)
+        rows, columns = self.generator.architecture.size or (side, side)
         zeros = torch.zeros(1, 1, rows, columns, device=self.device)
         return Batch(zeros, Targets(zeros, zeros, zeros, torch.full((1,), torch.nan, device=self.device)))
+
+    def start_from(self, graph: bytes) -> None:
+        """Give the generator, and the averaged one, the weights of an exported one.
+
+        Raises:
+            ModelError: When they are another network's.
+        """
+        for generator in {self.generator, self.best_generator}:
+            load_weights(generator, graph)
 
     @contextmanager
     def autocast(self) -> Iterator[None]:

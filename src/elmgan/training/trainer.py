@@ -1,36 +1,38 @@
 """A training run: set up, fit, validate, keep the best, and end in a bundle that counts."""
 
 import csv
+import io
 import math
 import os
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from elmgan.data import Sides, divide, group_alike, read_data_set, read_sources
-from elmgan.errors import TrainingError, UsageError
+from elmgan.errors import ConfigError, TrainingError, UsageError
 from elmgan.imaging import whole_file
 from elmgan.inference import Predictor
-from elmgan.models import Bundle, TrainingData, shortcoming
+from elmgan.models import Bundle, ModelCard, TrainingData, shortcoming
 from elmgan.nn import Generator, TorchEngine
 from elmgan.training.bundling import Origin, bundle_run, shown
-from elmgan.training.config import TrainingConfig, dump_config
+from elmgan.training.config import TrainingConfig, describe_fault, dump_config
 from elmgan.training.curves import Curves, draw_samples
-from elmgan.training.export import load_weights
 from elmgan.training.feed import Feed
 from elmgan.training.material import Material, fit_size, gather
 from elmgan.training.processes import first_process, joined, share, summed, told
 from elmgan.training.step import GanStep, collate
 from elmgan.training.validation import Validation
 
-CONFIG, BEST, LAST = "config.yaml", "best.pt", "last.pt"
+CONFIG, SPLIT, START, BEST, LAST = "config.yaml", "split.csv", "start.json", "best.pt", "last.pt"
 
 
 def train(
@@ -78,29 +80,36 @@ def train(
         records = group_alike(read_data_set(data), watch=watch)
         rng = np.random.default_rng(config.seed)
         sides = divide(records, config.data.validation, rng=rng)
-        before = () if start is None else start.card.learned
-        material = gather(sides, config, before, rng=rng, console=console)
-        if said := shortcoming(material.learned):
-            console.print(said)
+        if first_process() and resume:
+            check_split(run / SPLIT, sides)
+        before = start_of(run, config) if resume else None if start is None else start.card
+        material = gather(sides, config, before.learned if before else (), rng=rng, console=console)
+        for said in (shortcoming(material.learned), material.unvalidated()):
+            if said:
+                console.print(said)
         fitted = fit_size(config, material)
         torch.manual_seed(config.seed)
         trainer = Trainer(run, fitted, material, processor, console, on_epoch)
         if first_process():
             write_text(run / CONFIG, dump_config(config))
-            write_split(run / "split.csv", sides)
+            write_text(run / SPLIT, split_table(sides))
+            if before is not None:
+                write_text(run / START, before.model_dump_json(indent=2))
         if resume and (run / LAST).exists():
             trainer.restore(torch.load(run / LAST, map_location=processor, weights_only=True))
         elif start is not None:
-            load_weights(trainer.step.generator, start.onnx)
+            trainer.step.start_from(start.onnx)
         trainer.fit()
         if first_process():
             sources = read_sources(data, len(sides.train) + len(sides.validation))
             if config.data.synthetic:
                 drawn = config.data.synthetic
                 sources.append(TrainingData(name="synthetic cells", licence="made here", images=drawn))
-            sources += [] if start is None else start.card.data
-            origin = Origin(sources, len(sides.train), sides.validation, material.learned)
-            bundle_run(run / "model", fitted, trainer.best(), origin, console)
+            sources += before.data if before else []
+            done = trainer.epoch
+            best = trainer.best()
+            origin = Origin(sources, len(sides.train), sides.validation, material.learned, done, trainer.best_epoch)
+            bundle_run(run / "model", fitted, best, origin, console)
         return told(run / "model")
 
 
@@ -108,7 +117,16 @@ def starting_from(start: Bundle, config: TrainingConfig) -> TrainingConfig:
     """Give a configuration the architecture and the normalisation of the model that training starts from."""
     card = start.card
     kept = {"architecture": card.architecture, "normalisation": card.normalisation, "start": start.version}
-    return TrainingConfig.model_validate(config.model_dump() | kept)
+    try:
+        return TrainingConfig.model_validate(config.model_dump() | kept)
+    except ValidationError as error:
+        faults = "; ".join(describe_fault(fault) for fault in error.errors())
+        raise ConfigError(f"the configuration does not fit {start.version}: {faults}") from None
+
+
+def start_of(run: Path, config: TrainingConfig) -> ModelCard | None:
+    """Read the card of the model that a run started from, if it did."""
+    return ModelCard.model_validate_json((run / START).read_bytes()) if config.start else None
 
 
 def check_folder(run: Path, config: TrainingConfig, *, resume: bool) -> None:
@@ -130,20 +148,42 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_split(path: Path, sides: Sides) -> None:
-    """Write which image is on which side."""
-    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["image", "group", "kind", "side"])
-        for side, records in (("train", sides.train), ("validation", sides.validation), ("test", sides.test)):
-            table.writerows([record.name, record.group, record.kind, side] for record in records)
+def split_table(sides: Sides) -> str:
+    """Write which image is on which side, as CSV."""
+    lines = io.StringIO()
+    table = csv.writer(lines, lineterminator="\n")
+    table.writerow(["image", "group", "kind", "side"])
+    for side, records in (("train", sides.train), ("validation", sides.validation), ("test", sides.test)):
+        table.writerows([record.name, record.group, record.kind, side] for record in records)
+    return lines.getvalue()
+
+
+def check_split(path: Path, sides: Sides) -> None:
+    """Check that the images are parted as they were when the run began."""
+    lines = [text.splitlines() for text in (path.read_text(encoding="utf-8"), split_table(sides))]
+    for before, now in zip_longest(*lines, fillvalue="none"):
+        if before != now:
+            raise UsageError(
+                f"the data set is not the one that the run began with: {path} has {before}, now there is {now}; "
+                "put the images back as they were, or begin another run"
+            )
 
 
 def choose_device(device: str) -> torch.device:
-    """Give the processor: for ``auto`` a GPU where there is one, of several that of this process."""
-    if device == "cuda" or (device == "auto" and torch.cuda.is_available()):
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("cpu")
+    """Give the processor: for ``auto`` a GPU where there is one, of several that of this process.
+
+    Raises:
+        UsageError: When there is no such GPU.
+    """
+    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    number, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if number >= there:
+        raise UsageError(
+            f"GPU {number + 1} is asked for, and PyTorch finds {there}: take --device cpu, fewer processes, "
+            "or install PyTorch for your GPU"
+        )
+    return torch.device("cuda", number)
 
 
 class Trainer:
@@ -201,13 +241,17 @@ class Trainer:
                         self.console.print(f"stopped: {score} has not improved since epoch {self.best_epoch}")
                         break
                     row = self.one_epoch(show)
+                    # The row first: one that is not followed by its checkpoint is dropped when the run is resumed.
                     if curves:
                         curves.add(row)
-                        self.on_epoch(row)
+                    self.keep(row["score"])
                     self.console.print(describe(row, last), soft_wrap=True)
+                    if curves:
+                        self.on_epoch(row)
         except KeyboardInterrupt:
-            self.console.print(f"stopped in epoch {self.epoch + 1}; --resume continues after epoch {self.epoch}")
-            if self.epoch == 0:
+            again = "begin again in another folder" if self.config.start and not self.epoch else "--resume goes on"
+            self.console.print(f"stopped in epoch {self.epoch + 1}; after epoch {self.epoch} {again}")
+            if not (self.run / BEST).exists():
                 self.save(BEST)
         except TrainingError as error:
             kept = f"epoch {self.epoch} is kept in {self.run}" if self.epoch else "no epoch was finished"
@@ -217,30 +261,34 @@ class Trainer:
                 curves.close()
 
     def one_epoch(self, show: Callable[[dict[str, float]], None]) -> dict[str, float]:
-        """Train one epoch, validate, save; give its row of the curves."""
+        """Train one epoch and validate; give its row of the curves."""
         started = time.perf_counter()
         # Seeded by the epoch, so that a resumed run draws what the uninterrupted one would have drawn.
         rng = np.random.default_rng([self.config.seed, self.epoch])
         torch.manual_seed(self.config.seed + self.epoch)
         d = self.config.discriminator
         adversarial = d is not None and self.epoch >= d.start * self.config.optimisation.epochs
-        sums: dict[str, float] = defaultdict(float)
+        means: dict[str, list[float]] = defaultdict(list)
         learning_rate = self.step.generator_optimiser.param_groups[0]["lr"]
         images = 0
         for groups in self.feed.epoch(rng):
             terms = self.step([collate(windows, self.device) for windows in groups], adversarial=adversarial)
             for name, value in terms.items():
-                sums[name] += value / self.feed.steps
+                means[name].append(value)
             images += sum(len(windows) for windows in groups)
             show(terms)
         speed = summed([images / (time.perf_counter() - started)], self.device)[0]
         scores = told(self.validate() if first_process() else None)
+        terms = {name: math.fsum(values) / len(values) for name, values in means.items()}
+        return {"epoch": self.epoch + 1, "images_per_second": speed, "learning_rate": learning_rate, **terms, **scores}
+
+    def keep(self, score: float) -> None:
+        """Save the state after an epoch, twice when it is the best so far."""
         self.epoch += 1
-        if not scores["score"] <= self.best_score:  # so that the first epoch is kept even if its score is NaN
-            self.best_score, self.best_epoch = scores["score"], self.epoch
+        if score > self.best_score:
+            self.best_score, self.best_epoch = score, self.epoch
             self.save(BEST)
         self.save(LAST)
-        return {"epoch": self.epoch, "images_per_second": speed, "learning_rate": learning_rate, **sums, **scores}
 
     def validate(self) -> dict[str, float]:
         """Score the generator on the validation images; draw samples when it is their turn."""
@@ -248,7 +296,7 @@ class Trainer:
         with self.step.autocast():
             scores, samples = self.validation(predict)
         if self.epoch % self.config.samples_every == 0 or self.epoch + 1 == self.config.optimisation.epochs:
-            draw_samples(self.run / "samples" / f"epoch_{self.epoch + 1:04d}.png", samples)
+            draw_samples(self.run / "samples" / f"epoch_{self.epoch + 1:04d}.png", samples, self.material.learned)
         return scores
 
     def save(self, name: str) -> None:
@@ -257,8 +305,10 @@ class Trainer:
             return
         best = {"best_score": self.best_score, "best_epoch": self.best_epoch}
         state = {"epoch": self.epoch, "step": self.step.state()} | best
+        written = io.BytesIO()  # PyTorch's own writing tells a full disk by an error of another kind
+        torch.save(state, written)
         with whole_file(self.run / name) as path:
-            torch.save(state, path)
+            path.write_bytes(written.getbuffer())
 
     def restore(self, state: dict[str, object]) -> None:
         """Go on from a checkpoint."""

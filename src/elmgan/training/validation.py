@@ -1,12 +1,13 @@
 """Validation: how good a generator is on the images kept for that, and the one number that chooses the best epoch."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.data import Example
-from elmgan.errors import ConfigError
+from elmgan.errors import ConfigError, TrainingError
 from elmgan.evaluation import SCORES, count_scores, dice
 from elmgan.inference import Predictor
 from elmgan.models import Learned
@@ -63,6 +64,9 @@ class Validation:
 
         Returns:
             ``validation_...`` of the counts and masks, and ``score``, which is the higher the better; a few samples.
+
+        Raises:
+            TrainingError: When a predicted count is not finite.
         """
         chosen = set(np.linspace(0, len(self.examples) - 1, min(SAMPLES, len(self.examples))).astype(int).tolist())
         samples, counts, overlaps = [], {}, {}
@@ -73,6 +77,8 @@ class Validation:
                 overlaps[example.name] = dice(probability >= 0.5, example.mask)
             if k in chosen:
                 samples.append(Sample(example, probability, count_map))
+        if not all(math.isfinite(count) for count in counts.values()):
+            raise TrainingError("the counts of validation images are not finite; lower optimisation.learning_rate")
         scores: dict[str, float] = {}
         if self.counted:
             totals = [float(example.total or 0) for example in self.counted]
