@@ -1,5 +1,6 @@
 """The tables say what the files say; the page has the tables; every experiment can be begun."""
 
+import argparse
 import json
 import shlex
 from pathlib import Path
@@ -10,6 +11,8 @@ from typer.testing import CliRunner
 import prepare
 import table
 from elmgan.apps.cli import app
+from elmgan.models import find_bundle, read_bundle
+from elmgan.training import read_config, starting_from
 
 EXPERIMENTS = [path.parent for path in sorted(table.EXPERIMENTS.glob("*/experiment.yaml"))]
 
@@ -68,6 +71,30 @@ def test_an_experiment_can_be_begun(folder: Path, tmp_path: Path) -> None:
         done = CliRunner().invoke(app, ["train", str(tmp_path / "nowhere"), "-o", str(tmp_path / "run"), *chosen])
         assert "nowhere is no folder" in done.stderr  # so that all before the data was right
     assert not [model for model in experiment.unchanged if CliRunner().invoke(app, ["info", model]).exit_code]
+
+
+@pytest.mark.parametrize("folder", EXPERIMENTS, ids=lambda folder: folder.name)
+def test_kept_configurations_are_what_the_options_give_today(folder: Path) -> None:
+    """Otherwise the results are of another program: carry the experiment out again."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config")
+    parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--from", dest="start")
+    experiment = table.read_experiment(folder)
+    kept = {
+        (variant, seed): folder / f"{variant}-{seed}/config.yaml"
+        for variant in experiment.train
+        for seed in experiment.seeds
+    }
+    for (variant, seed), path in kept.items():
+        if path.exists():
+            options = parser.parse_args(
+                shlex.split(f"{experiment.options} {experiment.train[variant]} --set seed={seed}")
+            )
+            config = read_config(options.config, options.set)
+            if options.start:
+                config = starting_from(read_bundle(find_bundle(options.start)), config)
+            assert read_config(path) == config, path
 
 
 def test_results_are_of_the_experiment(tmp_path: Path) -> None:

@@ -26,4 +26,6 @@ def test_the_loop_is_timed_beside_its_step(tmp_path: Path, monkeypatch: pytest.M
     assert results.keys() == {"generator", "adversarial"}
     for row in results.values():
         assert all(value["low"] <= value["median"] <= value["high"] for value in row.values())
-        assert 0 < row["ratio"]["low"] < 10
+        step, loop, ratio = (row[name] for name in ("step", "loop", "ratio"))
+        assert loop["low"] / step["high"] <= ratio["low"] * 1.01  # of one round, and rounded
+        assert ratio["high"] <= loop["high"] / step["low"] * 1.01

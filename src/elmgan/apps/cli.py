@@ -1,6 +1,7 @@
 """The elmgan command: each subcommand parses its options, calls one function of the library and prints the result."""
 
 import json
+import os
 import signal
 import sys
 import traceback
@@ -296,8 +297,11 @@ def _errors_told(debug: bool, if_stopped: str = "") -> Iterator[None]:
 def _tell(message: str, debug: bool, terminal: Console | None = None) -> None:
     """Print to standard error; with ``debug`` also where the exception that is being handled arose.
 
-    Only the console of a progress bar can print above the bar: ``terminal``, while there is one.
+    Only the console of a progress bar can print above the bar: ``terminal``, while there is one. Of several processes
+    that torchrun started, the first speaks for all.
     """
+    if os.environ.get("RANK", "0") != "0":
+        return
     if debug:
         traceback.print_exc()
     (terminal or _console(stderr=True)).out(message)
