@@ -61,6 +61,12 @@ def test_resume_takes_the_runs_own_configuration(tmp_path: Path, data: Path) -> 
     assert "leave --config, --set and --from out" in done.stderr
 
 
+def test_a_run_that_is_not_there_cannot_be_resumed(tmp_path: Path, data: Path) -> None:
+    done = elmgan("train", data, "-o", tmp_path / "run", "--resume")
+    assert done.exit_code == 2
+    assert "holds no run to resume; leave --resume out to begin one" in done.stderr
+
+
 def test_without_torch_the_extra_is_named(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith(("elmgan.training", "elmgan.nn"))]:
         monkeypatch.delitem(sys.modules, name)

@@ -180,7 +180,9 @@ def synth(
 def train(
     data: Annotated[Path, typer.Argument(help="Data set folder; elmgan info DATA shows what is in it.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Folder for the run; it ends with a model.")],
-    config: Annotated[str | None, typer.Option(help="YAML file, or name of a shipped configuration [base].")] = None,
+    config: Annotated[
+        str | None, typer.Option(help="YAML file, or name of a shipped configuration; base by default.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the configuration.")
     ] = None,
@@ -211,6 +213,8 @@ def train(
             raise UsageError(f"--device is {device}; expected auto, cpu or cuda")
         if not training.first_process():
             quiet, as_json = True, False
+        if resume and not (out / training.CONFIG).exists():
+            raise UsageError(f"{out} holds no run to resume; leave --resume out to begin one")
         chosen = training.read_config(out / training.CONFIG if resume else config, settings)
         bundle = read_bundle(find_bundle(start)) if start else None
         if bundle is not None:

@@ -29,7 +29,7 @@ from elmgan.training.curves import Curves, draw_samples
 from elmgan.training.feed import Feed
 from elmgan.training.material import Material, fit_size, gather
 from elmgan.training.processes import first_process, joined, share, summed, told
-from elmgan.training.step import GanStep, collate
+from elmgan.training.step import GENERATOR_TERMS, GanStep, collate
 from elmgan.training.validation import Validation
 
 CONFIG, SPLIT, START, BEST, LAST = "config.yaml", "split.csv", "start.json", "best.pt", "last.pt"
@@ -327,7 +327,5 @@ def describe(row: dict[str, float], last: int) -> str:
     """Say an epoch in one line."""
     formats = {"validation_mae": "MAE {:.2f}", "validation_bias": "bias {:+.2f}", "validation_dice": "Dice {:.4f}"}
     scores = ", ".join(text.format(row[name]) for name, text in formats.items() if name in row)
-    return (
-        f"epoch {row['epoch']:.0f}/{last}  mask {row['mask']:.3f}  count {row['count']:.3f}  "
-        f"validation: {scores}  {row['images_per_second']:.1f} images/s"
-    )
+    terms = "  ".join(f"{name} {row[name]:.3f}" for name in GENERATOR_TERMS if row[name])  # 0 is of what is not learned
+    return f"epoch {row['epoch']:.0f}/{last}  {terms}  validation: {scores}  {row['images_per_second']:.1f} images/s"
