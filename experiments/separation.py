@@ -1,10 +1,11 @@
-"""Choose the two constants of `elmgan.inference.separation` on true masks, and score the choice on other images.
+"""Choose the constants of `elmgan.inference.separation`, and score the choice on other images.
 
-    python experiments/separation.py DATASET SPLIT OUT
+    python experiments/separation.py DATASET SPLIT MODEL OUT
 
-DATASET is a prepared data set folder with labels, SPLIT the split.csv of a training run on it. The constants are
-tried on at most 50 images a group, of the training side only. OUT gets a JSON file with the grid and, for the best
-pair and for the constants in the program, the AP50 of the validation side. Groups (bbbc039, fluorescence, other)
+DATASET is a prepared data set folder with labels, SPLIT the split.csv of a training run on it, MODEL the name or path
+of a model. The two constants of shape are tried on true masks, the two of the count on the model's masks and count
+maps, on at most 50 images a group, of the training side only. OUT gets a JSON file with the grids and, for the best
+pairs and for the constants in the program, the AP50 of the validation side. Groups (bbbc039, fluorescence, other)
 weigh alike.
 """
 
@@ -12,25 +13,42 @@ import csv
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.data import read_labels
+import elmgan
+from elmgan.data import read_data_set, read_labels
 from elmgan.evaluation import average_precision
-from elmgan.inference import separation
+from elmgan.imaging import read_image
+from elmgan.inference import Model, separation
 
 SMOOTHINGS = (0.5, 0.75, 1.0, 1.25, 1.5)
 NECKS = (0.85, 0.88, 0.9, 0.91, 0.92, 0.94)
+WEIGHTS = (0.05, 0.1, 0.15, 0.2, 0.3)
+CRUMBS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 MOST = 50
 SEED = 0
 
-Groups = dict[str, list[NDArray[np.uint16]]]
-Separate = Callable[[NDArray[np.bool_]], NDArray]
+
+@dataclass(frozen=True)
+class Item:
+    """An image's true labels, (row, column), and what is separated: a mask, and a count map where one is known."""
+
+    labels: NDArray[np.uint16]
+    mask: NDArray[np.bool_]
+    count_map: NDArray[np.float32] | None
+
+
+Groups = dict[str, list[Item]]
+Results = dict[str, Any]
+Separate = Callable[[NDArray[np.bool_], NDArray[np.float32] | None], NDArray]
 
 
 def group_of(kind: str) -> str:
@@ -39,61 +57,89 @@ def group_of(kind: str) -> str:
     return name if name in ("bbbc039", "fluorescence") else "other"
 
 
-def read(dataset: Path, split: Path, side: str, most: int) -> Groups:
-    """Read the labels of one side, at most so many a group, drawn by seed."""
+def read(dataset: Path, split: Path, side: str, most: int, model: Model | None = None) -> Groups:
+    """Read the labels of one side, at most so many a group, drawn by seed; with their masks, or a model's."""
     names: dict[str, list[str]] = defaultdict(list)
     with split.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if row["side"] == side:
                 names[group_of(row["kind"])].append(row["image"])
+    images = {record.name: record.image for record in read_data_set(dataset)}
     rng = np.random.default_rng(SEED)
-    drawn = {group: [members[k] for k in rng.permutation(len(members))[:most]] for group, members in names.items()}
-    return {
-        group: [read_labels(dataset / "labels" / f"{name}.tif") for name in members] for group, members in drawn.items()
-    }
+    groups: Groups = {}
+    for group, members in names.items():
+        drawn = [members[k] for k in rng.permutation(len(members))[:most]]
+        groups[group] = []
+        for name in drawn:
+            labels = read_labels(dataset / "labels" / f"{name}.tif")
+            result = None if model is None else model.count(read_image(images[name]))
+            if result is None or result.mask is None:
+                groups[group].append(Item(labels, labels > 0, None))
+            else:
+                groups[group].append(Item(labels, result.mask, result.count_map))
+    return groups
 
 
 def ap50(groups: Groups, separate: Separate = separation.separate) -> dict[str, float]:
     """Give the mean AP50 of each group with the constants as they are set, and the groups' mean."""
     scores = {
-        group: float(np.mean([average_precision(separate(labels > 0), labels) for labels in members]))
+        group: float(np.mean([average_precision(separate(item.mask, item.count_map), item.labels) for item in members]))
         for group, members in sorted(groups.items())
     }
     return {name: round(score, 4) for name, score in (scores | {"mean": float(np.mean(list(scores.values())))}).items()}
 
 
-def components(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
+def components(mask: NDArray[np.bool_], _: NDArray[np.float32] | None) -> NDArray[np.int32]:
     """Give plain connected components, to compare with."""
     return cv2.connectedComponents(mask.astype(np.uint8))[1].astype(np.int32)
 
 
-def main(dataset: Path, split: Path, out: Path) -> None:
-    """Search the grid and write what came out."""
-    train, validation = read(dataset, split, "train", MOST), read(dataset, split, "validation", sys.maxsize)
-    shipped = separation.SMOOTHING, separation.NECK
-    grid: list[tuple[float, float, dict[str, float]]] = []
-    for smoothing, neck in product(SMOOTHINGS, NECKS):
-        separation.SMOOTHING, separation.NECK = smoothing, neck
-        grid.append((smoothing, neck, ap50(train)))
-        print(*grid[-1], flush=True)
-    best = max(grid, key=lambda row: row[2]["mean"])[:2]
-    results: dict[str, object] = {
-        "seed": SEED,
-        "images": {
+def by_shape(mask: NDArray[np.bool_], _: NDArray[np.float32] | None) -> NDArray[np.uint32]:
+    """Separate without the count map, to compare with."""
+    return separation.separate(mask)
+
+
+def search(names: tuple[str, str], grid: Iterable[tuple[float, float]], train: Groups, validation: Groups) -> Results:
+    """Try pairs of constants on the training side; score the best and the program's own on the validation side."""
+    own = tuple(getattr(separation, name) for name in names)
+
+    def score(values: tuple[float, ...], groups: Groups) -> Results:
+        for name, value in zip(names, values, strict=True):
+            setattr(separation, name, value)
+        return {name.lower(): value for name, value in zip(names, values, strict=True)} | {"ap50": ap50(groups)}
+
+    tried = []
+    for values in grid:
+        tried.append(score(values, train))
+        print(tried[-1], flush=True)
+    best = max(tried, key=lambda row: row["ap50"]["mean"])
+    chosen = tuple(best[name.lower()] for name in names)
+    found: Results = {"train": tried, "best": score(chosen, validation), "program": score(own, validation)}
+    print({name: found[name] for name in ("best", "program")})
+    return found
+
+
+def main(dataset: Path, split: Path, model: str, out: Path) -> None:
+    """Search both grids and write what came out."""
+    network = elmgan.load(model)
+    results: Results = {"seed": SEED, "model": network.version}
+    for task, names, grid, source in (
+        ("true masks", ("SMOOTHING", "NECK"), product(SMOOTHINGS, NECKS), None),
+        ("masks of the model", ("WEIGHT", "CRUMB"), product(WEIGHTS, CRUMBS), network),
+    ):
+        train = read(dataset, split, "train", MOST, source)
+        validation = read(dataset, split, "validation", sys.maxsize, source)
+        images = {
             side: {group: len(members) for group, members in sorted(groups.items())}
             for side, groups in (("train", train), ("validation", validation))
-        },
-        "train": [{"smoothing": smoothing, "neck": neck, "ap50": scores} for smoothing, neck, scores in grid],
-    }
-    for name, (smoothing, neck) in (("best", best), ("shipped", shipped)):
-        separation.SMOOTHING, separation.NECK = smoothing, neck
-        results[name] = {"smoothing": smoothing, "neck": neck, "validation": ap50(validation)}
-    results["components"] = {"validation": ap50(validation, components)}
+        }
+        results[task] = {"images": images} | search(names, grid, train, validation)
+        results[task] |= {"components": ap50(validation, components), "by shape": ap50(validation, by_shape)}
+        print({name: results[task][name] for name in ("components", "by shape")})
     out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print({name: results[name] for name in ("best", "shipped", "components")})
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
+    if len(sys.argv) != 5:
         raise SystemExit(__doc__)
-    main(*map(Path, sys.argv[1:]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))

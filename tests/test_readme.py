@@ -21,6 +21,7 @@ FASTER = [
 def test_its_commands_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_data_set(Path("my-data"), 3, seed=1, size=(96, 96))
+    write_data_set(Path("my-counts"), 20, seed=2, size=(64, 64))
     (tmp_path / "images").symlink_to("my-data/images")
     commands = re.findall(r"^\$ elmgan (.+)$", README, re.MULTILINE)
     commands += re.findall(r"`elmgan (synth .+?|info .+?)`", README)
@@ -28,7 +29,7 @@ def test_its_commands_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         arguments = shlex.split(command) + (FASTER if command.startswith("train") else [])
         done = CliRunner().invoke(app, arguments)
         assert done.exit_code == 0, f"{command}: {done.stderr}"
-    assert {command.split()[0] for command in commands} == {"count", "train", "evaluate", "synth", "info"}
+    assert {command.split()[0] for command in commands} == {"count", "train", "calibrate", "evaluate", "synth", "info"}
     for named in re.findall(r"`((?:counted|my-run|checked)/[\w./-]+)`", README):
         assert (tmp_path / named).exists() or named == "counted/failed.csv", named
 

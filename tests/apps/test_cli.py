@@ -61,6 +61,16 @@ def test_count_writes_the_folder_and_says_so(tmp_path: Path, model: Path, images
     assert "\x1b" not in done.stdout  # no colours, no bar
 
 
+def test_count_at_another_scale(tmp_path: Path, model: Path, images: Path) -> None:
+    for path in images.iterdir():
+        tifffile.imwrite(path, np.kron(tifffile.imread(path), np.ones((2, 2), np.uint16)))
+    out = tmp_path / "out"
+    assert elmgan("count", images, "-o", out, "--model", model, "--scale", "0.5").exit_code == 0
+    assert counts(out) == {"1.tif": "1", "2.tif": "2", "3.tif": "3"}
+    assert tifffile.imread(out / "masks" / "1.tif").shape == tifffile.imread(images / "1.tif").shape
+    assert json.loads((out / "run.json").read_text())["options"]["scale"] == 0.5
+
+
 def test_count_prints_json_lines(tmp_path: Path, model: Path, images: Path) -> None:
     (images / "4.tif").write_text("not an image")
     done = elmgan("count", images, "-o", tmp_path / "out", "--model", model, "--json")
@@ -111,6 +121,7 @@ def test_wrong_usage_is_told_before_anything_is_counted(tmp_path: Path, model: P
         ([empty], ["-o", out, "--model", model], "holds no image"),
         ([images], ["-o", out, "--model", "nuclie"], "there is no model 'nuclie'"),
         ([images], ["-o", out, "--model", file], "notes.txt is not a model"),
+        ([images], ["-o", out, "--model", model, "--scale", "0"], "scale is 0; expected 0.1 to 10"),
         ([images], ["-o", file, "--model", model], f"nothing was counted: {file}"),
         ([images], ["-o", file / "out", "--model", model], "nothing was counted: "),
     ]:
@@ -121,7 +132,8 @@ def test_wrong_usage_is_told_before_anything_is_counted(tmp_path: Path, model: P
 
 
 @pytest.mark.parametrize(
-    "arguments", [["count"], ["count", "a.tif"], ["count", "a.tif", "-o", "out", "--channel", "0"], ["paint"]]
+    "arguments",
+    [["count"], ["count", "a.tif"], ["count", "a.tif", "-o", "out", "--channel", "0"], ["paint"]],
 )
 def test_a_command_that_cannot_be_parsed(arguments: list[str]) -> None:
     assert elmgan(*arguments).exit_code == 2
@@ -188,10 +200,10 @@ def test_debug_shows_where(tmp_path: Path, model: Path, images: Path) -> None:
 def test_ctrl_c_and_resume(tmp_path: Path, model: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     count = Model.count
 
-    def interrupted_at_the_third(self: Model, image: np.ndarray) -> object:
+    def interrupted_at_the_third(self: Model, image: np.ndarray, *, scale: float) -> object:
         if len(list((tmp_path / "out" / "masks").glob("*.tif"))) == 2:
             raise KeyboardInterrupt
-        return count(self, image)
+        return count(self, image, scale=scale)
 
     command = ("count", images, "-o", tmp_path / "out", "--model", model)
     with monkeypatch.context() as patch:
@@ -236,6 +248,12 @@ def test_info_tells_what_is_known_of_a_model(model: Path) -> None:
     assert told["version"] == read_bundle(model).version
     assert told["architecture"] == card.architecture.model_dump()
     assert elmgan("info", model, "--quiet").output == ""
+
+
+def test_info_tells_how_large_the_cells_were(model: Path) -> None:
+    card = json.loads((model / "model.json").read_text()) | {"training": {"diameter": [8.6, 12]}}
+    (model / "model.json").write_text(json.dumps(card))
+    assert "9 to 12 pixels across in the training images" in elmgan("info", model).stdout
 
 
 def test_info_lists_the_shipped_models() -> None:
@@ -296,6 +314,45 @@ def test_evaluate_tells_wrong_usage(tmp_path: Path, model: Path, images: Path, d
         assert_one_line_error(elmgan("evaluate", *arguments, "-o", out), 2, told)
     assert not out.exists()
     assert_one_line_error(elmgan("evaluate", data, "--model", model, "-o", only), 2, "nothing can be written to")
+
+
+def test_calibrate_then_count(tmp_path: Path, model: Path, images: Path) -> None:
+    mine, out, new = tmp_path / "mine", tmp_path / "out", tmp_path / "new"
+    for k in range(20):
+        (mine / "images").mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(mine / "images" / f"{k}.tif", squares(k))
+    rows = [f"{k}.tif,{2 * k},field {k}" for k in range(20)]
+    (mine / "counts.csv").write_text("\n".join(["image,count,group", *rows]))
+    done = elmgan("calibrate", model, mine, "-o", new)
+    assert (done.exit_code, done.stderr) == (0, "")
+    for told in ("20 images", "tiny@", "MAE", "coverage", "counts are multiplied by 2.0", "the 90 % interval holds"):
+        assert told in done.stdout
+    assert f"wrote {new}" in done.stdout
+    told = json.loads(elmgan("calibrate", model, mine, "-o", tmp_path / "newer", "--json").stdout)
+    assert told["model"] == read_bundle(new).version != read_bundle(model).version
+    assert told["after"]["mae"] < told["before"]["mae"]
+    assert told["calibration"]["images"] == 20
+    assert elmgan("calibrate", model, mine, "-o", tmp_path / "newest", "--quiet").output == ""
+
+    counted = elmgan("count", images, "-o", out, "--model", new)
+    assert counts(out) == {"1.tif": "2", "2.tif": "4", "3.tif": "6"}
+    assert re.search(r"image +count +low +high", counted.stdout)
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert report.count("the 90 % interval holds the true count of 90 % of images on average") == 1
+    shown = re.findall(r"<b>(\d+) <small>(\d+) to (\d+)</small></b>", report)
+    assert [count for count, low, high in shown if int(low) <= int(count) <= int(high)] == ["2", "4", "6"]
+    line = json.loads(elmgan("count", images, "-o", out, "--model", new, "--json").stdout.splitlines()[2])
+    assert 0 <= line["low"] <= line["estimate"] <= line["high"]
+    assert "of the same kind as the 20 of mine" in elmgan("info", new).stdout
+    assert "none: counts have no interval" in elmgan("info", model).stdout
+
+    assert_one_line_error(elmgan("calibrate", model, mine, "-o", new), 2, "new is there already: name another with -o")
+    broken = mine / "images" / "4.tif"
+    broken.write_bytes(broken.read_bytes()[:-50])
+    done = elmgan("calibrate", model, mine, "-o", tmp_path / "fewer")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("4.tif: ")
+    assert "no interval: 19 images of different cells are too few, it takes 20" in done.stdout
 
 
 def test_synth_writes_a_data_set(tmp_path: Path) -> None:

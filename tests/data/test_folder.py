@@ -109,7 +109,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
             "counts.csv, line 7: more values than columns; write decimals with a point",
             "counts.csv, line 8: the count of 'e.tif' is 'nan'; write a number such as 12 or 12.5",
             "counts.csv, line 10: there is no image 'none.tif'; correct the name, or remove the row",
-            "counts.csv, line 14: the split of 'i' is 'trian'; write train, validation or test",
+            "counts.csv, line 14: the split of 'i' is 'trian'; write train, validation, calibration or test",
             "masks/f.tif: cannot be read as an image (no TIFF, PNG or JPEG); save it again as TIFF or PNG",
             "masks/g.tif: has no foreground for 3 cells; correct the count, or remove this file",
             f"masks/x.jpg: {objects}",
@@ -117,7 +117,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
             "or write the counts to counts.csv",
             *(f"{file}.tif: {size}" for file in ("masks/i", "labels/j", "dots/k")),
             "images/l.tif: has no mask, labels, dots or count; add one, or remove the image",
-            "images/l.tif: has no split, others have; write train, validation or test",
+            "images/l.tif: has no split, others have; write train, validation, calibration or test",
             "group p: g (test) and h (train) show the same cells; mark them for one side",
         ]
     )

@@ -65,16 +65,18 @@ def test_what_would_leave_a_side_empty_is_refused(groups: str, fraction: float) 
 
 
 def marked(sides: str, groups: str = "") -> list[Record]:
-    """A record for each letter: t trains, v validates, e is for testing, . is not marked; and their groups."""
-    words = {"t": "train", "v": "validation", "e": "test", ".": ""}
+    """A record for each letter: t trains, v validates, c calibrates, e is for testing, . is not marked."""
+    words = {"t": "train", "v": "validation", "c": "calibration", "e": "test", ".": ""}
     made = records([(group, "") for group in groups or map(str, range(len(sides)))])
     return [replace(record, split=words[side]) for record, side in zip(made, sides, strict=True)]
 
 
 def test_what_the_data_set_says_is_obeyed() -> None:
-    members = marked("tvtetve")
-    sides = divide(members, 0.5, rng=default_rng(0))
-    assert sides == Sides([members[0], members[2], members[4]], [members[1], members[5]], [members[3], members[6]])
+    members = marked("tvtetvec")
+    sides = divide(members, 0.5, calibration=0.5, rng=default_rng(0))
+    assert sides == Sides(
+        [members[0], members[2], members[4]], [members[1], members[5]], [members[7]], [members[3], members[6]]
+    )
 
 
 @given(seed=st.integers(0, 2**32))
@@ -88,10 +90,33 @@ def test_where_none_validates_they_are_drawn_from_those_that_train(seed: int) ->
 
 @given(groups=st.lists(st.integers(0, 9), min_size=8, max_size=20), seed=st.integers(0, 2**32))
 def test_without_marks_all_are_drawn(groups: list[int], seed: int) -> None:
-    members = records([(str(group), "") for group in [*groups, 10, 11]])
+    members = records([(str(group), "") for group in [*groups, *range(10, 20)]])
     drawn = divide(members, 0.3, rng=default_rng(seed))
     assert (drawn.train, drawn.validation) == split(members, 0.3, rng=default_rng(seed))
-    assert drawn.test == []
+    assert drawn.calibration == drawn.test == []
+
+
+@given(seed=st.integers(0, 2**32), marks=st.booleans())
+def test_images_to_calibrate_on_are_drawn_from_those_that_train(seed: int, marks: bool) -> None:
+    members = marked("tttv" * 100) if marks else records([(str(k // 2), "") for k in range(400)])
+    without = divide(members, 0.2, rng=default_rng(seed))
+    sides = divide(members, 0.2, calibration=0.2, rng=default_rng(seed))
+    assert sides.validation == without.validation
+    assert sorted(sides.train + sides.calibration, key=members.index) == without.train
+    assert len(sides.calibration) == round(0.2 * len(without.train))
+    assert not {record.group for record in sides.train} & {record.group for record in sides.calibration}
+
+
+@pytest.mark.parametrize(
+    ("images", "share", "counted", "drawn"),
+    [(97, 0.2, 97, 0), (100, 0.2, 100, 20), (200, 0.1, 0, 0), (300, 0.2, 100, 20)],
+)
+def test_too_few_to_calibrate_on_train(images: int, share: float, counted: int, drawn: int) -> None:
+    """It takes 20 with a count; the others, and all where an interval cannot be had, are not kept from training."""
+    members = [replace(record, count=1 if k < counted else None) for k, record in enumerate(marked("t" * images + "v"))]
+    sides = divide(members, 0.2, calibration=share, rng=default_rng(0))
+    assert (len(sides.train), len(sides.calibration)) == (images - drawn, drawn)
+    assert all(record.count is not None for record in sides.calibration)
 
 
 def test_the_draw_stays() -> None:
@@ -106,7 +131,7 @@ def test_the_draw_stays() -> None:
     [
         ("tv", "aa", r"group a: 0 \(train\) and 1 \(validation\) show the same cells; mark them for one side"),
         ("tvtee", "abccb", r"group b: 1 \(validation\) and 4 \(test\) .*\n.*group c: 2 \(train\) and 3 \(test\)"),
-        ("t.ev", "abcd", r"1\.tif: has no split, others have; write train, validation or test"),
+        ("t.ev", "abcd", r"1\.tif: has no split, others have; write train, validation, calibration or test"),
         ("vve", "abc", "no image is marked to train on"),
         ("eee", "abc", "no image is marked to train on"),
         ("tee", "abc", "1 images in 1 groups cannot be split"),

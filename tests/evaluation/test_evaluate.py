@@ -188,10 +188,10 @@ class Fragile(Model):
         super().__init__(tiny_bundle())
         self.numbers = numbers
 
-    def count(self, image: ArrayLike, *, channel: int | None = None) -> Result:
+    def count(self, image: ArrayLike, *, channel: int | None = None, scale: float = 1) -> Result:
         if not self.numbers or np.count_nonzero(np.asarray(image) > 1000) in [AREA * number for number in self.numbers]:
             raise ModelError("model.onnx cannot run on this")
-        return super().count(image, channel=channel)
+        return super().count(image, channel=channel, scale=scale)
 
 
 def test_an_image_that_fails_is_named_and_the_others_are_scored(tmp_path: Path, data: Path) -> None:
@@ -219,7 +219,7 @@ def test_only_some_images(tmp_path: Path, data: Path) -> None:
     split = tmp_path / "split.csv"
     for sides, expected in [
         ({"1": "train", "4": "validation", "9": "validation", "16": "test"}, ["16.tif"]),
-        ({"1": "train", "4": "validation", "9": "validation", "16": "train"}, ["4.tif", "9.tif"]),
+        ({"1": "train", "4": "validation", "9": "calibration", "16": "train"}, ["4.tif", "9.tif"]),
     ]:
         write_table(split, ("image", "side"), ({"image": image, "side": side} for image, side in sides.items()))
         evaluate_model(data, tmp_path / "out", MODEL, seed=0, only=split)

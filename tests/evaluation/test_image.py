@@ -68,7 +68,9 @@ def test_what_is_not_known_is_not_scored(model: Model, files: Path) -> None:
 def test_each_part_of_the_truth_may_be_lacking() -> None:
     record = Record("a", Path("a.tif"), None, None, None, "a", "")
     mask = LABELS > 0
-    result = Result(6.4, mask, mask.astype(np.float32), np.full((1, 1), 6.4, np.float32), (), interval=(5.0, 8.0))
+    result = Result(
+        mask.shape, 6.4, mask, mask.astype(np.float32), np.full((1, 1), 6.4, np.float32), (), interval=(5.0, 8.0)
+    )
     known = {name: value for name, value in asdict(compare(record, result, None, None, 7)).items() if value is not None}
     assert set(known) == {"record", "truth", "estimate", "low", "high"}
     assert (known["low"], known["high"]) == (5, 8)

@@ -3,6 +3,8 @@
 import csv
 import runpy
 import sys
+from collections import defaultdict
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import measure
 
-from elmgan.data import Record, read_data_set, read_labels, read_sources, split
+from elmgan.data import SIDES, Record, divide, group_alike, read_data_set, read_labels, read_sources
 from elmgan.training import read_config
 from prepare import SETS, Item, bbbc039, dsb2018, nuclei
 from public_data import write_bbbc005
@@ -187,16 +189,26 @@ def test_kinds_of_the_real_dsb2018(shared_data: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_listed_validation_images_are_those_of_the_bundled_model(shared_data: Path) -> None:
-    config = read_config("nuclei")
+def test_the_kept_split_is_that_of_the_bundled_model(shared_data: Path) -> None:
+    data = read_config("nuclei").data
     records = [
         Record(item.name, item.image, None, None, item.count, item.group, item.kind)
         for item in nuclei(shared_data, rng=np.random.default_rng(0))
     ]
     records.sort(key=lambda record: record.name)
-    _, validation = split(records, config.data.validation, rng=np.random.default_rng(config.seed))
-    for source in ("bbbc039", "dsb2018"):
-        listed = (Path(SCRIPT).parent / f"nuclei/validation-{source}.txt").read_text().split()
-        assert listed == [Path(record.name).name for record in validation if record.name.startswith(source)]
-    wells = {record.group for record in validation if record.kind == "bbbc039"}
-    assert not wells & {record.group for record in records if record not in validation}
+    rng = np.random.default_rng(read_config("nuclei").seed)
+    sides = divide(records, data.validation, calibration=data.calibration, rng=rng)
+    with (Path(SCRIPT).parent / "nuclei/split.csv").open(newline="") as file:
+        kept = {row["image"]: row["side"] for row in csv.DictReader(file)}
+    assert kept == {record.name: side for side in SIDES for record in getattr(sides, side)}
+    slides = [record for record in records if record.kind != "bbbc039"]
+    alone = [replace(record, group=record.name) for record in slides]
+    assert together(slides) == together(group_alike(alone))
+
+
+def together(records: list[Record]) -> list[list[str]]:
+    """The images of each group of more than one."""
+    members: dict[str, list[str]] = defaultdict(list)
+    for record in records:
+        members[record.group].append(record.name)
+    return [names for names in members.values() if len(names) > 1]

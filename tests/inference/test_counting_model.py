@@ -2,6 +2,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 import elmgan
 from bundles import expected_probability, known, squares, tiny_bundle, tiny_onnx, write_tiny
 from elmgan.errors import ElmganError, ImageError, ModelError, UsageError
+from elmgan.imaging import Normalisation, appearance_of, ranges_of
 from elmgan.inference import Model, OnnxEngine, Result, result
 from elmgan.models import Architecture
 
@@ -78,6 +80,39 @@ def test_colour_and_channels() -> None:
 def test_only_the_counted_channel_is_flagged() -> None:
     both = np.stack([squares(5), np.full((96, 120), 65535, dtype=np.uint16)], axis=2)
     assert TINY.count(both, channel=1).flags == ()
+
+
+def test_flags_warn_and_change_nothing() -> None:
+    """The model that knows up to 9 squares of 10 pixels, shown those and others."""
+    usual = [squares(number) for number in (3, 6, 9)]
+    bundle = tiny_bundle()
+    card = bundle.card.model_copy(update={"normalisation": Normalisation(noise_span=0)})  # finds cells in much noise
+    plain = Model(replace(bundle, card=card))
+    greys = [image.astype(np.float32) for image in usual]
+    training = ranges_of(
+        appearance_of(grey, card.normalisation(grey), grey > grey.mean(), cells)
+        for grey, cells in zip(greys, (3, 6, 9), strict=True)
+    )
+    training["sharpness"] = (0.2, 0.5)  # the smallest of three would be far above the smallest of many
+    model = Model(replace(bundle, card=card.model_copy(update={"training": training})))
+    assert [model.count(image).flags for image in usual] == [(), (), ()]
+
+    image = usual[-1].astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, np.ptp(image) / 5, image.shape).astype(np.float32)
+    shown = {
+        "blurred": cv2.GaussianBlur(image, (0, 0), 4),
+        "saturated": np.where(image > image.mean(), 4095, image),
+        "low-contrast": image + noise,
+        "empty": np.zeros_like(image),
+        "crowded": squares(24),
+        "object-size": cv2.resize(image, None, fx=3, fy=3),
+        "unlike-training": np.where(np.arange(120) > 50, 400 - image, image),  # some cells are dark
+    }
+    for flag, strange in shown.items():
+        counted = model.count(strange)
+        assert flag in counted.flags, flag
+        assert counted.estimate == plain.count(strange).estimate
+    assert "object-size" not in model.count(shown["object-size"], scale=1 / 3).flags
 
 
 class Fake:
@@ -155,7 +190,7 @@ def test_a_result_has_what_the_model_learned() -> None:
     assert (masks.objects, masks.foreground) == (both.objects, both.foreground)
     assert (counts.mask, counts.probability, counts.objects, counts.foreground) == (None, None, None, None)
     assert (counts.count, counts.estimate) == (6, both.estimate)
-    assert repr(counts) == f"Result(count=6, estimate={both.estimate}, flags=)"
+    assert repr(counts) == f"Result(count=6, estimate={both.estimate}, interval=None, flags=)"
     told = r"there is nothing to separate: this model learned counts alone: .*; use one that learned masks"
     with pytest.raises(UsageError, match=told):
         counts.labels()
@@ -172,7 +207,7 @@ def test_what_a_model_did_not_learn_is_not_judged() -> None:
 def test_a_half_is_rounded_up() -> None:
     nothing = np.zeros((1, 1), dtype=np.float32)
     estimates = (0.49, 0.5, 2.5, 3.49)
-    assert [Result(estimate, nothing > 0, nothing, nothing, ()).count for estimate in estimates] == [0, 1, 3, 3]
+    assert [Result((1, 1), estimate, nothing > 0, nothing, nothing, ()).count for estimate in estimates] == [0, 1, 3, 3]
 
 
 def test_labels_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,55 @@ def test_empty_and_full_masks() -> None:
     assert np.array_equal(separate(np.ones((7, 9), bool)), np.ones((7, 9)))
 
 
+def counted(mask: NDArray[np.bool_], cells: float) -> NDArray[np.float32]:
+    """A count map that spreads so many cells evenly over a mask."""
+    blocks = np.add.reduceat(
+        np.add.reduceat(mask.astype(np.float32), np.arange(0, mask.shape[0], 4), 0), np.arange(0, mask.shape[1], 4), 1
+    )
+    return np.asarray(cells * blocks / blocks.sum(), np.float32)
+
+
+def dumbbell(distance: int) -> NDArray[np.bool_]:
+    """Two discs of radius 20 that overlap, the more so the nearer."""
+    mask = np.zeros((60, 120), np.uint8)
+    for column in (40, 40 + distance):
+        cv2.circle(mask, (column, 30), 20, 1, cv2.FILLED)
+    return mask > 0
+
+
+@pytest.mark.parametrize(("distance", "by_shape"), [(17, 1), (24, 2)])
+def test_the_count_decides_where_the_neck_is_slight(distance: int, by_shape: int) -> None:
+    mask = dumbbell(distance)
+    assert separate(mask).max() == by_shape
+    assert separate(mask, counted(mask, 1)).max() == 1
+    assert separate(mask, counted(mask, 2)).max() == 2
+
+
+def test_the_shape_decides_where_it_is_clear() -> None:
+    apart, disc = dumbbell(38), dumbbell(0)
+    assert separate(apart, counted(apart, 1)).max() == 2
+    assert separate(disc, counted(disc, 2)).max() == 1
+
+
+def test_what_is_not_counted_is_no_cell() -> None:
+    mask = dumbbell(70)
+    map_of_one = counted(mask, 2)
+    map_of_one[:, 16:] = 0
+    labels = separate(mask, map_of_one)
+    assert labels.max() == 1
+    assert np.array_equal(labels > 0, mask & (np.arange(120) < 64))
+    assert separate(mask, np.zeros_like(map_of_one)).max() == 0
+
+
+@given(seed=st.integers(0, 2**32), cells=st.floats(0, 50))
+def test_cells_by_shape_and_count_are_pieces_of_the_mask(seed: int, cells: float) -> None:
+    rng = np.random.default_rng(seed)
+    mask = cv2.GaussianBlur(rng.standard_normal((70, 50)), (0, 0), 3) > 0
+    labels = separate(mask, counted(mask, cells) * rng.random((18, 13), np.float32))
+    assert_partition(labels > 0, labels)
+    assert not labels[~mask].any()
+
+
 def test_clustered_cells_are_found() -> None:
     scene = Scene(cells=150, clustering=0.8, overlap=0.05, eccentricity=0.5)
     drawn = draw(scene, rng=np.random.default_rng(1))

@@ -125,6 +125,7 @@ def test_the_run_is_recorded(tmp_path: Path) -> None:
     assert record["options"] == {
         "paths": [str(tmp_path / "images")],
         "channel": None,
+        "scale": 1,
         "labels": False,
         "overlays": False,
     }
@@ -186,7 +187,7 @@ def test_a_bad_image_does_not_stop_the_others(tmp_path: Path, spoil: str) -> Non
 
 
 def test_an_unexpected_error_fails_one_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def trip(image: NDArray) -> Result:
+    def trip(image: NDArray, scale: float) -> Result:
         raise ZeroDivisionError("over\nthe edge")
 
     monkeypatch.setattr(MODEL, "count", trip)
@@ -204,9 +205,9 @@ def counting(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[NDArray]:
     seen: list[NDArray] = []
     count = model.count
 
-    def count_and_note(image: NDArray) -> Result:
+    def count_and_note(image: NDArray, scale: float) -> Result:
         seen.append(image)
-        return count(image)
+        return count(image, scale=scale)
 
     monkeypatch.setattr(model, "count", count_and_note)
     return seen
@@ -285,7 +286,7 @@ def test_resuming_counts_a_changed_image_again_and_drops_one_that_is_gone(tmp_pa
     assert {"masks/1.tif", "masks/2.tif", "overlays/2.png"} == {name for name in files(out) if "/" in name}
 
 
-@pytest.mark.parametrize("setting", ["model", "channel", "version of elmgan"])
+@pytest.mark.parametrize("setting", ["model", "channel", "scale", "version of elmgan"])
 def test_resuming_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
     images, out = folder_of(tmp_path / "images", 1), tmp_path / "out"
     count_images([images], out, MODEL)
@@ -293,8 +294,9 @@ def test_resuming_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     if setting == "version of elmgan":
         monkeypatch.setattr("elmgan.reporting.record.__version__", "99")
     model = Model(tiny_bundle("other")) if setting == "model" else MODEL
+    channel, scale = (1 if setting == "channel" else None), (2 if setting == "scale" else 1)
     with pytest.raises(UsageError, match=f"count in {out} used another {setting}: leave out --resume to count again"):
-        count_images([images], out, model, channel=1 if setting == "channel" else None, resume=True)
+        count_images([images], out, model, channel=channel, scale=scale, resume=True)
     assert contents(out) == before
 
 

@@ -40,7 +40,7 @@ def test_the_columns_are_those_of_the_contract(tmp_path: Path) -> None:
     mask = np.zeros((4, 10), dtype=bool)
     mask[0, 0] = True
     flat = mask.astype(np.float32)
-    result = Result(12.5, mask, flat, flat, flags=("empty", "saturated"))
+    result = Result(mask.shape, 12.5, mask, flat, flat, flags=("empty", "saturated"))
     row = Row.of(result, image="sub/ä,1.tif", shape=mask.shape, seconds=0.25, model="tiny@01234567")
     path = tmp_path / "counts.csv"
     write_table(path, COLUMNS, [row.texts()])

@@ -1,6 +1,7 @@
 """The losses against hand-computed values, and what they pass back to the networks."""
 
 import math
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from elmgan.nn import (
     discriminator_loss,
     generator_loss,
     sums_of,
-    total_in,
+    totals_in,
 )
 
 LN3 = math.log(3)
@@ -30,10 +31,18 @@ LN3 = math.log(3)
 OURS = LossWeights(mask_norm="overlap", count_norm="relative", mask=1, count=1, adversarial=1, coordination=1)
 
 
-def targets(mask: Tensor, *totals: float, seen: Tensor | None = None, core: Tensor | None = None) -> Targets:
+def targets(
+    mask: Tensor,
+    *totals: float,
+    seen: Tensor | None = None,
+    core: Tensor | None = None,
+    squares: Tensor | None = None,
+) -> Targets:
     everywhere = torch.ones_like(mask)
     seen = everywhere if seen is None else seen
-    return Targets(mask, seen, seen if core is None else core, torch.tensor(totals))
+    unknown = torch.full((len(mask), 1, 1), math.nan)
+    core = seen if core is None else core
+    return Targets(mask, seen, core, torch.tensor(totals), unknown if squares is None else squares)
 
 
 def nh(
@@ -88,7 +97,7 @@ def test_the_discriminators_loss_by_hand() -> None:
 def test_terms_are_means_over_images() -> None:
     prediction = Prediction(torch.full((2, 1, 16, 16), LN3), torch.full((2, 1, 4, 4), 0.25))
     terms = nh(prediction, targets(half().repeat(2, 1, 1, 1), 4.0, 6.0), None, LossWeights())
-    assert terms.keys() == {"mask", "count"}
+    assert terms.keys() == {"mask", "count", "squares"}
     assert terms["mask"].item() == pytest.approx(10.0)
     assert terms["count"].item() == pytest.approx((0 + 2**2) / 2)
 
@@ -133,14 +142,35 @@ def test_the_total_is_the_sum_over_the_core(top: int, left: int, rows: int, colu
     for stride in (4, 16):
         count_map = torch.rand(1, 1, 64 // stride, 64 // stride, generator=torch.Generator().manual_seed(seed % 2**60))
         per_pixel = count_map.repeat_interleave(stride, 2).repeat_interleave(stride, 3) / stride**2
-        torch.testing.assert_close(total_in(count_map, core), (per_pixel * core).sum((1, 2, 3)))
+        torch.testing.assert_close(totals_in(count_map, core, (1, 1))[:, 0, 0], (per_pixel * core).sum((1, 2, 3)))
 
 
 def test_a_value_that_the_images_end_cuts_counts_whole() -> None:
     """As in counting, which crops the count map to the image's size over the stride, rounded up."""
     core = torch.zeros(1, 1, 16, 16)
     core[..., :9, :5] = 1
-    assert total_in(torch.ones(1, 1, 4, 4), core).tolist() == [3 * 2]
+    assert totals_in(torch.ones(1, 1, 4, 4), core, (1, 1)).tolist() == [[[3 * 2]]]
+    assert totals_in(torch.ones(1, 1, 4, 4), core, (2, 4)).tolist() == [[[2, 2, 0, 0], [1, 1, 0, 0]]]
+
+
+def test_squares_by_hand() -> None:
+    """Two squares are known of the first image, nothing of the second: a mean over squares, then over images."""
+    counts = torch.full((2, 1, 4, 4), 0.25)
+    known = targets(torch.zeros(2, 1, 16, 16), 4.0, 4.0, squares=torch.tensor([[[3.0, 1.0]], [[math.nan, math.nan]]]))
+    weights = LossWeights(squares=6)
+    terms = nh(Prediction(torch.zeros(2, 1, 16, 16), counts), known, None, weights)
+    assert terms["count"] == 0
+    assert terms["squares"] == 6 * (1 + 1) / 2 / 2
+
+
+def test_squares_tell_where_the_cells_are() -> None:
+    """The gradient of the squares takes from where cells are too many and gives where they are too few."""
+    counts = torch.full((1, 1, 4, 4), 0.25, requires_grad=True)
+    known = targets(torch.zeros(1, 1, 16, 16), 4.0, squares=torch.tensor([[[3.0, 1.0]]]))
+    nh(Prediction(torch.zeros(1, 1, 16, 16), counts), known, None, OURS)["squares"].backward()  # type: ignore[no-untyped-call]
+    assert counts.grad is not None
+    assert (counts.grad[..., :2] < 0).all()
+    assert (counts.grad[..., 2:] > 0).all()
 
 
 def example(core_margin: int = 16) -> tuple[Prediction, Targets, Judgement]:
@@ -254,7 +284,7 @@ def test_what_is_not_known_of_an_image_is_left_out(weights: LossWeights) -> None
 def test_a_batch_of_which_nothing_is_known_costs_nothing() -> None:
     prediction = Prediction(torch.randn(1, 1, 16, 16), torch.rand(1, 1, 4, 4))
     terms = nh(prediction, targets(torch.full((1, 1, 16, 16), math.nan), math.nan), None, OURS)
-    assert [float(term) for term in terms.values()] == [0, 0]
+    assert [float(term) for term in terms.values()] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("weights", [LossWeights(), OURS], ids=["paper", "ours"])
@@ -263,7 +293,7 @@ def test_the_sums_of_an_images_parts_add_up_to_its_own(weights: LossWeights) -> 
     left = torch.zeros_like(known.seen)
     left[..., :48] = 1
     sums = [
-        sums_of(prediction, Targets(known.mask, known.seen * part, known.core * part, known.total), weights)
+        sums_of(prediction, replace(known, seen=known.seen * part, core=known.core * part), weights)
         for part in (left, 1 - left)
     ]
     whole = sums_of(prediction, known, weights)
@@ -278,7 +308,7 @@ def test_images_in_several_batches_share_one_mean(weights: LossWeights) -> None:
     together = nh(prediction, known, judgement, weights)
     apart: dict[str, float] = {}
     for k in (torch.tensor([True, False]), torch.tensor([False, True])):
-        one = Targets(known.mask[k], known.seen[k], known.core[k], known.total[k])
+        one = Targets(*(getattr(known, field.name)[k] for field in fields(known)))
         sums = sums_of(Prediction(*(values[k] for values in prediction)), one, weights)
         terms = generator_loss(sums, one, weights, known.known())
         terms |= adversarial_loss(Judgement(*(values[k] for values in judgement)), one, weights, known.known())

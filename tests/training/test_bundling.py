@@ -1,16 +1,19 @@
 """The bundle that a run ends with, of models that learned masks, counts or both."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
-from bundles import tiny_onnx
-from elmgan.data import read_data_set
+from bundles import known, tiny_onnx
+from elmgan.data import Sides, read_data_set
 from elmgan.data.synthetic import write_data_set
+from elmgan.imaging import Normalisation, Ranges
 from elmgan.models import Architecture, Learned, TrainingData, read_bundle
 from elmgan.nn import Generator
-from elmgan.training.bundling import Origin, bundle_run
+from elmgan.training.bundling import Origin, bundle_run, ranges_in
 from elmgan.training.config import TrainingConfig
 
 MASK, COUNT = {"dice", "ap50"}, {"mean_count", "mae", "rmse", "bias"}
@@ -21,6 +24,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundling") / "data"
     write_data_set(folder, 2, seed=1, size=(64, 64))
     return folder
+
+
+def test_training_images_are_measured_with_their_true_masks_and_totals(data: Path) -> None:
+    records = read_data_set(data)
+    ranges = ranges_in(records, Normalisation())
+    densities = [known(record.count) * 1e6 / 64**2 for record in records]
+    assert ranges["density"] == pytest.approx(np.percentile(densities, (1, 99)), rel=1e-3)
+    limits: Ranges = {"darkness": (0, 1), "agreement": (0, 1), "diameter": (1, 64)}
+    for measure, (low, high) in limits.items():
+        assert low <= ranges[measure][0] <= ranges[measure][1] <= high
+    alone = [replace(record, mask=None, labels=None) for record in records]
+    assert ranges_in(alone, Normalisation()).keys() == {"density", "darkness"}
 
 
 @pytest.mark.parametrize(
@@ -43,10 +58,12 @@ def test_the_card_says_what_was_learned(
     monkeypatch.setattr("elmgan.training.bundling.to_onnx", lambda generator: tiny_onnx())  # exporting takes seconds
     config = TrainingConfig(architecture=Architecture(width=2, depth=3))
     source = TrainingData(name="synthetic", licence="made here", images=2)
-    origin = Origin([source], 0, read_data_set(data), learned, 3, 2)
+    records = read_data_set(data)
+    origin = Origin("synthetic", [source], Sides(records[:1], records, [], []), learned, 3, 2)
     bundle_run(tmp_path / "model", config, Generator(config.architecture), origin, Console(quiet=True))
     bundle = read_bundle(tmp_path / "model")
     assert bundle.card.learned == learned
+    assert bundle.card.training == ranges_in(records[:1], config.normalisation)
     assert bundle.card.scores["all"].keys() == {"images", *scores}
     assert told in bundle.readme
     assert f"{headings} |\n" in bundle.readme

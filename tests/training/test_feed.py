@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -125,6 +126,18 @@ def test_steps_show_tiles_of_large_images_more_often() -> None:
     shown = Counter(number for step in steps for number in numbers(step))
     assert shown[1] == pytest.approx(1000 * 4 / 6, abs=60)
     assert shown[2] == pytest.approx(1000 / 6, abs=50)
+
+
+@pytest.mark.parametrize(("balance", "expected"), [(0, 1 / 5), (0.5, 1 / 3), (1, 1 / 2)])
+def test_balance_shows_tiles_of_rare_kinds_more_often(balance: float, expected: float) -> None:
+    data = DataOptions(tile=64, margin=16, overhang=0, balance=balance)
+    material = [
+        replace(example, kind="rare" if number == 0 else "common")
+        for number, example in enumerate(examples(*[(64, 64)] * 5, tiles=True))
+    ]
+    steps = epoch(Feed(configuration(10, steps=100, data=data), material, []))
+    shown = Counter(number for step in steps for number in numbers(step))
+    assert shown[1] == pytest.approx(1000 * expected, abs=60)
 
 
 def test_examples_without_totals_of_tiles_come_whole_beside_tiles() -> None:

@@ -13,7 +13,7 @@ from elmgan.errors import TrainingError
 from elmgan.nn import discriminator_loss
 from elmgan.training import read_config
 from elmgan.training.step import Batch, GanStep, collate, one_cycle
-from elmgan.training.windows import Window
+from elmgan.training.windows import UNKNOWN, Window
 
 CPU = torch.device("cpu")
 TINY = ["architecture={width: 4, depth: 4}", "discriminator.width=4", "optimisation.precision=fp32"]
@@ -29,7 +29,7 @@ def window(rows: int = 64, columns: int = 64, seed: int = 0) -> Window:
     mask = np.kron(rng.random((rows // 8, columns // 8)) < 0.3, np.ones((8, 8))).astype(np.float32)
     noise = rng.standard_normal((rows, columns), np.float32) / np.float32(4)
     seen = np.ones_like(mask)
-    return Window(image=mask + noise, mask=mask, seen=seen, core=seen, total=float(5 + seed))
+    return Window(image=mask + noise, mask=mask, seen=seen, core=seen, total=float(5 + seed), squares=UNKNOWN)
 
 
 def batch(*seeds: int) -> Batch:
@@ -49,7 +49,15 @@ def test_an_adversarial_step_moves_both_networks() -> None:
     assert one.discriminator is not None
     generator, discriminator = copied(one.generator), copied(one.discriminator)
     terms = one([batch()], adversarial=True)
-    assert terms.keys() == {"mask", "count", "adversarial", "coordination", "discriminator", "discriminator_count"}
+    assert terms.keys() == {
+        "mask",
+        "count",
+        "squares",
+        "adversarial",
+        "coordination",
+        "discriminator",
+        "discriminator_count",
+    }
     assert moved(one.generator, generator) == generator.keys()
     assert moved(one.discriminator, discriminator) == discriminator.keys()
     assert one.done == 1
@@ -60,7 +68,7 @@ def test_without_the_adversarial_part_the_discriminator_rests() -> None:
     assert one.discriminator is not None
     generator, discriminator = copied(one.generator), copied(one.discriminator)
     terms = one([batch()], adversarial=False)
-    assert terms.keys() == {"mask", "count"}
+    assert terms.keys() == {"mask", "count", "squares"}
     assert moved(one.generator, generator) == generator.keys()
     assert not moved(one.discriminator, discriminator)
 

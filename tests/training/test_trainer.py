@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from rich.console import Console
 
 import elmgan
 from bundles import known
@@ -162,6 +163,41 @@ def test_the_split_of_the_data_set_is_obeyed(data: Path, tmp_path: Path) -> None
     assert elmgan.load(tmp_path / "run/model").card.data[0].images == 4
 
 
+def test_images_that_chose_nothing_calibrate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "data"
+    write_data_set(folder, 24, seed=6, size=(64, 64))
+    marks = ["train", "train", "validation", "test", *["calibration"] * 20]
+    lines = (folder / "counts.csv").read_text().splitlines()
+    table = [
+        "image,count,split",
+        *(",".join([*line.split(",")[:2], side]) for line, side in zip(lines[1:], marks, strict=True)),
+    ]
+    (folder / "counts.csv").write_text("\n".join(table))
+    train(folder, tmp_path / "run", tiny("base", "optimisation.epochs=1"), console=Console(quiet=False))
+    assert "no interval" not in capsys.readouterr().out
+    bundle = read_bundle(tmp_path / "run/model")
+    calibration = bundle.card.calibration
+    assert calibration is not None
+    assert (calibration.data, calibration.images, calibration.groups) == ("data", 20, 20)
+    assert bundle.card.scores["all"].keys() >= {"mae", "coverage"}
+    assert "20 calibrated" in bundle.readme
+    assert calibration.promise[1:] in bundle.readme
+    with (tmp_path / "run/split.csv").open(encoding="utf-8") as file:
+        assert [row["side"] for row in csv.DictReader(file)].count("calibration") == 20
+    image = read_image(sorted((folder / "images").iterdir())[3])
+    result = elmgan.load(tmp_path / "run/model").count(image)
+    assert result.interval == calibration.interval(known(result.estimate))
+
+
+def test_without_enough_images_a_run_says_that_there_is_no_interval(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(data, tmp_path / "run", tiny("base", "optimisation.epochs=1"), console=Console(width=400))
+    told = "no interval: it takes 20 images of different cells with a count that do not train, there are 0; raise"
+    assert told in capsys.readouterr().out
+    assert read_bundle(tmp_path / "run/model").card.calibration is None
+
+
 def without(data: Path, folder: Path, *missing: str) -> Path:
     """The same data set without some of what is known of its images."""
     shutil.copytree(data, folder, ignore=shutil.ignore_patterns("labels", *missing))
@@ -241,6 +277,14 @@ def test_training_stops_when_nothing_improves(data: Path, tmp_path: Path) -> Non
     before = rows(tmp_path / "run")
     train(data, tmp_path / "run", config, resume=True)  # there is nothing to go on with
     assert rows(tmp_path / "run") == before
+
+
+def test_the_last_epoch_is_kept_when_nothing_chooses(data: Path, tmp_path: Path) -> None:
+    config = tiny("base", "optimisation.epochs=3", "optimisation.choose_by=last", "discriminator=null")
+    train(data, tmp_path / "run", config)
+    card = read_bundle(tmp_path / "run/model")
+    assert "those of epoch 3 of 3; it is the last." in card.readme
+    assert [float(row["score"]) for row in rows(tmp_path / "run")] == [0, 0, 0]
 
 
 def test_a_run_is_not_overwritten(four_epochs: Path, data: Path, tmp_path: Path) -> None:

@@ -59,7 +59,13 @@ def test_what_is_written_reads_back(config: TrainingConfig, tmp_path_factory: py
 
 
 def test_settings_change_single_values(tmp_path: Path) -> None:
-    settings = ["optimisation.learning_rate=1e-3", "data.tile=", "discriminator=null", "augmentation.zoom=[0.5, 2]"]
+    settings = [
+        "optimisation.learning_rate=1e-3",
+        "data.tile=",
+        "data.squares=",
+        "discriminator=null",
+        "augmentation.zoom=[0.5, 2]",
+    ]
     config = read_config("nuclei", [*settings, "description=a = b"])
     assert config.optimisation.learning_rate == 1e-3
     assert config.data.tile is None
@@ -120,6 +126,7 @@ def test_all_faults_are_reported_at_once_by_the_names_the_user_typed(tmp_path: P
         (["data.tile=96"], "data.tile must be a multiple of 64, is 96"),
         (["data.tile=128", "architecture.depth=8"], "data.tile must be a multiple of 256, is 128"),
         (["data.tile=100"], "data.tile: input should be a multiple of 16 (found 100)"),
+        (["data.tile=128", "data.squares=48"], "data.squares must divide the side of tiles of at most data.pixels"),
         (["data.margin=20"], "data.margin: input should be a multiple of 16 (found 20)"),
         (["architecture.count_head=pooled", "data.tile=128"], "data.tile must be absent"),
         (["architecture.count_head=pooled", "augmentation.zoom=[0.5, 2]"], "augmentation.zoom must be 1, 1"),

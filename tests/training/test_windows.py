@@ -75,6 +75,22 @@ def test_totals_of_windows_add_up_to_the_total_of_the_image(seed: int, shape: tu
     assert drawn.total == pytest.approx(float(shares.ravel()[counted.astype(int) - 1].sum()), rel=1e-4, abs=1e-5)
 
 
+@given(seed=seeds, shape=st.tuples(st.integers(30, 200), st.integers(30, 200)), flips=st.booleans())
+def test_every_square_has_the_shares_of_its_own_pixels(seed: int, shape: tuple[int, int], flips: bool) -> None:
+    source = cells(shape, seed)
+    assert source.shares is not None
+    shares = source.shares[source.regions]
+    places = np.arange(1, shares.size + 1, dtype=np.float32).reshape(shape)
+    data = DataOptions(tile=64, margin=16, squares=32)
+    drawn = window(replace(source, image=places), data, seed, Augmentation(flips=flips))
+    assert drawn.squares.shape == (2, 2)
+    assert drawn.squares.sum() == pytest.approx(drawn.total, abs=1e-5)
+    for (row, column), total in np.ndenumerate(drawn.squares):
+        square = slice(32 * row, 32 * row + 32), slice(32 * column, 32 * column + 32)
+        counted = drawn.image[square][drawn.core[square] > 0].astype(int) - 1
+        assert total == pytest.approx(float(shares.ravel()[counted].sum()), rel=1e-4, abs=1e-5)
+
+
 def test_a_window_counts_what_a_person_sees_inside_the_margin() -> None:
     """A cell cut by the core's edge counts by its part inside, one cut by the image's border counts one."""
     labels = np.zeros((128, 128), np.uint16)

@@ -23,7 +23,18 @@ from elmgan.apps.data_set import print_survey
 from elmgan.data import layout_of, read_data_set, survey
 from elmgan.data.synthetic import write_data_set
 from elmgan.errors import ElmganError, OutputError, TrainingError, UsageError, one_line
-from elmgan.evaluation import BASELINE, METRICS, SCORES, Evaluated, Score, evaluate_model, interval_shown, shown
+from elmgan.evaluation import (
+    BASELINE,
+    METRICS,
+    SCORES,
+    Calibrated,
+    Evaluated,
+    Score,
+    calibrate_model,
+    evaluate_model,
+    interval_shown,
+    shown,
+)
 from elmgan.inference import Model
 from elmgan.jobs import Counted, Failure, Row, count_images, write_contact_sheet
 from elmgan.models import Bundle, find_bundle, read_bundle, shipped, shortcoming
@@ -76,6 +87,10 @@ def count(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the table, the masks and the report.")],
     model: Annotated[str, typer.Option(help="Name of a shipped model, or path of a model.")] = "nuclei",
     channel: Annotated[int | None, typer.Option(min=1, help="Channel to count in; the first is 1.")] = None,
+    scale: Annotated[
+        float,
+        typer.Option(metavar="FACTOR", help="Resize the images for the network; results keep their size."),
+    ] = 1,
     labels: Annotated[bool, typer.Option("--labels", help="Write the separated cells as label images.")] = False,
     overlays: Annotated[bool, typer.Option("--overlays", help="Draw the separated cells over the images.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Keep what an interrupted count has done.")] = False,
@@ -100,6 +115,7 @@ def count(
             out,
             counter,
             channel=channel,
+            scale=scale,
             labels=labels,
             overlays=overlays,
             resume=resume,
@@ -266,6 +282,40 @@ def evaluate(
         raise typer.Exit(SOME_FAILED)
 
 
+@app.command()
+def calibrate(
+    model: Annotated[str, typer.Argument(help="Name of a shipped model, or path of a model.")],
+    data: Annotated[Path, typer.Argument(help="Data set folder: images/ and counts.csv, of 20 images or more.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="MODEL2", help="New folder or zip for the model.")],
+    only: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Images to take, one per line, or a run's split.csv."),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Fit a model's counts to images that you have counted, and learn how sure they are: a 90 % interval."""
+    with _errors_told(debug), _progress("calibrating", quiet) as (terminal, advance):
+
+        def watch(total: int, outcome: Score | Failure) -> None:
+            advance(total)
+            if isinstance(outcome, Failure):
+                _tell(f"{outcome.image}: {outcome.error}", debug, terminal)
+
+        bundle = read_bundle(find_bundle(model))
+        done = calibrate_model(bundle, data, out, only=only, watch=watch)
+        version = read_bundle(out).version
+    if as_json:
+        checks = {"before": asdict(done.before), "after": asdict(done.after)}
+        _print_json({"model": version, "calibration": done.calibration.model_dump(mode="json")} | checks)
+    elif not quiet:
+        _print_calibrated(bundle.version, version, done)
+        _console().out(f"wrote {out}; count with it: elmgan count IMAGES -o OUT --model {out}")
+    if done.failures:
+        raise typer.Exit(SOME_FAILED)
+
+
 @contextmanager
 def _progress(doing: str, quiet: bool) -> Iterator[tuple[Console, Callable[[int], None]]]:
     """Show a bar on a terminal.
@@ -339,12 +389,17 @@ def _print_counted(counted: Counted) -> None:
         more = len(rows) - MOST_ROWS
         table.add_column("image", _many(len(rows), "image"), overflow="fold")
         table.add_column("count", _sum(row.count for row in rows), justify="right")
+        columns = ["image", "count"]
+        if any(row.low is not None for row in rows):
+            table.add_column("low", justify="right")
+            table.add_column("high", justify="right")
+            columns += ["low", "high"]
         table.add_column("objects", _sum(row.objects for row in rows), justify="right")
         table.add_column("foreground", justify="right")
         table.add_column("flags")
         for row in rows[:MOST_ROWS]:
             texts = row.texts()
-            table.add_row(*(texts[column] for column in ("image", "count", "objects", "foreground", "flags")))
+            table.add_row(*(texts[column] for column in (*columns, "objects", "foreground", "flags")))
         if more > 0:
             table.add_row(f"... and {more} more in counts.csv")
         console.print(table)
@@ -385,6 +440,20 @@ def _print_evaluated(evaluated: Evaluated) -> None:
         console.out(f"wrote {path}")
 
 
+def _print_calibrated(before: str, after: str, done: Calibrated) -> None:
+    """Print what a calibration changed, and what the interval promises."""
+    console, learned = _console(), done.calibration
+    console.out(f"calibrated on {_many(learned.images, 'image')} in {_many(learned.groups, 'group')}, cross-validated")
+    table = Table("score", box=SIMPLE_HEAD)
+    for version in (before, after):
+        table.add_column(version, justify="right")
+    for row in done.rows():
+        table.add_row(*row)
+    console.print(table)
+    for said in (learned.correction, learned.promise):
+        console.out(said)
+
+
 def _print_models(bundles: Sequence[Bundle]) -> None:
     """Print the list of shipped models."""
     table = Table("model", "what it is for", "size", "made", box=SIMPLE_HEAD)
@@ -397,7 +466,7 @@ def _print_models(bundles: Sequence[Bundle]) -> None:
 def _print_card(bundle: Bundle) -> None:
     """Print what is known of one model."""
     card, console = bundle.card, _console()
-    architecture = card.architecture
+    architecture, calibration = card.architecture, card.calibration
     facts = {
         "model": bundle.version,
         "for": card.description,
@@ -407,8 +476,13 @@ def _print_card(bundle: Bundle) -> None:
         "tiles": "yes, images of any size" if architecture.tiles else "no, the whole image at once",
         "normalisation": ", ".join(f"{name} {value:g}" for name, value in card.normalisation),
         "threshold": f"cell from a probability of {card.threshold:g}",
+        "calibration": "none: counts have no interval" if calibration is None else calibration.correction,
         "size": f"{len(bundle.onnx) / 1e6:.1f} MB",
     }
+    if calibration is not None:
+        facts["interval"] = calibration.promise
+    if diameters := card.training.get("diameter"):
+        facts["cells"] = "{:.0f} to {:.0f} pixels across in the training images".format(*diameters)
     table = Table(box=None, show_header=False)
     table.add_column(style="bold", no_wrap=True)
     for name, value in facts.items():

@@ -8,8 +8,10 @@ from elmgan.data.likeness import group_alike
 from elmgan.data.record import Record, read_grey
 from elmgan.data.splits import Sides, divide, split
 from elmgan.data.survey import Survey, survey
+from elmgan.data.table import SIDES
 
 __all__ = [
+    "SIDES",
     "Example",
     "Record",
     "Sides",

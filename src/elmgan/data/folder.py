@@ -31,8 +31,8 @@ def read_data_set(folder: Path) -> list[Record]:
 
     In each, ``counts.csv`` may say more: ``image`` (path below ``images/``, with any extension or none), ``count``
     (empty where it is not known) and, if wanted, ``group`` (images of the same cells), ``kind`` (images that look
-    alike) and ``split`` (train, validation or test). Each image needs a mask or a count; labels give both, and dots the
-    count, unless the table says another. Records have the count wherever it is known.
+    alike) and ``split`` (train, validation, calibration or test). Each image needs a mask or a count; labels give both,
+    and dots the count, unless the table says another. Records have the count wherever it is known.
 
     Images are only looked at for their size and, until two differ, whether they are all the same; annotations are read.
 

@@ -23,7 +23,7 @@ class Record:
         group: Images of one group show the same cells and must not be parted by a split; the name, if it is alone.
         kind: Images of one kind look alike; splits keep their proportions.
         dots: File with a pixel per cell, if there is one; only ever reduced to the total.
-        split: ``train``, ``validation`` or ``test`` where the data set says so, else empty.
+        split: ``train``, ``validation``, ``calibration`` or ``test`` where the data set says so, else empty.
     """
 
     name: str

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from elmgan.data.faults import Faults
 from elmgan.imaging import EXTENSIONS
 
-SIDES = ("train", "validation", "test")
+SIDES = ("train", "validation", "calibration", "test")
+NAMED = f"{', '.join(SIDES[:-1])} or {SIDES[-1]}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def read_table(path: Path, images: Container[str], faults: Faults) -> dict[str, 
         elif count is not None and not 0 <= count < math.inf:
             faults.add("count", f"{place}: the count of {given!r} is {written!r}; write a number such as 12 or 12.5")
         elif split and split not in SIDES:
-            faults.add("split", f"{place}: the split of {given!r} is {split!r}; write train, validation or test")
+            faults.add("split", f"{place}: the split of {given!r} is {split!r}; write {NAMED}")
         rows[name] = Row(count, row.get("group") or "", row.get("kind") or "", split)
     return rows
 

@@ -47,6 +47,7 @@ class Baseline:
         labels = separate(mask)
         cells = int(labels.max())
         return Result(
+            shape=mask.shape,
             estimate=float(cells),
             mask=mask,
             probability=mask.astype(np.float32),

@@ -1,6 +1,5 @@
 """Evaluate a model on a data set: metrics.json, a table of images and a report in one folder."""
 
-import csv
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -11,6 +10,7 @@ from tempfile import TemporaryFile
 from elmgan.data import Record, read_data_set
 from elmgan.errors import DataError, ElmganError, UsageError
 from elmgan.evaluation.baseline import Baseline
+from elmgan.evaluation.choice import chosen, file_name
 from elmgan.evaluation.image import Score, score_image
 from elmgan.evaluation.metrics import Metrics, metrics_of
 from elmgan.evaluation.report import Case, report, worst
@@ -52,8 +52,8 @@ def evaluate_model(
         model: What is evaluated.
         seed: Of the bootstrap intervals.
         only: What names the images to score; the others are left out. The split.csv of a training run stands for its
-            test images or, where it has none, its validation images. Any other file has one image per line, as in
-            counts.csv or the stem alone.
+            test images or, where it has none, its validation and calibration images. Any other file has one image per
+            line, as in counts.csv or the stem alone.
         watch: Called with the number of images and each image's outcome, in order; with a failure while its exception
             is handled.
 
@@ -65,7 +65,7 @@ def evaluate_model(
     begun = time.monotonic()
     records = read_data_set(data)
     if only is not None:
-        records = _chosen(records, only)
+        records = chosen(records, only, sides=[("test",), ("validation", "calibration")])
     _check_overlap(data, records, model)
     _begin(out)
     run = run_record(model, {"data": str(data), "only": None if only is None else str(only), "seed": seed})
@@ -77,7 +77,7 @@ def evaluate_model(
         try:
             pair = score_image(model, record), score_image(baseline, record)
         except Exception as error:  # whatever is wrong with one image, the others are scored
-            failures.append(Failure.of(_name(record), error, record.image))
+            failures.append(Failure.of(file_name(record), error, record.image))
             watch(len(records), failures[-1])
             continue
         scores.append(pair[0])
@@ -104,31 +104,6 @@ def _check_overlap(data: Path, records: Sequence[Record], model: Model) -> None:
         )
 
 
-def _chosen(records: Sequence[Record], only: Path) -> list[Record]:
-    """Keep the images that a file names, in the order of the data set."""
-    try:
-        names = _held_out(only) if only.suffix.lower() == ".csv" else _lines(only)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{only} cannot be read ({error}): give a text file with one image per line") from error
-    known = {record: {record.name, _name(record), record.image.stem} & names for record in records}
-    absent = sorted(names.difference(*known.values()))
-    if absent or not names:
-        found = f"{len(absent)} that the data set does not have, such as {absent[0]!r}" if names else "no image"
-        raise UsageError(f"{only} names {found}: give the split.csv of a run on this data set, or one image per line")
-    return [record for record in records if known[record]]
-
-
-def _lines(file: Path) -> set[str]:
-    return {line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()} - {""}
-
-
-def _held_out(split: Path) -> set[str]:
-    """Images that a run's split.csv marks for testing or, if it has none, for validation."""
-    with split.open(newline="", encoding="utf-8-sig") as file:
-        sides = [(row.get("side"), row.get("image") or "") for row in csv.DictReader(file)]
-    return {name for side, name in sides if side == "test"} or {name for side, name in sides if side == "validation"}
-
-
 def _begin(out: Path) -> None:
     """Make the folder, prove that it can be written to, and clear what would be wrong if this were interrupted."""
     present = [name for name in (METRICS, TABLE, REPORT) if (out / name).exists()]
@@ -149,18 +124,13 @@ def _begin(out: Path) -> None:
         raise UsageError(f"nothing can be written to {out}: {error.strerror}; choose another folder with -o") from error
 
 
-def _name(record: Record) -> str:
-    """The image as counts.csv names it."""
-    return record.name + record.image.suffix
-
-
 def _row(score: Score, other: Score) -> Mapping[str, str]:
     """An image's row of images.csv; numbers have 6 significant digits, what is not known is empty."""
     values = {"true": score.truth, "low": score.low, "high": score.high}
     values |= {name: getattr(score, name) for name in FOUND}
     values |= {f"baseline_{name}": getattr(other, name) for name in FOUND}
     texts = {name: "" if value is None else f"{value:.6g}" for name, value in values.items()}
-    return {"image": _name(score.record), "kind": score.record.kind, "group": score.record.group} | texts
+    return {"image": file_name(score.record), "kind": score.record.kind, "group": score.record.group} | texts
 
 
 def _cases(model: Model, scores: Sequence[Score]) -> list[Case]:

@@ -66,7 +66,7 @@ SCORES = {
 OF_THE_DATA = ("images", "mean_count")
 """Those that say something of the images, and nothing of the model."""
 
-ON_CARD = ("images", "mean_count", "mae", "rmse", "bias", "dice", "ap50")
+ON_CARD = ("images", "mean_count", "mae", "rmse", "bias", "coverage", "dice", "ap50")
 """Scores that a model card shows."""
 
 

@@ -1,5 +1,6 @@
 """From files to arrays and back: read images, bring them to the networks' grey values, flag bad ones, write results."""
 
+from elmgan.imaging.appearance import Appearance, Measure, Ranges, appearance_of, ranges_of
 from elmgan.imaging.flags import flags_of
 from elmgan.imaging.header import image_size
 from elmgan.imaging.normalise import Normalisation
@@ -8,11 +9,16 @@ from elmgan.imaging.write import whole_file, write_labels, write_mask, write_png
 
 __all__ = [
     "EXTENSIONS",
+    "Appearance",
     "FoundImage",
+    "Measure",
     "Normalisation",
+    "Ranges",
+    "appearance_of",
     "find_images",
     "flags_of",
     "image_size",
+    "ranges_of",
     "read_image",
     "to_grey",
     "whole_file",

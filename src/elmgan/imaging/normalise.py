@@ -1,4 +1,4 @@
-"""Grey values as the networks see them: the background at 0 and the larger structure around +-1."""
+"""Grey values as the networks see them: the background at 0, what stands out from it up to about 1."""
 
 import math
 from typing import Self
@@ -15,11 +15,17 @@ MOST_PIXELS = 4_000_000
 DETAIL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
 DETAIL_GAIN = 6.0  # root of the sum of squares: white noise of deviation 1 comes out with deviation 6
 LARGEST = float(np.finfo(np.float32).max)
+ROUNDING = 1e-3  # lengths that differ by this share of the image's span are not told apart
 NORMAL_QUARTILE = 0.6745  # median of |x| for x of the standard normal distribution
 
 
 class Normalisation(BaseModel):
-    """Median to 0, the span between two percentiles to 1, clipped; the same for any gain and offset of the camera.
+    """Background to 0, the span between two percentiles to 1, clipped; the same for any gain and offset of the camera.
+
+    The background is where grey values lie closest: in the middle of the shortest interval that holds a share of the
+    pixels. Cells may so cover more than half of an image, where a median would be one of theirs. Whichever percentile
+    is farther from it belongs to what stands out, and becomes positive: dark cells on a bright ground look like bright
+    cells on a dark one.
 
     An image without objects is not stretched until its noise looks like cells: the span is at least ``noise_span``
     standard deviations of the noise. A bright speck widens the span, and would leave the cells dim; therefore x becomes
@@ -32,12 +38,13 @@ class Normalisation(BaseModel):
     >>> normalised = normalise(image)
     >>> float(normalised[0, 0]), float(normalised[16, 16])
     (0.0, 1.0)
-    >>> bool(np.array_equal(normalise(7 - image), -normalised))
+    >>> bool(np.array_equal(normalise(7 - image), normalised))
     True
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    background: float = Field(0.25, gt=0, lt=1, description="share of the pixels that the background holds at least")
     low: float = Field(0.2, ge=0, le=100, description="percentile where the span begins")
     high: float = Field(99.8, ge=0, le=100, description="percentile where the span ends")
     noise_span: float = Field(36, ge=0, description="least span, in standard deviations of the noise")
@@ -57,11 +64,12 @@ class Normalisation(BaseModel):
         """
         grey = np.ascontiguousarray(grey, dtype=np.float32)
         values = np.sort(_sample(grey), axis=None)
-        low, median, high = (float(value) for value in np.percentile(values, (self.low, 50, self.high)))
+        low, high = (float(value) for value in np.percentile(values, (self.low, self.high)))
+        centre = _densest(values, self.background, ROUNDING * (high - low))
         span = np.float32(max(high - low, self.noise_span * _noise(grey, values)))
         if span == 0:
             return np.zeros_like(grey)
-        centred = grey - np.float32(median)
+        centred = grey - np.float32(centre) if high - centre >= centre - low else np.float32(centre) - grey
         # Clipped before it is divided, so that no quotient can overflow; the reach could, where no data is -3.4e38.
         reach = min(float(np.float32(self.limit)) * float(span), LARGEST)
         np.clip(centred, -reach, reach, out=centred)
@@ -77,6 +85,20 @@ def _sample(image: NDArray) -> NDArray:
     """Every pixel of the image, or of a large one those on a regular grid."""
     step = math.ceil(math.sqrt(image.size / MOST_PIXELS))
     return image[::step, ::step]
+
+
+def _densest(values: NDArray[np.float32], share: float, rounding: float) -> float:
+    """Give the middle of the shortest interval that holds a share of sorted values.
+
+    Of several that are as short, up to ``rounding``, it is the middle one: the same from either end, so that the
+    negative of an image has the negative of its background.
+    """
+    length = round(share * (len(values) - 1))
+    with np.errstate(over="ignore"):  # the span of all float32 is not one
+        widths = values[length:] - values[: len(values) - length]
+        shortest = np.flatnonzero(widths <= widths.min() + np.float32(min(rounding, LARGEST)))
+    first, last = int(shortest[(len(shortest) - 1) // 2]), int(shortest[len(shortest) // 2])
+    return (float(values[first + length // 2]) + float(values[last + (length + 1) // 2])) / 2
 
 
 def _noise(grey: NDArray[np.float32], values: NDArray[np.float32]) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from elmgan.errors import ModelError
-from elmgan.imaging import flags_of, to_grey
+from elmgan.imaging import appearance_of, flags_of, to_grey
 from elmgan.inference.engine import Engine, OnnxEngine
 from elmgan.inference.predictor import Predictor
 from elmgan.inference.result import Result
@@ -32,7 +32,7 @@ class Model:
         engine = OnnxEngine(bundle.onnx) if engine is None else engine
         self._predict = Predictor(bundle.card.architecture, engine, tile=tile)
 
-    def count(self, image: ArrayLike, *, channel: int | None = None) -> Result:
+    def count(self, image: ArrayLike, *, channel: int | None = None, scale: float = 1) -> Result:
         """Count the cells of a (row, column) or (row, column, channel) image of any numeric dtype.
 
         The result has what the model learned: counts, masks or both.
@@ -40,19 +40,29 @@ class Model:
         Args:
             image: The pixels, as read; they are normalised here.
             channel: Which channel to count in, from 1. Colour without it is reduced to luminance.
+            scale: The network sees the image resized by this factor, 0.1 to 10: 0.5 for cells twice as large as those
+                that the model learned from. The result is of the image's own size all the same.
 
         Raises:
             ImageError: The image is not of a kind or size that the model takes.
             ModelError: The network cannot run on the image, or gives numbers that are not finite.
+            UsageError: There is no such scale.
         """
         image = np.asarray(image)
         grey = to_grey(image, channel=channel)
-        predicted = self._predict(self.card.normalisation(grey))
+        normalised = self.card.normalisation(grey)
+        predicted = self._predict(normalised, scale=scale)
         probability = predicted[0] if self.card.segments else None
         count_map = predicted[1] if self.card.counts else None
         if not all(math.isfinite(values.sum()) for values in (probability, count_map) if values is not None):
             raise ModelError(f"model {self.version} gives no finite numbers for this image: train or choose another")
+        calibration = self.card.calibration
+        if count_map is not None and calibration is not None:
+            count_map = count_map * np.float32(calibration.gain)
         # As it is shown, and rounded again for the count.
         estimate = None if count_map is None else round(float(count_map.sum(dtype=np.float64)), 2)
         mask = None if probability is None else probability >= self.card.threshold
-        return Result(estimate, mask, probability, count_map, flags_of(image if channel is None else grey, mask))
+        interval = None if estimate is None or calibration is None else calibration.interval(estimate)
+        appearance = appearance_of(grey, normalised, mask, estimate, scale=scale)
+        flags = flags_of(image if channel is None else grey, mask, appearance, self.card.training)
+        return Result(grey.shape, estimate, mask, probability, count_map, flags, interval)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from elmgan.errors import ImageError, ModelError, UsageError
 from elmgan.inference.engine import Engine
+from elmgan.inference.scaling import check_scale, redistribute, resize, scaled_shape
 from elmgan.inference.tiling import predict_in_tiles
 from elmgan.models import Architecture
 
@@ -31,8 +32,14 @@ class Predictor:
         self._engine = engine
         self._tile = tile
 
-    def __call__(self, image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def __call__(
+        self, image: NDArray[np.float32], *, scale: float = 1
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Predict one normalised (row, column) image.
+
+        Args:
+            image: The whole image.
+            scale: The network sees the image resized by this factor, 0.1 to 10; what it says of it is resized back.
 
         Returns:
             The probability of cell, of the image's size, and the count map, whose sum is the count: a quarter of the
@@ -41,7 +48,16 @@ class Predictor:
         Raises:
             ImageError: The network was made for another size.
             ModelError: The network gives arrays of the wrong size.
+            UsageError: There is no such scale.
         """
+        check_scale(scale)
+        shape = scaled_shape(image.shape, scale)
+        probability, count_map = self._predict_seen(resize(image, shape))
+        if self._architecture.count_head == "map":
+            count_map = redistribute(count_map, shape, image.shape, self._architecture.stride)
+        return resize(probability, image.shape), count_map
+
+    def _predict_seen(self, image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         rows, columns = image.shape
         probability, count_map = self._predict_padded(self._padded(image))
         stride = self._architecture.stride

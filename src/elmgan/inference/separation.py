@@ -1,29 +1,41 @@
-"""The cells of a mask, told apart by their shape alone."""
+"""The cells of a mask, told apart by their shape and by how many the count map says they are."""
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from elmgan.inference.region import pixels_in_blocks
+from elmgan.models import STRIDE
 
 # Both were chosen on true masks of training images alone; experiments/separation.py does it again. The choice is not
 # delicate: all of 0.75..1.25 with 0.88..0.92 comes within 0.003 of it in mean AP50.
 SMOOTHING = 1.0  # standard deviation, in pixels, of the blur that takes the ripples of a contour off the distance
 NECK = 0.9  # two parts are one cell where the way between them is wider than this share of the narrower part
 
+# These were chosen with a model's masks and count maps of its training images, by the same program.
+WEIGHT = 0.2  # how much more or less NECK is when the count map is sure that two parts are two cells, or one
+CRUMB = 0.3  # a part with less of a cell than this is none
 
-def separate(mask: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """Split the touching cells of a mask at their necks.
+
+def separate(mask: NDArray[np.bool_], count_map: NDArray[np.float32] | None = None) -> NDArray[np.uint32]:
+    """Split the touching cells of a mask at their necks, so that their number agrees with the count map.
 
     The distance to the background makes every cell a hill. Each pixel belongs to the peak where its steepest way up
     ends, which parts the mask as a watershed does. Then neighbouring parts are joined again, unless the way from one to
     the other leads through a neck: a distance clearly below the lower one of their peaks. This is relative, so that one
     rule serves cells of every size.
 
+    With a count map each part has a share of it, the sum over its pixels. Let two parts have a and b cells. As one they
+    miss one cell by (a + b - 1)^2, as two by (a - 1)^2 + (b - 1)^2, which is more by 1 - 2ab: that much less of a neck
+    joins them, or more. A part that has hardly any share, once all are joined, is no cell.
+
     Args:
         mask: (row, column), true where there is a cell.
+        count_map: Cells per 4 x 4 pixels; ``None`` to go by shape alone.
 
     Returns:
-        Labels of the mask's shape: 0 exactly where the mask is false, and the cells 1..n in the order in which their
-        first pixels are met row by row.
+        Labels of the mask's shape: 0 where the mask is false, or no cell by the count map, and the cells 1..n in the
+        order in which their first pixels are met row by row.
 
     >>> mask = np.zeros((20, 40), np.uint8)
     >>> for column in (10, 26):
@@ -40,8 +52,11 @@ def separate(mask: NDArray[np.bool_]) -> NDArray[np.uint32]:
     peak = np.zeros(height.size, np.intp)  # of every pixel of the mask; 0, which is a pixel of the margin, elsewhere
     peak[pixels] = _uphill(height, pixels, width)
     _follow(peak, pixels)
-    _join(peak, pixels, height, width)
+    shares = None if count_map is None else _shares(peak, pixels, mask, count_map)
+    _join(peak, pixels, height, width, shares)
     _follow(peak, pixels)
+    if shares is not None:
+        pixels = pixels[shares[peak[pixels]] >= CRUMB]
     return _in_reading_order(peak, pixels).reshape(-1, width)[1:-1, 1:-1].copy()
 
 
@@ -61,8 +76,27 @@ def _follow(target: NDArray[np.intp], pixels: NDArray[np.intp]) -> None:
         target[pixels] = further
 
 
-def _join(peak: NDArray[np.intp], pixels: NDArray[np.intp], height: NDArray[np.float32], width: int) -> None:
-    """Let peaks with no neck between them point to the highest of their cell; the widest ways are taken first."""
+def _shares(
+    peak: NDArray[np.intp], pixels: NDArray[np.intp], mask: NDArray[np.bool_], count_map: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Cells in each part, at the index of its peak; a value of the map lies evenly on its pixels in the mask."""
+    density = count_map / np.maximum(pixels_in_blocks(mask, STRIDE), 1)
+    rows, columns = mask.shape
+    weights = density.repeat(STRIDE, axis=0).repeat(STRIDE, axis=1)[:rows, :columns][mask]
+    return np.asarray(np.bincount(peak[pixels], weights, minlength=len(peak)), np.float64)
+
+
+def _join(
+    peak: NDArray[np.intp],
+    pixels: NDArray[np.intp],
+    height: NDArray[np.float32],
+    width: int,
+    shares: NDArray[np.float64] | None,
+) -> None:
+    """Let peaks with no neck between them point to the highest of their cell; the widest ways are taken first.
+
+    What is joined has the sum of the shares.
+    """
     here = peak[pixels]
     pairs, ways = [], []
     for step in (1, width - 1, width, width + 1):
@@ -71,12 +105,16 @@ def _join(peak: NDArray[np.intp], pixels: NDArray[np.intp], height: NDArray[np.f
         pairs.append(np.stack([here[touch], there[touch]]))
         ways.append(np.minimum(height[pixels[touch]], height[pixels[touch] + step]))
     ends, neck = np.concatenate(pairs, axis=1), np.concatenate(ways)
-    wide = np.flatnonzero(neck > NECK * height[ends].min(axis=0))  # the others stay necks: joining only lifts peaks
+    least = NECK if shares is None else NECK - WEIGHT
+    wide = np.flatnonzero(neck > least * height[ends].min(axis=0))  # the others stay necks: joining only lifts peaks
     wide = wide[np.argsort(-neck[wide], kind="stable")]
     for one, other, way in zip(*ends[:, wide].tolist(), neck[wide].tolist(), strict=True):
         low, high = sorted((_top(peak, one), _top(peak, other)), key=height.__getitem__)
-        if way > NECK * height[low]:
+        two = 0.0 if shares is None else min(2 * shares[low] * shares[high] - 1, 1)  # -1 one cell, 1 two
+        if low != high and way > (NECK + WEIGHT * two) * height[low]:
             peak[low] = high
+            if shares is not None:
+                shares[high] += shares[low]
 
 
 def _top(peak: NDArray[np.intp], pixel: int) -> int:

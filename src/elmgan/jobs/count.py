@@ -14,6 +14,7 @@ from typing import Any
 from elmgan.errors import ImageError, OutputError, UsageError
 from elmgan.imaging import find_images, read_image, to_grey, whole_file, write_labels, write_mask, write_png
 from elmgan.inference import Model
+from elmgan.inference.scaling import check_scale
 from elmgan.jobs.names import image_names, output_stems
 from elmgan.jobs.report import MOST_PICTURES, Thumbnails, report
 from elmgan.jobs.table import COLUMNS, Row, read_table
@@ -81,6 +82,7 @@ def count_images(
     model: Model,
     *,
     channel: int | None = None,
+    scale: float = 1,
     labels: bool = False,
     overlays: bool = False,
     resume: bool = False,
@@ -101,25 +103,29 @@ def count_images(
         out: Folder to write to; made if it is missing.
         model: What counts.
         channel: The channel to count in, from 1, of images that have several.
+        scale: The network sees the images resized by this factor; see :meth:`elmgan.Model.count`.
         labels: Whether to write the separated cells as label images too.
         overlays: Whether to draw the separated cells over the images too.
-        resume: Keep what an earlier count of these images, with the same program, model and channel, wrote to ``out``.
+        resume: Keep what an earlier count of these images, with the same program, model, channel and scale, wrote to
+            ``out``.
         watch: Called with the number of images and each image's outcome, in order; with a failure while its exception
             is handled.
 
     Raises:
-        UsageError: There is no image, labels or overlays are asked of a model that gives no masks, ``out`` cannot be
-            written to or holds something else than a count, or with ``resume`` a count that cannot be resumed; nothing
-            was counted or removed.
+        UsageError: There is no image or no such scale, labels or overlays are asked of a model that gives no masks,
+            ``out`` cannot be written to or holds something else than a count, or with ``resume`` a count that cannot be
+            resumed; nothing was counted or removed.
         OutputError: The disk is full, or the table cannot be written; what was counted before is kept.
     """
     begun = time.monotonic()
+    check_scale(scale)
     if not model.card.segments and (labels or overlays):
         raise UsageError(f"{shortcoming(model.card.learned)}; leave --labels and --overlays out")
     tasks = _plan(paths, out, masks=model.card.segments, labels=labels, overlays=overlays)
     options = {
         "paths": [str(path.resolve()) for path in paths],
         "channel": channel,
+        "scale": scale,
         "labels": labels,
         "overlays": overlays,
     }
@@ -134,7 +140,7 @@ def count_images(
         for task in tasks:
             if task.image not in rows:
                 try:
-                    rows[task.image] = _count(task, model, channel)
+                    rows[task.image] = _count(task, model, channel, scale)
                 except Exception as error:  # whatever is wrong with one image, the others are counted
                     _remove(task.files)
                     if _is_disk_full(error):
@@ -207,6 +213,7 @@ def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "model": record["model"],
         "channel": record["options"]["channel"],
+        "scale": record["options"]["scale"],
         "version of elmgan": record["versions"]["elmgan"],
     }
 
@@ -258,11 +265,11 @@ def _clear(out: Path, earlier: Earlier, rows: Mapping[str, Row]) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-def _count(task: Task, model: Model, channel: int | None) -> Row:
+def _count(task: Task, model: Model, channel: int | None, scale: float) -> Row:
     """Count one image and write its files."""
     begun = time.perf_counter()
     image = read_image(task.source, channel=channel)
-    result = model.count(image)
+    result = model.count(image, scale=scale)
     if task.mask is not None and result.mask is not None:
         write_mask(task.mask, result.mask)
     if task.labels is not None:

@@ -1,5 +1,6 @@
 """report.html: one page that shows what was counted; it loads nothing from anywhere."""
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -80,7 +81,9 @@ def _figure(row: Row, pictures: Thumbnails) -> str:
     name = escape(row.image)
     shown = zip(pictures, ("", ", mask outlined"), strict=False)  # there may be no mask
     images = "".join(f'<img src="{picture}" alt="{name}{what}">' for picture, what in shown)
-    number = f"{row.objects} objects" if row.count is None else row.count
+    number = f"{row.objects} objects" if row.count is None else f"{row.count}"
+    if row.low is not None and row.high is not None:
+        number += f" <small>{math.floor(row.low)} to {math.ceil(row.high)}</small>"
     return (
         f"<figure><div>{images}</div><figcaption><span>{name} {_flags(row)}</span><b>{number}</b></figcaption></figure>"
     )

@@ -40,7 +40,7 @@ class Row(BaseModel):
     height: int = Field(description="rows of the image, in pixels")
     width: int = Field(description="columns of the image, in pixels")
     seconds: float = Field(description="time to read the image, count it and write its files")
-    model: str = Field(description="name of the model, and the beginning of the SHA-256 of its weights")
+    model: str = Field(description="name of the model, and the beginning of the SHA-256 of its weights and calibration")
 
     @field_validator("count", "estimate", "low", "high", "objects", "foreground", mode="before")
     @classmethod

@@ -12,10 +12,11 @@ from pydantic import ValidationError
 
 from elmgan.errors import ModelError, OutputError, one_line
 from elmgan.imaging.write import whole_file
-from elmgan.models.schema import FORMAT, ModelCard
+from elmgan.models.schema import FORMAT, Calibration, ModelCard
 
 SHIPPED = Path(__file__).parent / "shipped"
 CARD, NETWORK, README = "model.json", "model.onnx", "README.md"
+CALIBRATION = "## Calibration\n"
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,19 @@ class Bundle:
 
     @property
     def version(self) -> str:
-        """Name and the first 8 hexadecimal digits of the SHA-256 of model.onnx: ``nuclei@0a1b2c3d``."""
-        return f"{self.card.name}@{sha256(self.onnx)[:8]}"
+        """Name and the first 8 hexadecimal digits of a SHA-256: ``nuclei@0a1b2c3d``.
+
+        It is the one of model.onnx, followed by the calibration as JSON if there is one: what decides the counts.
+        """
+        calibration = self.card.calibration
+        decides = self.onnx if calibration is None else self.onnx + calibration.model_dump_json().encode()
+        return f"{self.card.name}@{sha256(decides)[:8]}"
+
+    def calibrated(self, calibration: Calibration, text: str) -> "Bundle":
+        """Return the model with another calibration, and a text on it as the last section of its README.md."""
+        card = self.card.model_copy(update={"calibration": calibration})
+        before = self.readme.partition(CALIBRATION)[0].rstrip()
+        return Bundle(card, self.onnx, f"{before}\n\n{CALIBRATION}\n{text.strip()}\n")
 
 
 def sha256(content: bytes) -> str:

@@ -13,7 +13,7 @@ from elmgan.nn.loss import (
     discriminator_loss,
     generator_loss,
     sums_of,
-    total_in,
+    totals_in,
 )
 from elmgan.nn.unet import UNet
 
@@ -35,6 +35,6 @@ __all__ = [
     "fold",
     "generator_loss",
     "sums_of",
-    "total_in",
+    "totals_in",
     "unfold",
 ]

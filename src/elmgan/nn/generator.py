@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from elmgan.errors import UsageError
-from elmgan.models.schema import Architecture
+from elmgan.models.schema import STRIDE, Architecture
 from elmgan.nn.fbu import FBU
 
 PRESETS = {
@@ -119,19 +119,25 @@ class PooledCountHead(nn.Module):
 
 
 class MapCountHead(nn.Module):
-    """Ours: a non-negative count map at a quarter of the image's resolution."""
+    """Ours: a non-negative count map at a quarter of the image's resolution, on the cells of the mask.
+
+    A total does not say where its cells are, and a map that is free to choose puts them wherever the sum comes easiest:
+    between the cells. Here a value is held back by the share of its pixels that the mask takes for background. The mask
+    itself does not learn from this.
+    """
 
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
         self.mix = nn.Conv2d(in_channels, width, 1)
         self.act = nn.LeakyReLU(0.2)
         self.out = nn.Conv2d(width, 1, 1)
-        nn.init.constant_(self.out.bias, -6.0)  # type: ignore[arg-type]  # an untrained map of almost no cells
+        nn.init.constant_(self.out.bias, -4.0)  # type: ignore[arg-type]  # a cell per 900 pixels of the mask to begin with
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, mask_logits: Tensor) -> Tensor:
         """Give a (n, 1, row / 4, column / 4) count map."""
         # Many small numbers are added up: float32 from here on, whatever the layers below ran in.
-        return nn.functional.softplus(self.out(self.act(self.mix(features))).float())
+        cells = nn.functional.softplus(self.out(self.act(self.mix(features))).float())
+        return cells * nn.functional.avg_pool2d(torch.sigmoid(mask_logits.detach()), STRIDE)
 
 
 class Generator(nn.Module):
@@ -200,8 +206,10 @@ class Generator(nn.Module):
             x = torch.cat([decode(x), maps.pop()], 1)
             if len(maps) == 1:
                 at_quarter = x
-        features = at_quarter if self.architecture.count_head == "map" else deepest
-        return Prediction(self.mask_head(x, image).float(), self.count_head(features))
+        mask_logits = self.mask_head(x, image).float()
+        if self.architecture.count_head == "map":
+            return Prediction(mask_logits, self.count_head(at_quarter, mask_logits))
+        return Prediction(mask_logits, self.count_head(deepest))
 
 
 def upsample(kind: str, in_channels: int, out_channels: int) -> nn.Module:

@@ -1,5 +1,6 @@
 """NH, the norm-combined hybrid loss, and the discriminator's own."""
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import Literal, NamedTuple
 
@@ -26,6 +27,7 @@ class LossWeights(Strict):
     count_norm: Literal["squared", "relative"] = "squared"
     mask: float = Field(10.0, ge=0)
     count: float = Field(1.0, ge=0)
+    squares: float = Field(1.0, ge=0, description="counts of the squares of a tile, where their totals are known")
     adversarial: float = Field(1.0, ge=0)
     coordination: float = Field(1.0, ge=0, description="count of the predicted mask as the discriminator sees it")
 
@@ -39,12 +41,14 @@ class Targets:
         seen: 1 where the window lies on the image, 0 where it is padding.
         core: 1 where cells are counted, 0 on padding and on the uncounted margin of a tile.
         total: Cells in the core of each window; NaN without a count.
+        squares: Cells in the core's part of each square of a grid on the window; NaN where they are not known.
     """
 
     mask: Float[Tensor, "n 1 row column"]
     seen: Float[Tensor, "n 1 row column"]
     core: Float[Tensor, "n 1 row column"]
     total: Float[Tensor, " n"]
+    squares: Float[Tensor, "n square_row square_column"]
 
     @property
     def present(self) -> Bool[Tensor, " n"]:
@@ -104,6 +108,8 @@ class Sums(NamedTuple):
     """Pixels whose mask is known."""
     cells: Float[Tensor, " n"]
     """Predicted in the core."""
+    squares: Float[Tensor, "n square_row square_column"]
+    """Predicted in the core's part of each square."""
 
 
 def sums_of(prediction: Prediction, targets: Targets, weights: LossWeights) -> Sums:
@@ -120,21 +126,31 @@ def sums_of(prediction: Prediction, targets: Targets, weights: LossWeights) -> S
         (values * known).sum((1, 2, 3))
         for values in (error, probability * mask, probability + mask, torch.ones_like(mask))
     )
-    return Sums(error, overlap, size, pixels, total_in(prediction.count_map, targets.core))
+    squares = totals_in(prediction.count_map, targets.core, targets.squares.shape[1:])
+    return Sums(error, overlap, size, pixels, squares.sum((1, 2)), squares)
 
 
-def total_in(
-    count_map: Float[Tensor, "n 1 map_row map_column"], core: Float[Tensor, "n 1 row column"]
-) -> Float[Tensor, " n"]:
-    """Sum a count map over the core, in cells per image; a value belongs to the core when its first pixel does.
+def totals_in(
+    count_map: Float[Tensor, "n 1 map_row map_column"], core: Float[Tensor, "n 1 row column"], grid: Sequence[int]
+) -> Float[Tensor, "n square_row square_column"]:
+    """Sum a count map over the core's part in each square of a grid, in cells.
+
+    A value belongs to the core when its first pixel does.
+
+    Args:
+        count_map: Cells per value.
+        core: 1 where cells are counted, 0 elsewhere.
+        grid: Rows and columns of the grid; each divides that of the count map.
 
     >>> core = torch.ones(1, 1, 4, 4)
     >>> core[..., :2] = 0  # the left half is seen, but not counted
-    >>> total_in(torch.full((1, 1, 2, 2), 0.25), core)
-    tensor([0.5000])
+    >>> totals_in(torch.full((1, 1, 2, 2), 0.25), core, (1, 2))
+    tensor([[[0.0000, 0.5000]]])
     """
     stride = core.shape[-2] // count_map.shape[-2], core.shape[-1] // count_map.shape[-1]
-    return (count_map * core[..., :: stride[0], :: stride[1]]).sum((1, 2, 3))
+    cells = (count_map * core[..., :: stride[0], :: stride[1]])[:, 0]
+    rows, columns = grid
+    return cells.reshape(len(cells), rows, cells.shape[1] // rows, columns, cells.shape[2] // columns).sum((2, 4))
 
 
 def mean_over(values: Float[Tensor, " n"], chosen: Bool[Tensor, " n"], number: int) -> Float[Tensor, ""]:
@@ -153,8 +169,8 @@ def mask_errors(sums: Sums, targets: Targets, norm: str) -> Float[Tensor, " n"]:
     return torch.where(sums.pixels > 0, error + 1 - dice, error)
 
 
-def count_errors(count: Float[Tensor, " n"], total: Float[Tensor, " n"], norm: str) -> Float[Tensor, " n"]:
-    """Compare counts by a norm of :class:`LossWeights`; an image without a count is compared with 0."""
+def count_errors(count: Float[Tensor, "*n"], total: Float[Tensor, "*n"], norm: str) -> Float[Tensor, "*n"]:
+    """Compare counts by a norm of :class:`LossWeights`; an unknown one is taken for 0."""
     total = total.nan_to_num(0, torch.inf, -torch.inf)
     if norm == "squared":
         return (count - total) ** 2
@@ -166,6 +182,7 @@ def generator_loss(sums: Sums, targets: Targets, weights: LossWeights, known: Kn
     """Give the terms of NH that need no discriminator, weighted, by name.
 
     mask * norm(mask - predicted mask) + count * norm(count - predicted count)
+    + squares * mean over squares of norm(count - predicted count)
 
     Args:
         sums: Of the predictions of the images, each image whole.
@@ -174,13 +191,16 @@ def generator_loss(sums: Sums, targets: Targets, weights: LossWeights, known: Kn
         known: How many images the means are over.
 
     Returns:
-        ``mask`` and ``count``, each a number.
+        ``mask``, ``count`` and ``squares``, each a number.
     """
     errors = mask_errors(sums, targets, weights.mask_norm)
     counts = count_errors(sums.cells, targets.total, weights.count_norm)
+    squares = count_errors(sums.squares, targets.squares, weights.count_norm).mean((1, 2))
+    of_squares = ~targets.squares.isnan().any(2).any(1)
     return {
         "mask": weights.mask * mean_over(errors, sums.pixels > 0, known.masked),
         "count": weights.count * mean_over(counts, targets.counted, known.counted),
+        "squares": weights.squares * mean_over(squares, of_squares, known.counted),
     }
 
 
@@ -199,7 +219,7 @@ def adversarial_loss(judgement: Judgement, targets: Targets, weights: LossWeight
     Returns:
         ``adversarial`` and ``coordination``, each a number.
     """
-    seen_count = total_in(judgement.count_map, targets.core)
+    seen_count = totals_in(judgement.count_map, targets.core, (1, 1))[:, 0, 0]
     counts = count_errors(seen_count, targets.total, weights.count_norm)
     return {
         "adversarial": weights.adversarial * mean_over(squares(judgement, 1.0), targets.present, known.images),
@@ -226,7 +246,7 @@ def discriminator_loss(
     masked = targets.masked
     right = mean_over(squares(true_pair, 1.0), targets.present[masked], known.paired)
     wrong = mean_over(squares(predicted_pair, 0.0), targets.present, known.images)
-    seen_count = total_in(true_pair.count_map, targets.core[masked])
+    seen_count = totals_in(true_pair.count_map, targets.core[masked], (1, 1))[:, 0, 0]
     errors = count_errors(seen_count, targets.total[masked], weights.count_norm)
     count = mean_over(errors, targets.counted[masked], known.paired_counted)
     return {"discriminator": (right + wrong) / 2, "discriminator_count": weights.coordination * count}

@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from elmgan.models import shortcoming
+from elmgan.models import Calibration, shortcoming
 
 PAGE = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
 
@@ -18,7 +18,10 @@ def page(title: str, facts: str, body: str) -> str:
 
 
 def facts_of(record: Mapping[str, Any]) -> str:
-    """Write what a finished run's record says of it as HTML: model and what it lacks, program, time and command."""
+    """Write what a finished run's record says of it as HTML.
+
+    That is the model and what it lacks, what its interval promises, the program, the time and the command.
+    """
     facts = [
         f"model {record['model']['version']}",
         f"elmgan {record['versions']['elmgan']}",
@@ -28,6 +31,9 @@ def facts_of(record: Mapping[str, Any]) -> str:
     lines = [escape(" · ".join(facts)), f"<code>{escape(record['command'])}</code>"]
     if lacks := shortcoming(record["model"]["learned"]):
         lines.append(f"<strong>{escape(lacks.capitalize())}.</strong>")
+    if calibration := record["model"]["calibration"]:
+        learned = Calibration.model_validate(calibration)
+        lines.append(escape(f"{learned.correction.capitalize()}; {learned.promise}."))
     return "<br>".join(lines)
 
 

@@ -21,6 +21,7 @@ from elmgan.inference import Model
 def run_record(model: Model, options: dict[str, Any]) -> dict[str, Any]:
     """Describe a run that begins now, as JSON: command, options, model, versions, machine and time."""
     libraries = (numpy, cv2, onnxruntime, tifffile, PIL)
+    calibration = model.card.calibration
     program = Path(sys.argv[0])
     name = program.parent.name if program.name == "__main__.py" else program.name  # python -m elmgan
     return {
@@ -32,6 +33,7 @@ def run_record(model: Model, options: dict[str, Any]) -> dict[str, Any]:
             "hashes": model.card.hashes,
             "normalisation": model.card.normalisation.model_dump(mode="json"),
             "threshold": model.card.threshold,
+            "calibration": None if calibration is None else calibration.model_dump(mode="json"),
         },
         "versions": {
             "elmgan": __version__,

@@ -1,7 +1,7 @@
 """The end of a run: the best generator becomes a bundle, scored through the path that counts a user's images."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -10,17 +10,20 @@ from rich.console import Console
 from rich.progress import track
 
 from elmgan import __version__
-from elmgan.data import Record
-from elmgan.evaluation import SCORES, Score, score_image, summarise
+from elmgan.data import Record, Sides, read_grey, read_truth
+from elmgan.errors import DataError
+from elmgan.evaluation import SCORES, Calibrated, Score, calibrate, score_image, summarise
+from elmgan.imaging import Appearance, Normalisation, Ranges, appearance_of, ranges_of
 from elmgan.inference import Model
 from elmgan.models import FORMAT, Bundle, Learned, ModelCard, TrainingData, shortcoming, write_bundle
 from elmgan.nn import Generator
-from elmgan.training.config import TrainingConfig
+from elmgan.training.config import LAST_EPOCH, Optimisation, TrainingConfig
 from elmgan.training.export import to_onnx
 
 MEANINGS = {
     "mae": "MAE, RMSE and bias are in cells.",
     "dice": "Dice compares the masks.",
+    "coverage": "Coverage is the share of counts inside their 90 % interval.",
     "ap50": "AP50 compares the separated cells at an IoU above 0.5.",
 }
 """A score of the table -> what the model card says of it and its like."""
@@ -33,31 +36,43 @@ class Origin:
     """Where a run's weights come from.
 
     Attributes:
+        data: Name of the data set, for people.
         sources: What model.json says of the data.
-        trained: Number of images that trained.
-        validation: The images that chose the best epoch.
+        sides: The data set as it was parted.
         learned: Which of masks and counts the data taught.
         epochs: Epochs that were trained.
         best: The one whose weights they are; 0 when not even the first was finished.
     """
 
+    data: str
     sources: list[TrainingData]
-    trained: int
-    validation: list[Record]
+    sides: Sides
     learned: Learned
     epochs: int
     best: int
 
-    def epoch(self, planned: int) -> str:
-        """Say which epoch the weights are of."""
+    def epoch(self, options: Optimisation) -> str:
+        """Say which epoch the weights are of, and why."""
         if not self.best:
             return "Training was stopped in its first epoch: the weights have hardly learned anything."
-        stopped = f", {planned} were planned" if self.epochs < planned else ""
-        return f"The weights are those of epoch {self.best} of {self.epochs}{stopped}; the validation images chose it."
+        stopped = f", {options.epochs} were planned" if self.epochs < options.epochs else ""
+        why = "it is the last" if options.choose_by == LAST_EPOCH else "the validation images chose it"
+        return f"The weights are those of epoch {self.best} of {self.epochs}{stopped}; {why}."
+
+
+def ranges_in(records: Iterable[Record], normalisation: Normalisation) -> Ranges:
+    """Measure images that trained, with their true masks and totals, for the flags of what is counted later."""
+
+    def measure(record: Record) -> Appearance:
+        grey = read_grey(record.image)
+        regions, _, total = read_truth(record, grey.shape)
+        return appearance_of(grey, normalisation(grey), None if regions is None else regions > 0, total)
+
+    return ranges_of(measure(record) for record in records)
 
 
 def bundle_run(path: Path, config: TrainingConfig, generator: Generator, origin: Origin, console: Console) -> None:
-    """Export a generator, score it on the validation images and write the bundle to ``path``."""
+    """Export a generator, calibrate it, score it on the images that did not train and write the bundle to ``path``."""
     card = ModelCard(
         format=FORMAT,
         name=config.name,
@@ -68,17 +83,35 @@ def bundle_run(path: Path, config: TrainingConfig, generator: Generator, origin:
         learned=origin.learned,
         normalisation=config.normalisation,
         data=origin.sources,
+        training=ranges_in(shown(origin.sides.train, "measuring the training images", console), config.normalisation),
         seed=config.seed,
         scores={},
         hashes={},
     )
-    onnx = to_onnx(generator)
-    model = Model(Bundle(card, onnx, ""))
-    scores: list[Score] = [
-        score_image(model, record) for record in shown(origin.validation, "scoring the bundle", console)
-    ]
+    bundle = Bundle(card, to_onnx(generator), "")
+    done = calibrate_run(bundle, origin, console)
+    if done:
+        card = card.model_copy(update={"calibration": done.calibration})
+    model = Model(replace(bundle, card=card))
+    held_out = [*origin.sides.validation, *origin.sides.calibration]
+    scores: list[Score] = [score_image(model, record) for record in shown(held_out, "scoring the bundle", console)]
     card = card.model_copy(update={"scores": summarise(scores)})
-    write_bundle(path, Bundle(card, onnx, readme(card, config, origin)))
+    bundle = replace(bundle, card=card, readme=readme(card, config, origin))
+    write_bundle(path, bundle.calibrated(done.calibration, done.text) if done else bundle)
+
+
+def calibrate_run(bundle: Bundle, origin: Origin, console: Console) -> Calibrated | None:
+    """Calibrate a run's model on the images kept for that; None where there are none, or too few, which is told."""
+    if not bundle.card.counts or not origin.sides.calibration:
+        return None
+    try:
+        done = calibrate(bundle, origin.sides.calibration, source=origin.data)
+    except DataError as error:
+        console.print(f"no interval: {error}")
+        return None
+    for failure in done.failures:
+        console.print(f"{failure.image}: {failure.error}; it did not calibrate")
+    return done
 
 
 def shown(things: Sequence[Thing], what: str, console: Console) -> Iterable[Thing]:
@@ -88,7 +121,7 @@ def shown(things: Sequence[Thing], what: str, console: Console) -> Iterable[Thin
 
 def readme(card: ModelCard, config: TrainingConfig, origin: Origin) -> str:
     """Write the model card for people, in Markdown."""
-    a, o = card.architecture, config.optimisation
+    a, o, sides = card.architecture, config.optimisation, origin.sides
     steps = "Each image once an epoch" if o.steps is None else f"{o.steps} steps an epoch"
     judge = config.discriminator if card.segments else None
     adversarial = (
@@ -98,13 +131,16 @@ def readme(card: ModelCard, config: TrainingConfig, origin: Origin) -> str:
     about = card.description or f"A model of cells, trained on {' and '.join(f'{what}s' for what in card.learned)}."
     if lacks := shortcoming(card.learned):
         about += f"\n\n{lacks.capitalize()}."
+    start = f"\nTraining started from `{config.start}`." if config.start else ""
+    calibrating = f" and {len(sides.calibration)} calibration" if sides.calibration else ""
+    squares = f" and of squares of {config.data.squares} pixels within them" if config.data.squares else ""
     meanings = [text for name, text in MEANINGS.items() if any(name in row for row in card.scores.values())]
     return f"""# {card.name}
 
 {about}
 
 {score_table(card.scores)}
-Scores are of the {len(origin.validation)} validation images, which trained nothing. {origin.epoch(o.epochs)}
+Scores are of {len(sides.validation)} validation{calibrating} images, which trained nothing. {origin.epoch(o)}
 {" ".join(meanings)}
 
 ## Training
@@ -112,9 +148,10 @@ Scores are of the {len(origin.validation)} validation images, which trained noth
 | data | images | licence |
 |---|---|---|
 {sources}
-{origin.trained} images of these sets trained, {len(origin.validation)} validated. {steps}, {o.batch} windows a step,
-{adversarial}; seed {card.seed}.
-Instance labels, where the data had them, were reduced to masks and totals of windows.
+{len(sides.train)} images of these sets trained, {len(sides.validation)} validated, {len(sides.calibration)} \
+calibrated. {steps}, {o.batch} windows a step,
+{adversarial}; seed {card.seed}.{start}
+Instance labels, where the data had them, were reduced to masks and to totals of windows{squares}.
 
 ## Network
 

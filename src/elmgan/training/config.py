@@ -28,6 +28,9 @@ WINDOW_GRID = 16
 BALANCE = "balance"
 """Chooses by mask and count together; see :meth:`elmgan.training.validation.Validation.score`."""
 
+LAST_EPOCH = "last"
+"""Chooses nothing, for want of validation images that could: the weights of the last epoch are kept."""
+
 
 def in_order(ends: tuple[float, float]) -> tuple[float, float]:
     """Check that a range does not run backwards."""
@@ -53,14 +56,29 @@ class DataOptions(Strict):
     """What a step sees."""
 
     validation: float = Field(0.2, gt=0, lt=1, description="share of the images kept for validation")
+    calibration: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="share of the other images with a count kept to measure how sure counts are, if that gives 20",
+    )
     tile: int | None = Field(
         None,
         ge=64,
         multiple_of=WINDOW_GRID,
         description="side of square windows, pixels; whole images when absent. Needs instance labels",
     )
+    squares: int | None = Field(
+        None,
+        ge=WINDOW_GRID,
+        multiple_of=WINDOW_GRID,
+        description="side of the squares of a tile whose totals are learned beside the tile's, pixels",
+    )
     margin: int = Field(
         32, ge=0, multiple_of=WINDOW_GRID, description="border of a window that is seen but not counted, pixels"
+    )
+    balance: float = Field(
+        0, ge=0, le=1, description="0: tiles of every image are as likely, 1: of every kind; between by powers"
     )
     overhang: int = Field(32, ge=0, description="how far a window may reach beyond the image, pixels")
     pixels: int = Field(
@@ -76,6 +94,15 @@ class DataOptions(Strict):
     def _margin_leaves_a_core(self) -> Self:
         if self.tile is not None and 2 * self.margin >= self.tile:
             raise ValueError(f"margin must be under half of tile ({self.tile}), is {self.margin}")
+        return self
+
+    @model_validator(mode="after")
+    def _squares_fill_the_tile(self) -> Self:
+        if self.squares is not None and (self.tile is None or self.tile % self.squares or self.tile**2 > self.pixels):
+            raise ValueError(
+                f"squares must divide the side of tiles of at most data.pixels ({self.pixels}) pixels, is "
+                f"{self.squares} with a tile of {self.tile}"
+            )
         return self
 
 
@@ -110,8 +137,8 @@ class Optimisation(Strict):
     )
     clip: float | None = Field(None, gt=0, description="largest norm of the generator's gradient")
     ema: float | None = Field(None, gt=0, lt=1, description="decay of the averaged weights that are validated and kept")
-    choose_by: Literal["balance", "dice", "mae", "rmse"] = Field(
-        "balance", description="validation score that chooses the best epoch; balance is of mask and count"
+    choose_by: Literal["balance", "dice", "mae", "rmse", "last"] = Field(
+        "balance", description="validation score that chooses the best epoch, balance being of mask and count; or last"
     )
     patience: int | None = Field(None, ge=1, description="epochs without a better one after which training stops")
     precision: Literal["auto", "fp32", "bf16"] = "auto"

@@ -1,6 +1,6 @@
 """What a run is fed with: windows for each step, planned for an epoch and rendered ahead of the steps."""
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Generator, Hashable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -42,8 +42,9 @@ class Feed:
     """Draws the windows of a run's steps.
 
     Images that are seen whole come in steps of one padded size as far as there are enough of one, and one zoom a step
-    keeps them alike. Tiles are drawn the more often the larger their image is where ``optimisation.steps`` is given;
-    otherwise each image is shown once an epoch or, with ``optimisation.steps``, as often as any other.
+    keeps them alike. Tiles are drawn the more often the larger their image and, with ``data.balance``, the rarer its
+    kind is where ``optimisation.steps`` is given; otherwise each image is shown once an epoch or, with
+    ``optimisation.steps``, as often as any other.
 
     Args:
         config: Batch, steps, windows and their changes.
@@ -99,7 +100,9 @@ class Feed:
         data, o = self.config.data, self.config.optimisation
         shown = o.steps * o.batch if o.steps else len(self.train)
         if data.tile and o.steps:
+            kinds = Counter(example.kind for example in self.train)
             chance = np.sqrt([max(1.0, example.image.size / data.tile**2) for example in self.train])
+            chance /= [kinds[example.kind] ** data.balance for example in self.train]
             order = rng.choice(len(self.train), shown, p=chance / chance.sum())
         else:
             rounds = -(-shown // len(self.train))
@@ -125,8 +128,8 @@ class Feed:
     def render(self, step: Step) -> list[list[Window]]:
         """Draw the windows of a step, in groups."""
         pixels = self.config.data.pixels
-        same_size = alike(map(self.window, step), lambda window: window.image.shape)
-        return [group for same in same_size for group in cut(same, max(1, pixels // same[0].image.size))]
+        same_sizes = alike(map(self.window, step), lambda window: (window.image.shape, window.squares.shape))
+        return [group for same in same_sizes for group in cut(same, max(1, pixels // same[0].image.size))]
 
     def window(self, draws: list[Draw]) -> Window:
         """Draw one window, glued of several where it is a mosaic."""

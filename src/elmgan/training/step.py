@@ -32,7 +32,7 @@ from elmgan.training.export import load_weights
 from elmgan.training.processes import average_buffers, parallel, share, summed, unsynchronised
 from elmgan.training.windows import Window
 
-GENERATOR_TERMS = ("mask", "count")
+GENERATOR_TERMS = ("mask", "count", "squares")
 ADVERSARIAL_TERMS = ("adversarial", "coordination", "discriminator", "discriminator_count")
 """Names of the loss terms, in an order that all processes share."""
 
@@ -53,7 +53,7 @@ class Batch:
         rows, columns = slice(window.top, window.top + window.height), slice(window.left, window.left + window.width)
         t = self.targets
         mask, seen, core = (values[..., rows, columns] for values in (t.mask, t.seen, t.core))
-        return Batch(self.image[..., rows, columns], Targets(mask, seen * own, core * own, t.total))
+        return Batch(self.image[..., rows, columns], Targets(mask, seen * own, core * own, t.total, t.squares))
 
 
 def collate(windows: list[Window], device: torch.device) -> Batch:
@@ -63,7 +63,8 @@ def collate(windows: list[Window], device: torch.device) -> Batch:
         for name in ("image", "mask", "seen", "core")
     )
     total = torch.tensor([window.total for window in windows], dtype=torch.float32, device=device)
-    return Batch(image, Targets(mask, seen, core, total))
+    squares = torch.from_numpy(np.stack([window.squares for window in windows])).to(device)
+    return Batch(image, Targets(mask, seen, core, total, squares))
 
 
 class GanStep:
@@ -247,7 +248,8 @@ class GanStep:
         side = 2 * max(self.generator.architecture.multiple, WINDOW_GRID)
         rows, columns = self.generator.architecture.size or (side, side)
         zeros = torch.zeros(1, 1, rows, columns, device=self.device)
-        return Batch(zeros, Targets(zeros, zeros, zeros, torch.full((1,), torch.nan, device=self.device)))
+        unknown = torch.full((1, 1, 1), torch.nan, device=self.device)
+        return Batch(zeros, Targets(zeros, zeros, zeros, unknown[0, 0], unknown))
 
     def start_from(self, graph: bytes) -> None:
         """Give the generator, and the averaged one, the weights of an exported one.

@@ -17,14 +17,14 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from elmgan.data import Sides, divide, group_alike, read_data_set, read_sources
+from elmgan.data import SIDES, Sides, divide, group_alike, read_data_set, read_sources
 from elmgan.errors import ConfigError, TrainingError, UsageError
 from elmgan.imaging import whole_file
 from elmgan.inference import Predictor
-from elmgan.models import Bundle, ModelCard, TrainingData, shortcoming
+from elmgan.models import FEWEST, Bundle, ModelCard, TrainingData, shortcoming
 from elmgan.nn import Generator, TorchEngine
 from elmgan.training.bundling import Origin, bundle_run, shown
-from elmgan.training.config import TrainingConfig, describe_fault, dump_config
+from elmgan.training.config import LAST_EPOCH, TrainingConfig, describe_fault, dump_config
 from elmgan.training.curves import Curves, draw_samples
 from elmgan.training.feed import Feed
 from elmgan.training.material import Material, fit_size, gather
@@ -48,9 +48,9 @@ def train(
 ) -> Path:
     """Train a generator on a data set folder and leave everything about it in a run's folder.
 
-    ``run`` gets config.yaml, split.csv (which image trained, which validated), curves.csv and tensorboard/, samples/,
-    last.pt and best.pt (states after the last and the best epoch) and model/, the bundle of the best epoch. Ctrl-C ends
-    training early, with the bundle of the best epoch so far.
+    ``run`` gets config.yaml, split.csv (which image trained, validated, calibrated), curves.csv and tensorboard/,
+    samples/, last.pt and best.pt (states after the last and the best epoch) and model/, the bundle of the best epoch.
+    Ctrl-C ends training early, with the bundle of the best epoch so far.
 
     Args:
         data: The data set folder.
@@ -79,12 +79,13 @@ def train(
         watch = partial(shown, what="comparing images", console=console)
         records = group_alike(read_data_set(data), watch=watch)
         rng = np.random.default_rng(config.seed)
-        sides = divide(records, config.data.validation, rng=rng)
+        sides = divide(records, config.data.validation, calibration=config.data.calibration, rng=rng)
         if first_process() and resume:
             check_split(run / SPLIT, sides)
         before = start_of(run, config) if resume else None if start is None else start.card
         material = gather(sides, config, before.learned if before else (), rng=rng, console=console)
-        for said in (shortcoming(material.learned), material.unvalidated()):
+        lacking = shortage(sides, config.data.calibration) if "count" in material.learned else ""
+        for said in (shortcoming(material.learned), material.unvalidated(), lacking):
             if said:
                 console.print(said)
         fitted = fit_size(config, material)
@@ -101,15 +102,15 @@ def train(
             trainer.step.start_from(start.onnx)
         trainer.fit()
         if first_process():
-            sources = read_sources(data, len(sides.train) + len(sides.validation))
+            used = len(sides.train) + len(sides.validation) + len(sides.calibration)
+            sources = read_sources(data, used)
+            named = " and ".join(source.name for source in sources)
             if config.data.synthetic:
                 drawn = config.data.synthetic
                 sources.append(TrainingData(name="synthetic cells", licence="made here", images=drawn))
             sources += before.data if before else []
-            done = trainer.epoch
-            best = trainer.best()
-            origin = Origin(sources, len(sides.train), sides.validation, material.learned, done, trainer.best_epoch)
-            bundle_run(run / "model", fitted, best, origin, console)
+            origin = Origin(named, sources, sides, material.learned, trainer.epoch, trainer.best_epoch)
+            bundle_run(run / "model", fitted, trainer.best(), origin, console)
         return told(run / "model")
 
 
@@ -142,6 +143,17 @@ def check_folder(run: Path, config: TrainingConfig, *, resume: bool) -> None:
         raise UsageError(f"{run} was begun with another configuration: take the one in {path}")
 
 
+def shortage(sides: Sides, fraction: float) -> str:
+    """Say why counts will have no interval, and what to do; nothing if they will have one."""
+    kept = len({record.group for record in sides.calibration if record.count is not None})
+    if kept >= FEWEST:
+        return ""
+    return (
+        f"no interval: it takes {FEWEST} images of different cells with a count that do not train, there are {kept}; "
+        f"raise data.calibration ({fraction:g}), or give elmgan calibrate other images"
+    )
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with whole_file(path) as temporary:
@@ -153,8 +165,8 @@ def split_table(sides: Sides) -> str:
     lines = io.StringIO()
     table = csv.writer(lines, lineterminator="\n")
     table.writerow(["image", "group", "kind", "side"])
-    for side, records in (("train", sides.train), ("validation", sides.validation), ("test", sides.test)):
-        table.writerows([record.name, record.group, record.kind, side] for record in records)
+    for side in SIDES:
+        table.writerows([record.name, record.group, record.kind, side] for record in getattr(sides, side))
     return lines.getvalue()
 
 
@@ -285,7 +297,7 @@ class Trainer:
     def keep(self, score: float) -> None:
         """Save the state after an epoch, twice when it is the best so far."""
         self.epoch += 1
-        if score > self.best_score:
+        if score > self.best_score or self.config.optimisation.choose_by == LAST_EPOCH:
             self.best_score, self.best_epoch = score, self.epoch
             self.save(BEST)
         self.save(LAST)

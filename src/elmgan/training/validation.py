@@ -11,7 +11,7 @@ from elmgan.errors import ConfigError, TrainingError
 from elmgan.evaluation import SCORES, count_scores, dice
 from elmgan.inference import Predictor
 from elmgan.models import Learned
-from elmgan.training.config import BALANCE
+from elmgan.training.config import BALANCE, LAST_EPOCH
 
 SAMPLES = 6
 """Images that are drawn at most."""
@@ -43,7 +43,7 @@ class Validation:
         self.learned = learned
         self.choose_by = choose_by
         needs, has = ("mask", self.masked) if choose_by == "dice" else ("count", self.counted)
-        if choose_by != BALANCE and not has:
+        if choose_by not in (BALANCE, LAST_EPOCH) and not has:
             raise ConfigError(
                 f"optimisation.choose_by is {choose_by}, but no {needs} is known both of images to train on and of "
                 f"images to validate on; leave it at {BALANCE}"
@@ -88,11 +88,13 @@ class Validation:
         return {"score": self.score(scores)} | {f"validation_{name}": value for name, value in scores.items()}, samples
 
     def score(self, scores: dict[str, float]) -> float:
-        """Give the number that chooses: one of the scores, or the balance of mask and count.
+        """Give the number that chooses: one of the scores, the balance of mask and count, or 0 for the last epoch.
 
         The balance is Dice minus the count's mean absolute error as a share of the mean count: mask and count weigh
         alike when both are a few per cent off.
         """
+        if self.choose_by == LAST_EPOCH:
+            return 0.0
         if self.choose_by != BALANCE:
             return -SCORES[self.choose_by].cost(scores[self.choose_by])
         mean = float(np.mean([example.total for example in self.counted])) if self.counted else 0

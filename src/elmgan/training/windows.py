@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from elmgan.data import Example
 from elmgan.training.config import WINDOW_GRID, Augmentation, DataOptions
 
+UNKNOWN = np.full((1, 1), np.nan, np.float32)
+"""The totals of a window's squares where they are not known."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -21,6 +24,8 @@ class Window:
         seen: 1 on the image, 0 beyond.
         core: 1 where cells are counted: on the image, but not in the margin of a window that ends inside the image.
         total: Cells in the core; NaN when it is not known.
+        squares: Cells in the core's part of each square of a grid on the window, (row, column) of the grid; a single
+            NaN when ``data.squares`` does not ask for them, or they are not known.
     """
 
     image: NDArray[np.float32]
@@ -28,6 +33,7 @@ class Window:
     seen: NDArray[np.float32]
     core: NDArray[np.float32]
     total: float
+    squares: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -79,12 +85,15 @@ def draw_window(
         mask = np.full(placement.size, np.nan, np.float32)
     else:
         mask = (warp(example.regions, placement, cv2.INTER_NEAREST) > 0).astype(np.float32)
+    squares = UNKNOWN
     if tile is None or example.regions is None or example.shares is None:
         total = math.nan if example.total is None else example.total
     else:
-        total = total_in_core(placement, example.regions, example.shares)
+        totals = totals_in_core(placement, data.squares or tile, example.regions, example.shares)
+        total = float(totals.sum())
+        squares = totals if data.squares else squares
     image = change_grey_values(image, augmentation, rng=rng) * seen
-    return Window(image, mask, seen, core, total)
+    return Window(image, mask, seen, core, total, squares)
 
 
 def tile_side(example: Example, data: DataOptions) -> int | None:
@@ -171,32 +180,52 @@ def draw_start(side: int, tile: int, overhang: int, *, rng: np.random.Generator)
     return start if start > 0 else -(-start // WINDOW_GRID * WINDOW_GRID)
 
 
-def total_in_core(placement: Placement, regions: NDArray[np.uint16], shares: NDArray[np.float32]) -> float:
-    """Sum the shares of an image's cells over the part of it that the core shows.
+def totals_in_core(
+    placement: Placement, side: int, regions: NDArray[np.uint16], shares: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Sum the shares of an image's cells over the core's part in each square of a grid on the window.
 
-    They are summed in the image itself, where a pixel at the core's edge counts by its part inside. In the window the
+    They are summed in the image itself, where a pixel at a square's edge counts by its part inside. In the window the
     nearest neighbours of a zoom near 1 change areas, and with them what a small cell counts, by ten per cent and more.
+
+    Args:
+        placement: Of the window.
+        side: Of the squares, window pixels; divides the window's sides.
+        regions: As in the example.
+        shares: As in the example.
+
+    Returns:
+        Cells, (row, column) of the grid.
     """
-    rows, columns = placement.core
+    ends = [
+        np.clip(np.arange(0, length + 1, side), core.start, core.stop)
+        for length, core in zip(placement.size, placement.core, strict=True)
+    ]
     inverse = cv2.invertAffineTransform(placement.to_window)
+    # Rows of the image come from columns of the window when it is transposed.
+    transposed = abs(inverse[0, 0]) < abs(inverse[0, 1])
+    columns_of, rows_of = ends if transposed else ends[::-1]
     # The matrix takes pixel centres to be at whole numbers, and the edges of pixels half a pixel before.
-    corners = np.array([[columns.start, rows.start], [columns.stop, rows.stop]]) - 0.5
-    columns_between, rows_between = (corners @ inverse[:, :2].T + inverse[:, 2] + 0.5).T
-    rows, row_parts = covered(rows_between, regions.shape[0])
-    columns, column_parts = covered(columns_between, regions.shape[1])
-    return float(row_parts @ shares[regions[rows, columns]] @ column_parts)
+    slope_column, slope_row = inverse[0, int(transposed)], inverse[1, int(not transposed)]
+    columns, column_parts = covered((columns_of - 0.5) * slope_column + inverse[0, 2] + 0.5, regions.shape[1])
+    rows, row_parts = covered((rows_of - 0.5) * slope_row + inverse[1, 2] + 0.5, regions.shape[0])
+    totals = row_parts @ shares[regions[rows, columns]] @ column_parts.T
+    return np.asarray(totals.T if transposed else totals, np.float32)
 
 
 def covered(ends: NDArray[np.float64], side: int) -> tuple[slice, NDArray[np.float32]]:
-    """Give the pixels between two places on a side, in either order, with the part of each that lies between them.
+    """Give the pixels between places on a side, in order or against it, and the part of each between two in a row.
 
-    >>> covered(np.array([4.5, 2.25]), 8)
-    (slice(2, 5, None), array([0.75, 1.  , 0.5 ], dtype=float32))
+    >>> covered(np.array([4.5, 2.25, 2.25]), 8)
+    (slice(2, 5, None), array([[0.75, 1.  , 0.5 ],
+           [0.  , 0.  , 0.  ]], dtype=float32))
     """
-    low, high = np.clip(np.sort(ends), 0, side)
-    pixels = np.arange(math.floor(low), math.ceil(high))
+    ends = np.clip(ends, 0, side)
+    first, last = math.floor(ends.min()), math.ceil(ends.max())
+    low, high = (end(ends[:-1], ends[1:])[:, np.newaxis] for end in (np.minimum, np.maximum))
+    pixels = np.arange(first, last)
     parts = np.minimum(pixels + 1, high) - np.maximum(pixels, low)
-    return slice(math.floor(low), math.ceil(high)), parts.astype(np.float32)
+    return slice(first, last), parts.clip(0).astype(np.float32)
 
 
 def warp(array: NDArray, placement: Placement, interpolation: int) -> NDArray:
@@ -244,4 +273,5 @@ def mosaic(parts: list[Window], *, multiple: int) -> Window:
         rows, columns = padded_size(whole.shape, multiple)
         return np.pad(whole, ((0, rows - whole.shape[0]), (0, columns - whole.shape[1])))
 
-    return Window(glued("image"), glued("mask"), glued("seen"), glued("core"), sum(part.total for part in parts))
+    total = sum(part.total for part in parts)
+    return Window(glued("image"), glued("mask"), glued("seen"), glued("core"), total, UNKNOWN)

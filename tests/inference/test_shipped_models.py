@@ -1,0 +1,141 @@
+"""What a count of the shipped models must not depend on: the camera, the tiles, the frame, an empty background."""
+
+import csv
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import elmgan
+from elmgan.data.synthetic import Scene, draw
+from elmgan.imaging import read_image
+from elmgan.inference import Model
+from elmgan.models import find_bundle, read_bundle, shipped
+
+pytestmark = pytest.mark.slow
+
+SHAPE = (300, 420)
+
+
+@pytest.fixture(scope="module", params=shipped())
+def model(request: pytest.FixtureRequest) -> Model:
+    return elmgan.load(request.param)
+
+
+def estimate(model: Model, image: NDArray) -> float:
+    found = model.count(image).estimate
+    assert found is not None
+    return found
+
+
+def fluorescence(folder: Path, number: int) -> list[NDArray]:
+    """Images of BBBC039, spread over its plates."""
+    files = sorted((folder / "bbbc039" / "images").glob("*.tif"))
+    return [read_image(files[k]) for k in np.linspace(0, len(files) - 1, number).astype(int)]
+
+
+def stained(folder: Path) -> NDArray:
+    """An image of dsb2018 that is dark on bright."""
+    name = next(name for name, kind in kinds(folder / "dsb2018") if kind == "purple-on-white")
+    return np.asarray(read_image(folder / "dsb2018" / "images" / f"{name}.png").mean(axis=-1), np.float32)
+
+
+def kinds(folder: Path) -> list[tuple[str, str]]:
+    """Name and kind of dsb2018's images."""
+    with (folder / "kinds.csv").open(newline="", encoding="utf-8") as file:
+        return [(row["stem"], row["kind"]) for row in csv.DictReader(file)]
+
+
+def levels(image: NDArray, most: float, *, offset: float = 0) -> NDArray[np.float64]:
+    """The image stretched from ``offset`` to ``most``, in whole numbers."""
+    low, high = float(image.min()), float(image.max())
+    return np.round(offset + (image - low) * ((most - offset) / (high - low)))
+
+
+CAMERAS: dict[str, Callable[[NDArray], NDArray]] = {
+    "8 bit": lambda image: levels(image, 255).astype(np.uint8),
+    "12 bit in 16": lambda image: levels(image, 4095).astype(np.uint16),
+    "16 bit, bright": lambda image: levels(image, 65535, offset=9000).astype(np.uint16),
+    "unit range": lambda image: (levels(image, 65535) / 65535).astype(np.float32),
+    "gain and offset": lambda image: image.astype(np.float32) * np.float32(-0.3) - 7,
+    "hot pixels": lambda image: np.where(np.arange(image.size).reshape(image.shape) % 50021 == 7, 60000, image),
+}
+
+
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_the_camera_changes_nothing(model: Model, camera: str, shared_data: Path) -> None:
+    """The same scene at other depths, gains and offsets, inverted, and with hot pixels."""
+    for image in [*fluorescence(shared_data, 3), stained(shared_data)]:
+        assert estimate(model, CAMERAS[camera](image)) == pytest.approx(estimate(model, image), rel=0.01, abs=0.5)
+
+
+def test_tiles_change_nothing(model: Model, shared_data: Path) -> None:
+    """A field of 1560 x 2088 pixels: whole, and in tiles that its sides do not divide into."""
+    field = np.block([[image[:, ::-1], image[::-1]] for image in fluorescence(shared_data, 3)])
+    field = np.concatenate([field, field[:, :696]], axis=1)
+    whole = estimate(model, field)
+    bundle = read_bundle(find_bundle(model.card.name))
+    for tile in (256, 1024):
+        assert estimate(Model(bundle, tile=tile), field) == pytest.approx(whole, rel=0.005, abs=0.1)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 2), (2, 2), (2, 3)])
+def test_a_mosaic_counts_the_sum_of_its_images(model: Model, rows: int, columns: int) -> None:
+    """Images of one scene, so that no image's grey values change in the company of the others."""
+    images = [synthetic(seed) for seed in range(rows * columns)]
+    mosaic = np.block([images[row * columns : (row + 1) * columns] for row in range(rows)])
+    assert estimate(model, mosaic) == pytest.approx(sum(estimate(model, image) for image in images), rel=0.02)
+
+
+def synthetic(seed: int) -> NDArray:
+    return draw(Scene(rows=256, columns=320, cells=40), rng=np.random.default_rng(seed)).image
+
+
+def backgrounds() -> dict[str, NDArray[np.float32]]:
+    rng = np.random.default_rng(0)
+    rows, columns = np.ogrid[-1 : 1 : 1j * SHAPE[0], -1 : 1 : 1j * SHAPE[1]]
+    flat = np.zeros(SHAPE)
+    drawn = {
+        "one value": flat,
+        "noise": rng.normal(100, 10, SHAPE),
+        "few photons": rng.poisson(3, SHAPE),
+        "slope": 40 * rows + 20 * columns + rng.normal(0, 3, SHAPE),
+        "vignette": 200 * np.exp(-(rows**2 + columns**2)) + rng.normal(0, 4, SHAPE),
+    }
+    return {name: image.astype(np.float32) for name, image in drawn.items()}
+
+
+@pytest.mark.parametrize("name", backgrounds())
+def test_where_there_is_no_cell_none_is_counted(model: Model, name: str) -> None:
+    result = model.count(backgrounds()[name])
+    assert result.estimate is not None
+    assert result.estimate < 0.5
+    assert result.mask is not None
+    assert not result.mask.any()
+
+
+def test_real_images_without_cells_are_empty(model: Model, shared_data: Path) -> None:
+    masks = (shared_data / "bbbc039" / "masks").glob("*.png")
+    empty = [mask.stem for mask in masks if not read_image(mask)[..., 0].any()]
+    assert empty
+    for stem in empty:
+        assert estimate(model, read_image(shared_data / "bbbc039" / "images" / f"{stem}.tif")) < 0.5
+
+
+def test_a_cell_cut_by_the_frame_counts_one(model: Model, shared_data: Path) -> None:
+    """Quarters of images, whose new borders cross many cells, have no other bias than the images themselves."""
+    folder = shared_data / "dsb2018"
+    names = [name for name, kind in kinds(folder) if kind == "fluorescence"][::16]
+    whole, parts = [], []
+    for name in names:
+        image, labels = (read_image(folder / part / f"{name}.png") for part in ("images", "labels"))
+        image = image if image.ndim == 2 else image.mean(axis=-1)
+        half = image.shape[0] // 2, image.shape[1] // 2
+        whole.append(estimate(model, image) - len(np.unique(labels[labels > 0])))
+        for rows, columns in product((slice(half[0]), slice(half[0], None)), (slice(half[1]), slice(half[1], None))):
+            seen = labels[rows, columns]
+            parts.append(estimate(model, image[rows, columns]) - len(np.unique(seen[seen > 0])))
+    assert np.mean(parts) == pytest.approx(np.mean(whole) / 4, abs=0.5)
