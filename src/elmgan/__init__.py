@@ -16,10 +16,19 @@ from elmgan.models import find_bundle, read_bundle
 __all__ = ["Model", "Result", "__version__", "load"]
 
 
-def load(name_or_path: str | Path = "nuclei") -> Model:
+def load(
+    name_or_path: str | Path = "nuclei", *, engine: str = "auto", precision: str = "auto", device: str = "auto"
+) -> Model:
     """Load a model: a shipped one by its name, or the folder or zip of any other.
+
+    Args:
+        name_or_path: Name or path.
+        engine: What runs its network: onnxruntime, openvino or torch; auto is the fastest that is installed.
+        precision: What its layers compute in: fp32, or bf16, which is faster; auto is bf16 where the machine has it.
+        device: cpu or cuda; auto is cuda where there are PyTorch and an NVIDIA graphics card.
 
     Raises:
         ModelError: There is no such model, or it cannot be read.
+        UsageError: There is no such engine, precision or device, or not on this machine.
     """
-    return Model(read_bundle(find_bundle(name_or_path)))
+    return Model(read_bundle(find_bundle(name_or_path)), engine, precision=precision, device=device)

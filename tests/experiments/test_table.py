@@ -75,7 +75,11 @@ def test_an_experiment_can_be_begun(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folder", EXPERIMENTS, ids=lambda folder: folder.name)
 def test_kept_configurations_are_what_the_options_give_today(folder: Path) -> None:
-    """Otherwise the results are of another program: carry the experiment out again."""
+    """Otherwise the results are of another program: carry the experiment out again.
+
+    Those that started from an earlier version of a model may stay where the page names it.
+    """
+    page = table.PAGE.read_text(encoding="utf-8")
     parser = argparse.ArgumentParser()
     parser.add_argument("--config")
     parser.add_argument("--set", action="append", default=[])
@@ -92,9 +96,14 @@ def test_kept_configurations_are_what_the_options_give_today(folder: Path) -> No
                 shlex.split(f"{experiment.options} {experiment.train[variant]} --set seed={seed}")
             )
             config = read_config(options.config, options.set)
+            found = read_config(path)
+            if options.start and found.start in page:
+                kept_of_start = {"architecture", "normalisation", "start"}
+                assert found.model_dump(exclude=kept_of_start) == config.model_dump(exclude=kept_of_start), path
+                continue
             if options.start:
                 config = starting_from(read_bundle(find_bundle(options.start)), config)
-            assert read_config(path) == config, path
+            assert found == config, path
 
 
 def test_results_are_of_the_experiment(tmp_path: Path) -> None:

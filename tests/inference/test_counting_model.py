@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +15,10 @@ import elmgan
 from bundles import expected_probability, known, squares, tiny_bundle, tiny_onnx, write_tiny
 from elmgan.errors import ElmganError, ImageError, ModelError, UsageError
 from elmgan.imaging import Normalisation, appearance_of, ranges_of
-from elmgan.inference import Model, OnnxEngine, Result, result
+from elmgan.inference import Engine, Model, OnnxEngine, OpenVinoEngine, Result, Runtime, result
 from elmgan.models import Architecture
 
-TINY = Model(tiny_bundle())
+TINY = Model(tiny_bundle(), precision="fp32")
 
 
 @pytest.mark.parametrize("shape", [(96, 120), (101, 83), (7, 300), (1, 1)])
@@ -40,6 +41,14 @@ def test_squares_are_counted() -> None:
     assert TINY.count(squares(0)).flags == ("empty",)
 
 
+@pytest.mark.parametrize(("value", "foreground"), [(0.49, 0.0), (0.51, 1.0)])
+def test_an_image_that_counts_0_has_no_foreground(value: float, foreground: float) -> None:
+    pooled = fake_model(Architecture(depth=3, count_head="pooled", size=(64, 64)), Fake((1, 1, 1, 1), value))
+    probability = np.ones((1, 1, 64, 64), np.float32)
+    pooled._predict._engine.predict = lambda images: (probability, np.full((1, 1, 1, 1), value, np.float32))  # type: ignore[method-assign]
+    assert pooled.count(np.eye(64)).foreground == foreground
+
+
 def test_padding_counts_nothing() -> None:
     image = squares(9, (96, 120))
     cut = TINY.count(image[:93, :117])  # nothing but background is lost
@@ -48,7 +57,7 @@ def test_padding_counts_nothing() -> None:
 
 def test_tiles_and_the_whole_agree() -> None:
     image = squares(60, (203, 330))
-    whole, tiled = TINY.count(image), Model(tiny_bundle(), tile=64).count(image)
+    whole, tiled = TINY.count(image), Model(tiny_bundle(), precision="fp32", tile=64).count(image)
     np.testing.assert_allclose(known(tiled.probability), known(whole.probability), atol=1e-3)
     np.testing.assert_allclose(known(tiled.count_map), known(whole.count_map), atol=1e-4)
     assert tiled.estimate == pytest.approx(whole.estimate, rel=5e-3)
@@ -118,6 +127,8 @@ def test_flags_warn_and_change_nothing() -> None:
 class Fake:
     """An engine that gives arrays of the same value."""
 
+    runtime = Runtime("fake", "0", "fp32", "cpu")
+
     def __init__(self, count_shape: tuple[int, ...] | None = None, value: float = 0.0) -> None:
         self.count_shape = count_shape
         self.value = value
@@ -156,22 +167,25 @@ def test_a_tile_fits_the_network(tile: int) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not a network", tiny_onnx()[:200]])
-def test_what_is_no_network_is_refused(content: bytes) -> None:
+@pytest.mark.parametrize("engine", [OnnxEngine, OpenVinoEngine])
+def test_what_is_no_network_is_refused(engine: Callable[[bytes], Engine], content: bytes) -> None:
     with pytest.raises(ModelError, match=r"model\.onnx cannot be loaded") as error:
-        OnnxEngine(content)
+        engine(content)
     assert "\n" not in str(error.value)
 
 
-def test_a_network_with_other_outputs_is_refused() -> None:
+@pytest.mark.parametrize("engine", [OnnxEngine, OpenVinoEngine])
+def test_a_network_with_other_outputs_is_refused(engine: Callable[[bytes], Engine]) -> None:
     network = onnx.load_from_string(tiny_onnx())
     del network.graph.output[1]
     with pytest.raises(ModelError, match="maps image to probability; expected image to probability and count_map"):
-        OnnxEngine(network.SerializeToString())
+        engine(network.SerializeToString())
 
 
-def test_an_engine_that_fails_tells_the_size() -> None:
+@pytest.mark.parametrize("engine", [OnnxEngine, OpenVinoEngine])
+def test_an_engine_that_fails_tells_the_size(engine: Callable[[bytes], Engine]) -> None:
     with pytest.raises(ModelError, match="cannot run on 8 x 8 pixels"):
-        OnnxEngine(tiny_onnx()).predict(np.zeros((1, 2, 8, 8), dtype=np.float32))
+        engine(tiny_onnx()).predict(np.zeros((1, 2, 8, 8), dtype=np.float32))
 
 
 @given(st.floats(0, 1e6))

@@ -120,7 +120,7 @@ def test_counts_alone_are_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_run_is_recorded(tmp_path: Path) -> None:
-    count_images([folder_of(tmp_path / "images", 2)], tmp_path / "out", MODEL, channel=None)
+    count_images([folder_of(tmp_path / "images", 2)], tmp_path / "out", Model(tiny_bundle(), "onnxruntime"))
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["options"] == {
         "paths": [str(tmp_path / "images")],
@@ -134,7 +134,8 @@ def test_the_run_is_recorded(tmp_path: Path) -> None:
     assert (record["images"], record["failed"]) == (1, 0)
     assert record["seconds"] >= 0
     assert record["folders"] == [str(tmp_path / "images")]
-    assert record["versions"].keys() == {"elmgan", "python", "numpy", "cv2", "onnxruntime", "tifffile", "PIL"}
+    assert record["versions"].keys() == {"elmgan", "python", "numpy", "cv2", "tifffile", "PIL", "onnxruntime"}
+    assert record["engine"] == {"name": "onnxruntime", "precision": "fp32", "device": "cpu"}
 
 
 def test_images_of_one_name_keep_apart(tmp_path: Path) -> None:
@@ -286,7 +287,7 @@ def test_resuming_counts_a_changed_image_again_and_drops_one_that_is_gone(tmp_pa
     assert {"masks/1.tif", "masks/2.tif", "overlays/2.png"} == {name for name in files(out) if "/" in name}
 
 
-@pytest.mark.parametrize("setting", ["model", "channel", "scale", "version of elmgan"])
+@pytest.mark.parametrize("setting", ["model", "engine", "channel", "scale", "version of elmgan"])
 def test_resuming_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
     images, out = folder_of(tmp_path / "images", 1), tmp_path / "out"
     count_images([images], out, MODEL)
@@ -294,8 +295,9 @@ def test_resuming_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     if setting == "version of elmgan":
         monkeypatch.setattr("elmgan.reporting.record.__version__", "99")
     model = Model(tiny_bundle("other")) if setting == "model" else MODEL
+    model = Model(tiny_bundle(), "onnxruntime") if setting == "engine" else model
     channel, scale = (1 if setting == "channel" else None), (2 if setting == "scale" else 1)
-    with pytest.raises(UsageError, match=f"count in {out} used another {setting}: leave out --resume to count again"):
+    with pytest.raises(UsageError, match=f"count in {out} used another {setting}.*: leave out --resume to count again"):
         count_images([images], out, model, channel=channel, scale=scale, resume=True)
     assert contents(out) == before
 

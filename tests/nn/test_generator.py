@@ -171,7 +171,7 @@ def test_tiles_with_the_halo_give_what_the_whole_image_gives(upsampling: str) ->
 
 
 @pytest.mark.parametrize("upsampling", UPSAMPLINGS)
-@pytest.mark.parametrize("mask_head", ["detail", "paper"])
+@pytest.mark.parametrize("mask_head", ["fold", "detail", "paper"])
 def test_nothing_beyond_the_halo_decides_a_pixel(upsampling: str, mask_head: str) -> None:
     architecture = tiny(depth=3, upsampling=upsampling, mask_head=mask_head)
     network = trained(architecture)

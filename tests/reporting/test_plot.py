@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from elmgan.reporting import MOST_POINTS, Line, Points, scatter
+from elmgan.reporting import MOST_POINTS, Dots, Line, Points, dot_plot, scatter
 from elmgan.reporting.plot import HEIGHT, WIDTH, ticks
 
 ENDS = st.floats(-1e6, 1e6)
@@ -61,3 +61,26 @@ def test_a_plot_of_many_points_stays_small() -> None:
 
 def test_a_plot_of_nothing() -> None:
     assert not drawn([], [], []).findall("circle")
+
+
+def test_dots_lie_on_a_logarithmic_scale() -> None:
+    drawn = dot_plot(
+        [Dots("<one>", {"a": (0.5, 1, 10), "b": (100, 100, 100)}), Dots("two", {"b": (10, 10, 10)})],
+        title="a < b",
+        x_label="c & d",
+        marked=(1,),
+    )
+    picture = ElementTree.fromstring(drawn)
+    space = "{http://www.w3.org/2000/svg}"
+    dots = {circle[0].text: float(circle.get("cx", "")) for circle in picture.iter(f"{space}circle") if len(circle)}
+    assert list(dots) == ["a, <one>: 1", "b, <one>: 100", "b, two: 10"]
+    one, hundred, ten = dots.values()
+    assert hundred - ten == pytest.approx(ten - one, abs=0.2)
+    (marked,) = (path for path in picture.iter(f"{space}path") if path.get("class") == "mark")
+    assert marked.get("d", "").startswith(f"M{one:.1f} ")
+    texts = [text.text for text in picture.iter(f"{space}text")]
+    assert {"a", "b", "<one>", "two", "c & d", "1", "10", "100"} <= set(texts)
+
+
+def test_a_dot_plot_of_one_value() -> None:
+    assert "nan" not in dot_plot([Dots("one", {"a": (1, 1, 1)})], title="", x_label="")

@@ -98,8 +98,8 @@ def test_each_network_gets_the_gradient_of_its_own_loss_alone() -> None:
 
 
 def test_steps_bring_the_loss_down() -> None:
-    one = step("optimisation.learning_rate=3e-3", "optimisation.schedule=constant", steps=30)
-    terms = [one([batch(0, 1, 2)], adversarial=True) for _ in range(30)]
+    one = step("optimisation.learning_rate=3e-3", "optimisation.schedule=constant", steps=80)
+    terms = [one([batch(0, 1, 2)], adversarial=True) for _ in range(80)]
     assert terms[-1]["mask"] < 0.7 * terms[0]["mask"]
     assert terms[-1]["count"] < 0.7 * terms[0]["count"]
     assert terms[-1]["discriminator_count"] < terms[0]["discriminator_count"]

@@ -244,6 +244,28 @@ def test_grey_values_change_as_much_as_asked_and_the_padding_stays_0() -> None:
     assert 8 < inverted < 32
 
 
+def test_gamma_leaves_0_and_1_and_the_sign_as_they_are() -> None:
+    values = np.array([[-1, -0.25, 0, 0.25, 1]], np.float32)
+    source = Example("", "", values, None, None, 1)
+    darker = 0
+    for seed in range(40):
+        drawn = window(source, DataOptions(), seed, Augmentation(flips=False, gamma=(0.5, 2))).image[0, :5]
+        np.testing.assert_allclose(drawn[[0, 2, 4]], [-1, 0, 1])
+        assert drawn[3] == -drawn[1]
+        assert 0.25**2 <= drawn[3] <= 0.25**0.5
+        darker += int(drawn[3] < 0.25)
+    assert 8 < darker < 32
+
+
+def test_shading_is_as_uneven_as_asked_and_smooth() -> None:
+    flat = Example("", "", np.zeros((256, 256), np.float32), None, None, 1)
+    shades = [window(flat, DataOptions(), seed, Augmentation(shading=0.2)).image for seed in range(200)]
+    uneven = [shade for shade in shades if shade.any()]
+    assert 70 < len(uneven) < 130
+    assert 0.05 < np.mean([shade.std() for shade in uneven]) < 0.12
+    assert max(np.abs(np.diff(shade)).max() / shade.std() for shade in uneven) < 0.15
+
+
 def test_added_noise_has_the_same_deviation_fine_and_coarse() -> None:
     flat = np.zeros((256, 256), np.float32)
     spread: dict[str, list[float]] = {"none": [], "fine": [], "coarse": []}
@@ -306,7 +328,9 @@ def test_what_is_not_known_of_a_part_is_not_known_of_its_place_in_the_mosaic() -
 
 
 def test_a_window_depends_on_its_rng_alone() -> None:
-    wild = Augmentation(zoom=(0.7, 1.4), gain=(0.5, 2), offset=0.1, noise=0.2, blur=1.5, invert=0.5)
+    wild = Augmentation(
+        zoom=(0.7, 1.4), gain=(0.5, 2), gamma=(0.5, 2), offset=0.1, shading=0.1, noise=0.2, blur=1.5, invert=0.5
+    )
     one, same, other = (window(cells(), DataOptions(tile=64, margin=16), seed, wild) for seed in (5, 5, 6))
     assert np.array_equal(one.image, same.image)
     assert not np.array_equal(one.image, other.image)

@@ -10,15 +10,17 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import BaseModel
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 from rich.table import Table
 
 from elmgan import __version__, load
+from elmgan.apps.benchmark import print_sheets
 from elmgan.apps.data_set import print_survey
 from elmgan.data import layout_of, read_data_set, survey
 from elmgan.data.synthetic import write_data_set
@@ -35,9 +37,12 @@ from elmgan.evaluation import (
     interval_shown,
     shown,
 )
-from elmgan.inference import Model
+from elmgan.inference import Model, open_engine
 from elmgan.jobs import Counted, Failure, Row, count_images, write_contact_sheet
 from elmgan.models import Bundle, find_bundle, read_bundle, shipped, shortcoming
+
+if TYPE_CHECKING:
+    from elmgan.benchmark.tables import Sheet
 
 MOST_ROWS = 30
 """Rows of the table on the terminal; counts.csv has all."""
@@ -55,6 +60,18 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+EngineName = Annotated[
+    str, typer.Option("--engine", help="auto, the fastest that is installed; onnxruntime, openvino or torch.")
+]
+Precision = Annotated[
+    str, typer.Option(help="auto; fp32; or bf16, which is faster where the machine has it: auto takes it there.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Engines = Annotated[
+    list[str] | None, typer.Option("--engine", help="Such as 'openvino bf16'; all that are here by default.")
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="Of every candidate; as many as PyTorch takes by default.")]
+Block = Annotated[float, typer.Option(min=0, help="Seconds of a turn, at least.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per result line.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where in the program an error arose.")]
@@ -81,6 +98,12 @@ def _options(
     pass
 
 
+benchmarks = typer.Typer(
+    help="Measure speeds and sizes, and hold the paper's claims against them.", no_args_is_help=True
+)
+app.add_typer(benchmarks, name="benchmark")
+
+
 @app.command()
 def count(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Images, and folders that hold images.")],
@@ -94,6 +117,9 @@ def count(
     labels: Annotated[bool, typer.Option("--labels", help="Write the separated cells as label images.")] = False,
     overlays: Annotated[bool, typer.Option("--overlays", help="Draw the separated cells over the images.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Keep what an interrupted count has done.")] = False,
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
+    device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -109,7 +135,7 @@ def count(
             if as_json:
                 _print_json(outcome.model_dump(mode="json"), terminal)
 
-        counter = load(model)
+        counter = load(model, engine=engine, precision=precision, device=device)
         counted = count_images(
             paths,
             out,
@@ -151,7 +177,8 @@ def info(
         bundles = [read_bundle(find_bundle(name)) for name in ([what] if what else shipped())]
     if as_json:
         for bundle in bundles:
-            _print_json({"version": bundle.version} | bundle.card.model_dump(mode="json"))
+            engine = asdict(open_engine(bundle).runtime)
+            _print_json({"version": bundle.version, "engine": engine} | bundle.card.model_dump(mode="json"))
     elif not quiet and what:
         _print_card(bundles[0])
     elif not quiet:
@@ -206,7 +233,7 @@ def train(
         str | None, typer.Option("--from", metavar="MODEL", help="Start from this model's weights: fine-tuning.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN after its last epoch.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -219,10 +246,8 @@ def train(
             _print_json(row, terminal)
 
     with _errors_told(debug):
-        try:
+        with _torch_needed("training"):
             from elmgan import training
-        except ModuleNotFoundError as error:
-            raise UsageError(f"training needs {error.name}: pip install 'elmgan[train]'") from error
         if resume and (config or settings or start):
             raise UsageError("--resume goes on with the run's own configuration; leave --config, --set and --from out")
         if device not in ("auto", "cpu", "cuda"):
@@ -258,6 +283,9 @@ def evaluate(
         typer.Option(metavar="FILE", help="Images to take, one per line, or a run's split.csv."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same intervals.")] = 0,
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
+    device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -270,7 +298,7 @@ def evaluate(
             if isinstance(outcome, Failure):
                 _tell(f"{outcome.image}: {outcome.error}", debug, terminal)
 
-        scored = load(model)
+        scored = load(model, engine=engine, precision=precision, device=device)
         evaluated = evaluate_model(data, out, scored, seed=seed, only=only, watch=watch)
     _tell_shortcoming(scored, quiet)
     if as_json:
@@ -291,6 +319,9 @@ def calibrate(
         Path | None,
         typer.Option(metavar="FILE", help="Images to take, one per line, or a run's split.csv."),
     ] = None,
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
+    device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -304,7 +335,8 @@ def calibrate(
                 _tell(f"{outcome.image}: {outcome.error}", debug, terminal)
 
         bundle = read_bundle(find_bundle(model))
-        done = calibrate_model(bundle, data, out, only=only, watch=watch)
+        runs = open_engine(bundle, engine, precision=precision, device=device)
+        done = calibrate_model(bundle, data, out, only=only, engine=runs, watch=watch)
         version = read_bundle(out).version
     if as_json:
         checks = {"before": asdict(done.before), "after": asdict(done.after)}
@@ -314,6 +346,93 @@ def calibrate(
         _console().out(f"wrote {out}; count with it: elmgan count IMAGES -o OUT --model {out}")
     if done.failures:
         raise typer.Exit(SOME_FAILED)
+
+
+@benchmarks.command("upsampling")
+def benchmark_upsampling(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for upsampling.json.")],
+    width: Annotated[int, typer.Option(min=1, help="Width of the generator whose decoder is taken.")] = 64,
+    side: Annotated[int, typer.Option(min=1, help="Rows and columns of the image.")] = 256,
+    batch: Annotated[int, typer.Option(min=1, help="Images at once.")] = 1,
+    engine: Engines = None,
+    threads: Threads = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds in which each has its turn.")] = 21,
+    block: Block = 0.05,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Time FBU against other ways to double an image, at every size of the decoder."""
+    with _errors_told(debug), _torch_needed("a benchmark"), _progress("measuring", quiet) as (terminal, advance):
+        from elmgan.benchmark import engines, tables, timing, upsampling
+
+        shapes = upsampling.decoder_shapes(width, side)
+        chosen = engines.chosen_engines(engine, upsampling.DEFAULT_ENGINES)
+        conditions = timing.Conditions.now(threads=threads or engines.usual_threads(), rounds=rounds, block=block)
+        _tell_busy(conditions.warning, quiet, terminal)
+        measured = upsampling.measure_upsampling(
+            shapes, chosen, conditions, width=width, side=side, batch=batch, watch=advance
+        )
+        measured.write(out / "upsampling.json")
+    _print_measured(measured.rows, tables.sheets(measured), out / "upsampling.json", quiet, as_json)
+
+
+@benchmarks.command("model")
+def benchmark_model(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for model.json.")],
+    side: Annotated[int, typer.Option(min=1, help="Rows and columns of an image.")] = 256,
+    batch: Annotated[list[int] | None, typer.Option(min=1, help="Images at once; 1 and 8 by default.")] = None,
+    network: Annotated[list[str] | None, typer.Option(help="One of those compared; all by default.")] = None,
+    engine: Engines = None,
+    threads: Threads = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds in which each has its turn.")] = 11,
+    block: Block = 0.05,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Measure size, speed and memory of the generator, of U-Net and of other GANs' generators, on every engine."""
+    with _errors_told(debug), _torch_needed("a benchmark"), _progress("measuring", quiet) as (terminal, advance):
+        from elmgan.benchmark import engines, networks, tables, timing
+
+        builds = networks.networks(side, network)
+        chosen = engines.chosen_engines(engine)
+        conditions = timing.Conditions.now(threads=threads or engines.usual_threads(), rounds=rounds, block=block)
+        _tell_busy(conditions.warning, quiet, terminal)
+        measured = networks.measure_networks(
+            builds, chosen, conditions, side=side, batches=batch or (1, 8), watch=advance
+        )
+        measured.write(out / "model.json")
+    _print_measured(measured.rows, tables.sheets(measured), out / "model.json", quiet, as_json)
+
+
+@benchmarks.command("report")
+def benchmark_report(
+    results: Annotated[list[Path], typer.Argument(metavar="JSON", help="Files that the other benchmarks wrote.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="PAGE", help="The page, Markdown; plots go beside it.")],
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Draw a page from results: verdicts on the paper's claims, tables and plots."""
+    with _errors_told(debug), _torch_needed("a report of benchmarks"):
+        from elmgan.benchmark.report import write_report
+
+        page, *plots = write_report(results, out)
+    if as_json:
+        _print_json({"page": str(page), "plots": [str(plot) for plot in plots]})
+    elif not quiet:
+        for path in (page, *plots):
+            _console().out(f"wrote {path}")
+
+
+@contextmanager
+def _torch_needed(doing: str) -> Iterator[None]:
+    """Say how to install what only some commands need, if it is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{doing} needs {error.name}: pip install 'elmgan[train]'") from error
 
 
 @contextmanager
@@ -366,6 +485,11 @@ def _tell_shortcoming(model: Model, quiet: bool) -> None:
     lacks = shortcoming(model.card.learned)
     if lacks and not quiet:
         _tell(lacks, debug=False)
+
+
+def _tell_busy(warning: str, quiet: bool, terminal: Console) -> None:
+    if warning and not quiet:
+        _tell(warning, debug=False, terminal=terminal)
 
 
 def _print_json(content: dict[str, Any], terminal: Console | None = None) -> None:
@@ -454,13 +578,28 @@ def _print_calibrated(before: str, after: str, done: Calibrated) -> None:
         console.out(said)
 
 
+def _print_measured(
+    rows: Sequence[BaseModel], sheets: "Sequence[Sheet]", path: Path, quiet: bool, as_json: bool
+) -> None:
+    """Print the numbers of a benchmark, and where all of them are."""
+    if as_json:
+        for row in rows:
+            _print_json(row.model_dump(mode="json"))
+    elif not quiet:
+        print_sheets(_console(), sheets)
+        _console().out(f"wrote {path}; draw the page: elmgan benchmark report {path} -o results.md")
+
+
 def _print_models(bundles: Sequence[Bundle]) -> None:
     """Print the list of shipped models."""
     table = Table("model", "what it is for", "size", "made", box=SIMPLE_HEAD)
     for bundle in bundles:
         size = f"{len(bundle.onnx) / 1e6:.1f} MB"
         table.add_row(bundle.version, bundle.card.description, size, bundle.card.created[:10])
-    _console().print(table if bundles else "no models are shipped with this installation")
+    console = _console()
+    console.print(table if bundles else "no models are shipped with this installation")
+    if bundles:
+        console.out(f"they run on {open_engine(bundles[0]).runtime}; --engine and --precision choose otherwise")
 
 
 def _print_card(bundle: Bundle) -> None:
@@ -478,6 +617,7 @@ def _print_card(bundle: Bundle) -> None:
         "threshold": f"cell from a probability of {card.threshold:g}",
         "calibration": "none: counts have no interval" if calibration is None else calibration.correction,
         "size": f"{len(bundle.onnx) / 1e6:.1f} MB",
+        "runs on": f"{open_engine(bundle).runtime}; --engine and --precision choose otherwise",
     }
     if calibration is not None:
         facts["interval"] = calibration.promise

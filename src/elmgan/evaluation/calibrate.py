@@ -9,7 +9,7 @@ from elmgan.errors import UsageError
 from elmgan.evaluation.calibration import Check, check, cross_validate, fit
 from elmgan.evaluation.choice import chosen, file_name
 from elmgan.evaluation.image import Score, score_image
-from elmgan.inference import Model
+from elmgan.inference import Engine, Model
 from elmgan.models import Bundle, Calibration, write_bundle
 from elmgan.reporting import Failure
 
@@ -65,6 +65,7 @@ def calibrate_model(
     out: Path,
     *,
     only: Path | None = None,
+    engine: Engine | str = "auto",
     watch: Watch = lambda total, outcome: None,
 ) -> Calibrated:
     """Calibrate a model on a data set, of which only the counts are taken, and write it as a new one.
@@ -78,6 +79,7 @@ def calibrate_model(
         only: What names the images to take; the others are left out. The split.csv of a training run stands for its
             calibration images or, where it has none, its test or its validation images, never for those that trained.
             Any other file has one image per line, as in counts.csv or the stem alone.
+        engine: What runs the network; see :class:`elmgan.Model`.
         watch: Called with the number of images and each image's outcome, in order; with a failure while its exception
             is handled.
 
@@ -85,8 +87,8 @@ def calibrate_model(
         DataError: The data set has faults, or fewer than 10 images of different cells with a count.
         ImageError: An image cannot be read to see whether it shows the same as others.
         OutputError: The new model cannot be written.
-        UsageError: ``out`` is there already, the model cannot count, or ``only`` cannot be read or names what is not
-            there.
+        UsageError: ``out`` is there already, the model cannot count, there is no such engine, or ``only`` cannot be
+            read or names what is not there.
     """
     if out.exists():
         raise UsageError(f"{out} is there already: name another with -o")
@@ -95,7 +97,7 @@ def calibrate_model(
     records = read_data_set(data)
     if only is not None:
         records = chosen(records, only, sides=[("calibration",), ("test",), ("validation",)])
-    done = calibrate(bundle, group_alike(records), source=data.resolve().name, watch=watch)
+    done = calibrate(bundle, group_alike(records), source=data.resolve().name, engine=engine, watch=watch)
     scored = "\nThe scores above are from before this calibration.\n" if bundle.card.scores else ""
     write_bundle(out, bundle.calibrated(done.calibration, done.text + scored))
     return done
@@ -106,6 +108,7 @@ def calibrate(
     records: Sequence[Record],
     *,
     source: str,
+    engine: Engine | str = "auto",
     watch: Watch = lambda total, outcome: None,
 ) -> Calibrated:
     """Learn the calibration of a model from images with known counts, and check it.
@@ -114,6 +117,7 @@ def calibrate(
         bundle: The model; it must have learned counts.
         records: Images; those without a count are left out. Groups say which show the same cells.
         source: Where the images come from, for people.
+        engine: What runs the network; see :class:`elmgan.Model`.
         watch: As of :func:`calibrate_model`.
 
     Raises:
@@ -122,7 +126,7 @@ def calibrate(
     # Only the total is compared: masks and labels would cost time, and those of some images say nothing of the others.
     counted = [replace(record, mask=None, labels=None, dots=None) for record in records if record.count is not None]
     before = bundle.card.calibration
-    network = Model(replace(bundle, card=bundle.card.model_copy(update={"calibration": None})))
+    network = Model(replace(bundle, card=bundle.card.model_copy(update={"calibration": None})), engine)
     scores: list[Score] = []
     failures: list[Failure] = []
     for record in counted:

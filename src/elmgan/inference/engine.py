@@ -1,62 +1,77 @@
-"""What runs a network: an engine turns an image into a probability and a count map."""
+"""What runs a network: an engine turns images into probabilities and count maps."""
 
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from elmgan.errors import ModelError, one_line
+from elmgan.errors import ModelError
 
 INPUT = "image"
 OUTPUTS = ["probability", "count_map"]
-ERRORS_ONLY = 3  # the level of ONNX Runtime's log
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """By what, how and where a network is run.
+
+    >>> print(Runtime("openvino", "2026.4.1", "bf16", "cpu"))
+    openvino in bf16 on cpu
+    """
+
+    name: str
+    """Of the engine: onnxruntime, openvino or torch."""
+    version: str
+    precision: str
+    """What the layers compute in: fp32, or bf16, which keeps 8 bits of a number. Results are float32 either way."""
+    device: str
+    """cpu or cuda."""
+
+    def __str__(self) -> str:
+        return f"{self.name} in {self.precision} on {self.device}"
 
 
 class Engine(Protocol):
     """Runs one network."""
 
-    def predict(self, image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Give the probability of cell and the count map, both float32, of a normalised (1, 1, row, column) image.
+    @property
+    def runtime(self) -> Runtime:
+        """By what, how and where the network is run."""
+        ...
 
-        The sides of the image are multiples of the architecture's ``multiple``. The probability has the image's shape,
-        the count map is (1, 1, row / stride, column / stride), or (1, 1, 1, 1) with the pooled head.
+    def predict(self, images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Give the probability of cell and the count map, both float32, of normalised (n, 1, row, column) images.
+
+        The sides of the images are multiples of the architecture's ``multiple``. The probability has their shape,
+        the count map is (n, 1, row / stride, column / stride), or (n, 1, 1, 1) with the pooled head.
+
+        Raises:
+            ModelError: The network cannot run on the images, for want of memory say.
         """
         ...
 
 
-class OnnxEngine:
-    """Runs model.onnx on the processor with ONNX Runtime.
+def check_names(inputs: Iterable[str], outputs: Iterable[str]) -> None:
+    """Check that a network takes and gives what an engine asks of it, by the names of its inputs and outputs.
 
     Raises:
-        ModelError: The bytes are no ONNX network from ``image`` to ``probability`` and ``count_map``.
+        ModelError: It maps something else to something else.
     """
+    inputs, outputs = list(inputs), list(outputs)
+    if inputs != [INPUT] or not set(OUTPUTS) <= set(outputs):
+        raise ModelError(
+            f"model.onnx maps {', '.join(inputs)} to {', '.join(outputs)}; "
+            f"expected {INPUT} to {' and '.join(OUTPUTS)}: export the model again with elmgan"
+        )
 
-    def __init__(self, onnx: bytes) -> None:
-        onnxruntime.disable_telemetry_events()
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = ERRORS_ONLY
-        try:
-            self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's errors have no common base of their own
-            raise ModelError(f"model.onnx cannot be loaded: {one_line(error)}") from error
-        inputs = [value.name for value in self._session.get_inputs()]
-        outputs = [value.name for value in self._session.get_outputs()]
-        if inputs != [INPUT] or not set(OUTPUTS) <= set(outputs):
-            raise ModelError(
-                f"model.onnx maps {', '.join(inputs)} to {', '.join(outputs)}; "
-                f"expected {INPUT} to {' and '.join(OUTPUTS)}: export the model again with elmgan"
-            )
 
-    def predict(self, image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """See Engine.
-
-        Raises:
-            ModelError: The network cannot run on the image, for want of memory say.
-        """
-        try:
-            probability, count_map = self._session.run(OUTPUTS, {INPUT: image})
-        except Exception as error:  # as above
-            rows, columns = image.shape[-2:]
-            raise ModelError(f"model.onnx cannot run on {rows} x {columns} pixels: {one_line(error)}") from error
-        return probability, count_map
+def threads() -> int:
+    """Threads that a network may take: OMP_NUM_THREADS, or the cores that this process is held to; 0 for all."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if asked.isdecimal():
+        return int(asked)
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return 0 if allowed is None or allowed == os.cpu_count() else allowed

@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike
 
 from elmgan.errors import ModelError
 from elmgan.imaging import appearance_of, flags_of, to_grey
-from elmgan.inference.engine import Engine, OnnxEngine
+from elmgan.inference.choice import open_engine
+from elmgan.inference.engine import Engine, Runtime
 from elmgan.inference.predictor import Predictor
 from elmgan.inference.result import Result
 from elmgan.models import Bundle, ModelCard
@@ -18,24 +19,36 @@ class Model:
 
     Args:
         bundle: The model as read from disk.
-        engine: What runs the network; ONNX Runtime on the processor if not given.
+        engine: What runs the network, or its name, or auto for the fastest there is; see :func:`open_engine`.
+        precision: What the named engine's layers compute in: fp32, bf16 or auto.
+        device: What the named engine runs on: cpu, cuda or auto.
         tile: Images larger than this many pixels a side are read in tiles; see :class:`Predictor`.
 
     Raises:
         ModelError: The network cannot be loaded.
-        UsageError: The tile does not fit the network.
+        UsageError: The tile does not fit the network, or there is no such engine, precision or device.
     """
 
-    def __init__(self, bundle: Bundle, engine: Engine | None = None, *, tile: int = 2048) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: Engine | str = "auto",
+        *,
+        precision: str = "auto",
+        device: str = "auto",
+        tile: int = 2048,
+    ) -> None:
         self.card: ModelCard = bundle.card
         self.version: str = bundle.version
-        engine = OnnxEngine(bundle.onnx) if engine is None else engine
+        if isinstance(engine, str):
+            engine = open_engine(bundle, engine, precision=precision, device=device)
+        self.runtime: Runtime = engine.runtime
         self._predict = Predictor(bundle.card.architecture, engine, tile=tile)
 
     def count(self, image: ArrayLike, *, channel: int | None = None, scale: float = 1) -> Result:
         """Count the cells of a (row, column) or (row, column, channel) image of any numeric dtype.
 
-        The result has what the model learned: counts, masks or both.
+        The result has what the model learned: counts, masks or both. An image that counts 0 has no foreground.
 
         Args:
             image: The pixels, as read; they are normalised here.
@@ -62,6 +75,8 @@ class Model:
         # As it is shown, and rounded again for the count.
         estimate = None if count_map is None else round(float(count_map.sum(dtype=np.float64)), 2)
         mask = None if probability is None else probability >= self.card.threshold
+        if mask is not None and estimate is not None and estimate < 0.5:
+            mask = np.zeros_like(mask)  # what is no cell by the count is none by the mask: a few pixels of a background
         interval = None if estimate is None or calibration is None else calibration.interval(estimate)
         appearance = appearance_of(grey, normalised, mask, estimate, scale=scale)
         flags = flags_of(image if channel is None else grey, mask, appearance, self.card.training)

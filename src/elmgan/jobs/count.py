@@ -6,16 +6,18 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from elmgan.errors import ImageError, OutputError, UsageError
-from elmgan.imaging import find_images, read_image, to_grey, whole_file, write_labels, write_mask, write_png
+from elmgan.imaging import find_images, image_size, read_image, to_grey, whole_file, write_labels, write_mask, write_png
 from elmgan.inference import Model
 from elmgan.inference.scaling import check_scale
 from elmgan.jobs.names import image_names, output_stems
+from elmgan.jobs.pipeline import cores, in_order
 from elmgan.jobs.report import MOST_PICTURES, Thumbnails, report
 from elmgan.jobs.table import COLUMNS, Row, read_table
 from elmgan.models import shortcoming
@@ -25,8 +27,14 @@ TABLE, FAILED, RECORD, REPORT = "counts.csv", "failed.csv", "run.json", "report.
 MASKS, LABELS, OVERLAYS = "masks", "labels", "overlays"
 PICTURES = {MASKS: ".tif", LABELS: ".tif", OVERLAYS: ".png"}
 """Folder -> how the names of its files end."""
+MOST_PIXELS = 8_000_000
+"""Pixels of the images that are worked on at once, at up to a hundred bytes of memory each."""
 SAVE_EVERY = 5.0
 """Seconds from one writing of the growing table to the next: what a power cut may cost."""
+
+
+Picture = tuple[Callable[[Path, Any], None], Path, Any]
+"""How to write what to where: a function, the path and the pixels for it."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +114,8 @@ def count_images(
         scale: The network sees the images resized by this factor; see :meth:`elmgan.Model.count`.
         labels: Whether to write the separated cells as label images too.
         overlays: Whether to draw the separated cells over the images too.
-        resume: Keep what an earlier count of these images, with the same program, model, channel and scale, wrote to
-            ``out``.
+        resume: Keep what an earlier count of these images, with the same program, model, engine, channel and scale,
+            wrote to ``out``.
         watch: Called with the number of images and each image's outcome, in order; with a failure while its exception
             is handled.
 
@@ -136,22 +144,27 @@ def count_images(
 
     failures: list[Failure] = []
     saved = time.monotonic()
+    todo = [task for task in tasks if task.image not in rows]
+    work = partial(_count, model=model, channel=channel, scale=scale)
     try:
-        for task in tasks:
-            if task.image not in rows:
-                try:
-                    rows[task.image] = _count(task, model, channel, scale)
-                except Exception as error:  # whatever is wrong with one image, the others are counted
-                    _remove(task.files)
-                    if _is_disk_full(error):
-                        raise
-                    failures.append(Failure.of(task.image, error, task.source))
-                    watch(len(tasks), failures[-1])
-                    continue
-            watch(len(tasks), rows[task.image])
-            if time.monotonic() - saved > SAVE_EVERY:
-                _save(tasks, out, rows)
-                saved = time.monotonic()
+        with closing(in_order(work, todo, workers=cores() + 1, size=_pixels, most=MOST_PIXELS)) as done:
+            for task in tasks:
+                if task.image not in rows:
+                    try:
+                        row, pictures = next(done).result()
+                        _write(pictures)
+                        rows[task.image] = row
+                    except Exception as error:  # whatever is wrong with one image, the others are counted
+                        _remove(task.files)
+                        if _is_disk_full(error):
+                            raise
+                        failures.append(Failure.of(task.image, error, task.source))
+                        watch(len(tasks), failures[-1])
+                        continue
+                watch(len(tasks), rows[task.image])
+                if time.monotonic() - saved > SAVE_EVERY:
+                    _save(tasks, out, rows)
+                    saved = time.monotonic()
     finally:
         _save(tasks, out, rows)
 
@@ -212,6 +225,7 @@ def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same for two counts to give the same rows, by the names that people know it by."""
     return {
         "model": record["model"],
+        "engine, precision or device": record["engine"],
         "channel": record["options"]["channel"],
         "scale": record["options"]["scale"],
         "version of elmgan": record["versions"]["elmgan"],
@@ -265,20 +279,34 @@ def _clear(out: Path, earlier: Earlier, rows: Mapping[str, Row]) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-def _count(task: Task, model: Model, channel: int | None, scale: float) -> Row:
-    """Count one image and write its files."""
+def _count(task: Task, model: Model, channel: int | None, scale: float) -> tuple[Row, list[Picture]]:
+    """Count one image; give its row and what is to be written for it."""
     begun = time.perf_counter()
     image = read_image(task.source, channel=channel)
     result = model.count(image, scale=scale)
+    pictures: list[Picture] = []
     if task.mask is not None and result.mask is not None:
-        write_mask(task.mask, result.mask)
+        pictures.append((write_mask, task.mask, result.mask))
     if task.labels is not None:
-        write_labels(task.labels, result.labels())
+        pictures.append((write_labels, task.labels, result.labels()))
     if task.overlay is not None:
         text = f"{result.objects} objects" if result.count is None else str(result.count)
-        write_png(task.overlay, overlay(to_grey(image), result.labels(), text))
+        pictures.append((write_png, task.overlay, overlay(to_grey(image), result.labels(), text)))
     seconds = time.perf_counter() - begun
-    return Row.of(result, image=task.image, shape=image.shape, seconds=seconds, model=model.version)
+    return Row.of(result, image=task.image, shape=image.shape, seconds=seconds, model=model.version), pictures
+
+
+def _write(pictures: Iterable[Picture]) -> None:
+    for write, path, pixels in pictures:
+        write(path, pixels)
+
+
+def _pixels(task: Task) -> int:
+    """Pixels of an image; 0 if its header cannot be read, which will be said when the image is."""
+    with suppress(ImageError):
+        rows, columns = image_size(task.source)
+        return rows * columns
+    return 0
 
 
 def _save(tasks: Sequence[Task], out: Path, rows: Mapping[str, Row]) -> None:

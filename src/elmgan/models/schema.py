@@ -59,7 +59,7 @@ class Architecture(Strict):
     norm: Literal["batch", "instance"] = "batch"
     dropout: float = Field(0.0, ge=0, lt=1, description="in the deepest blocks, as in the paper")
     upsampling: Literal["fbu", "nearest", "bilinear", "transposed"] = "fbu"
-    mask_head: Literal["detail", "paper"] = "detail"
+    mask_head: Literal["fold", "detail", "paper"] = "fold"
     count_head: Literal["map", "pooled"] = "map"
     size: tuple[int, int] | None = Field(None, description="(rows, columns) of the only input the pooled head takes")
 

@@ -1,5 +1,6 @@
-"""The networks and losses of ELMGAN in PyTorch: FBU, generator LFMMG, discriminator CMTD, NH loss, the plain U-Net."""
+"""The networks and losses of ELMGAN in PyTorch: FBU, generator LFMMG, discriminator CMTD, NH loss; their baselines."""
 
+from elmgan.nn.baselines import FullyConnected, Pix2Pix
 from elmgan.nn.discriminator import Discriminator, Judgement
 from elmgan.nn.engine import TorchEngine
 from elmgan.nn.fbu import FBU, fold, unfold
@@ -16,15 +17,18 @@ from elmgan.nn.loss import (
     totals_in,
 )
 from elmgan.nn.unet import UNet
+from elmgan.nn.weights import load_weights
 
 __all__ = [
     "FBU",
     "PRESETS",
     "Discriminator",
+    "FullyConnected",
     "Generator",
     "Judgement",
     "Known",
     "LossWeights",
+    "Pix2Pix",
     "Prediction",
     "Sums",
     "Targets",
@@ -34,6 +38,7 @@ __all__ = [
     "discriminator_loss",
     "fold",
     "generator_loss",
+    "load_weights",
     "sums_of",
     "totals_in",
     "unfold",

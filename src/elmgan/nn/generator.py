@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from elmgan.errors import UsageError
 from elmgan.models.schema import STRIDE, Architecture
-from elmgan.nn.fbu import FBU
+from elmgan.nn.fbu import FBU, fold
 
 PRESETS = {
     "paper": Architecture(
@@ -90,6 +90,25 @@ class DetailMaskHead(nn.Module):
         x = self.act(torch.cat([self.up(features), self.detail(image)], 1))
         logits: Tensor = self.out(self.act(self.refine(x)))
         return logits
+
+
+class FoldMaskHead(nn.Module):
+    """Decide at half size, where the encoder's first map still tells pixels apart, on four of them per value, and fold.
+
+    Few channels at full size are slow on every processor, and slower still to train.
+    """
+
+    def __init__(self, in_channels: int, width: int) -> None:
+        super().__init__()
+        channels = max(8, width // 2)
+        self.mix = nn.Conv2d(in_channels, width, 1)
+        self.refine = nn.Conv2d(width, channels, 3, padding=1)
+        self.out = nn.Conv2d(channels, 4, 1)
+        self.act = nn.LeakyReLU(0.2)
+
+    def forward(self, features: Tensor, image: Tensor) -> Tensor:
+        """Give logits. The image itself is not looked at."""
+        return fold(self.out(self.act(self.refine(self.act(self.mix(features))))), 2)
 
 
 class PooledCountHead(nn.Module):
@@ -180,8 +199,12 @@ class Generator(nn.Module):
             )
             for k in range(depth - 1)
         )
-        mask_head = PaperMaskHead if a.mask_head == "paper" else DetailMaskHead
-        self.mask_head = mask_head(2 * w, w, a.upsampling)
+        self.mask_head: nn.Module
+        if a.mask_head == "fold":
+            self.mask_head = FoldMaskHead(2 * w, w)
+        else:
+            mask_head = PaperMaskHead if a.mask_head == "paper" else DetailMaskHead
+            self.mask_head = mask_head(2 * w, w, a.upsampling)
         self.count_head: nn.Module
         if a.count_head == "map":
             self.count_head = MapCountHead(4 * w, w)

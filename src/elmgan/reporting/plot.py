@@ -1,7 +1,10 @@
-"""Scatter plots as SVG, small enough to need no library; their colours are those of the page they stand in."""
+"""Plots as SVG, small enough to need no library.
+
+Scatter plots stand in a page and have its colours; dot plots are files of their own.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -15,6 +18,10 @@ LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 46
 RADIUS = 3.5
 MOST_POINTS = 2000
 """Of a series; a page with more would be slow. Every so many-th point is left, and the page says so."""
+
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#b8a800", "#000000", "#8c8c8c")
+"""Of a dot plot's series; told apart by all kinds of colour vision (Okabe and Ito, 2008; the yellow is darker)."""
 
 
 @dataclass(frozen=True)
@@ -156,3 +163,71 @@ def _step(number: int) -> int:
     (1, 1, 2)
     """
     return max(1, -(-number // MOST_POINTS))
+
+
+@dataclass(frozen=True)
+class Dots:
+    """A series of a dot plot.
+
+    Attributes:
+        name: Shown in the legend.
+        values: Row of the plot -> low end, middle and high end; greater than 0.
+    """
+
+    name: str
+    values: Mapping[str, tuple[float, float, float]]
+
+
+def dot_plot(series: Sequence[Dots], *, title: str, x_label: str, marked: Sequence[float] = ()) -> str:
+    """Draw values on a logarithmic scale, a row for each name, as an SVG file of its own.
+
+    Args:
+        series: One at least; rows are in the order in which they first appear. After nine, colours repeat.
+        title: What the plot shows, for those who cannot see it.
+        x_label: Quantity to the right.
+        marked: Values that a line is drawn at.
+    """
+    names = list(dict.fromkeys(name for dots in series for name in dots.values))
+    numbers = [number for dots in series for ends in dots.values.values() for number in ends]
+    low, high = math.log10(min([*numbers, *marked])), math.log10(max([*numbers, *marked]))
+    gap = max(0.03 * (high - low), 0.02)
+    x = Scale(low - gap, high + gap, 210, 740)
+    top, step = 24 + 18 * -(-len(series) // 2), 11
+    height = max(26, step * (len(series) + 1))
+    bottom = top + height * len(names)
+    view = f'viewBox="0 0 760 {bottom + 46}" role="img" aria-label="{escape(title)}"'
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" {view}>',
+        "<style>text { font: 12px sans-serif; fill: #333 } path { stroke: #ddd } .mark { stroke: #777 }</style>",
+        f'<rect width="760" height="{bottom + 46}" fill="#fff"/>',
+    ]
+    for value in _powers(10**x.low, 10**x.high):
+        parts.append(f'<path d="M{x(math.log10(value)):.1f} {top}V{bottom}"/>')
+        parts.append(f'<text x="{x(math.log10(value)):.1f}" y="{bottom + 18}" text-anchor="middle">{value:g}</text>')
+    parts += [f'<path class="mark" d="M{x(math.log10(value)):.1f} {top}V{bottom}"/>' for value in marked]
+    for k, name in enumerate(names):
+        parts.append(f'<path d="M{x.start} {top + k * height}H{x.end}"/>')
+        parts.append(f'<text x="200" y="{top + (k + 0.5) * height + 4:.1f}" text-anchor="end">{escape(name)}</text>')
+    for k, dots in enumerate(series):
+        colour, left, down = COLOURS[k % len(COLOURS)], 20 + 370 * (k % 2), 18 + 18 * (k // 2)
+        parts.append(f'<circle cx="{left}" cy="{down}" r="4" fill="{colour}"/>')
+        parts.append(f'<text x="{left + 10}" y="{down + 4}">{escape(dots.name)}</text>')
+        for name, ends in dots.values.items():
+            y = top + names.index(name) * height + step * (k + 1)
+            start, middle, end = (x(math.log10(number)) for number in ends)
+            told = f"<title>{escape(f'{name}, {dots.name}: {ends[1]:.3g}')}</title>"
+            parts.append(f'<path d="M{start:.1f} {y}H{end:.1f}" style="stroke: {colour}; stroke-width: 2"/>')
+            parts.append(f'<circle cx="{middle:.1f}" cy="{y}" r="4" fill="{colour}">{told}</circle>')
+    parts.append(f'<text x="{(x.start + x.end) / 2}" y="{bottom + 38}" text-anchor="middle">{escape(x_label)}</text>')
+    return "\n".join(parts) + "\n</svg>\n"
+
+
+def _powers(low: float, high: float) -> list[float]:
+    """Choose 1, 2 and 5 times the powers of ten within a range, or the powers alone where those are many.
+
+    >>> _powers(0.4, 12), _powers(0.02, 2e4)
+    ([0.5, 1.0, 2.0, 5.0, 10.0], [0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0])
+    """
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if len(powers) < 6 else (1,)
+    return [value for power in powers for step in steps if low <= (value := float(f"{step}e{power}")) <= high]

@@ -10,7 +10,6 @@ from typing import Any
 
 import cv2
 import numpy
-import onnxruntime
 import PIL
 import tifffile
 
@@ -19,9 +18,9 @@ from elmgan.inference import Model
 
 
 def run_record(model: Model, options: dict[str, Any]) -> dict[str, Any]:
-    """Describe a run that begins now, as JSON: command, options, model, versions, machine and time."""
-    libraries = (numpy, cv2, onnxruntime, tifffile, PIL)
-    calibration = model.card.calibration
+    """Describe a run that begins now, as JSON: command, options, model, engine, versions, machine, time."""
+    libraries = (numpy, cv2, tifffile, PIL)
+    calibration, runtime = model.card.calibration, model.runtime
     program = Path(sys.argv[0])
     name = program.parent.name if program.name == "__main__.py" else program.name  # python -m elmgan
     return {
@@ -35,10 +34,12 @@ def run_record(model: Model, options: dict[str, Any]) -> dict[str, Any]:
             "threshold": model.card.threshold,
             "calibration": None if calibration is None else calibration.model_dump(mode="json"),
         },
+        "engine": {"name": runtime.name, "precision": runtime.precision, "device": runtime.device},
         "versions": {
             "elmgan": __version__,
             "python": platform.python_version(),
             **{library.__name__: library.__version__ for library in libraries},
+            runtime.name: runtime.version,
         },
         "machine": machine(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -112,7 +112,9 @@ class Augmentation(Strict):
     flips: bool = True
     zoom: Range = (1.0, 1.0)
     gain: Range = (1.0, 1.0)
+    gamma: Range = Field((1.0, 1.0), description="powers of the grey values; below 1 the dim cells get brighter")
     offset: float = Field(0.0, ge=0, description="largest shift of the background")
+    shading: float = Field(0.0, ge=0, description="largest standard deviation of a smooth uneven background")
     noise: float = Field(0.0, ge=0, description="largest standard deviation of added noise")
     blur: float = Field(0.0, ge=0, description="largest standard deviation of added blur, pixels")
     invert: float = Field(0.0, ge=0, le=1, description="share of windows with bright and dark exchanged")
@@ -249,7 +251,9 @@ def apply_setting(values: dict[str, Any], setting: str) -> str | None:
     *parents, last = key.split(".")
     place = values
     for parent in parents:
-        below = place.setdefault(parent, {})
+        if place.get(parent) is None:  # absent, or switched off with null
+            place[parent] = {}
+        below = place[parent]
         if not isinstance(below, dict):
             return f"--set {setting}: {parent} has no keys below it"
         place = below

@@ -1,14 +1,14 @@
-"""From a generator in PyTorch to the ONNX graph that counting runs, and back."""
+"""From a generator in PyTorch to the ONNX graph that counting runs."""
 
 import logging
 import warnings
+from collections.abc import Mapping, Sequence
 
-import onnx
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import Dim
 
-from elmgan.errors import ModelError, TrainingError
+from elmgan.errors import TrainingError
 from elmgan.nn import Generator
 
 
@@ -19,27 +19,6 @@ class Exported(Generator):
         """Give probability and count map."""
         prediction = super().forward(image)
         return torch.sigmoid(prediction.mask_logits), prediction.count_map
-
-
-def load_weights(generator: Generator, graph: bytes) -> None:
-    """Give a generator the weights of an exported one of the same architecture.
-
-    Raises:
-        ModelError: When the graph's initialisers are not this generator's parameters.
-    """
-    initialisers = onnx.load_from_string(graph).graph.initializer
-    weights = {value.name: torch.from_numpy(onnx.numpy_helper.to_array(value).copy()) for value in initialisers}
-    state = generator.state_dict()
-    # Export leaves out how many batches a norm has seen; it does not matter to what the norm does.
-    for name in state:
-        if not name.endswith("num_batches_tracked") and (
-            name not in weights or weights[name].shape != state[name].shape
-        ):
-            raise ModelError(
-                f"model.onnx has no {name} of {tuple(state[name].shape)}: it belongs to another network, "
-                "or model.json and model.onnx do not belong together"
-            )
-    generator.load_state_dict(state | {name: weights[name] for name in state if name in weights})
 
 
 def to_onnx(generator: Generator) -> bytes:
@@ -64,18 +43,42 @@ def to_onnx(generator: Generator) -> bytes:
     free: dict[int, object] = {0: Dim("n")}
     if architecture.size is None:
         free |= {2: multiple * Dim("row_blocks"), 3: multiple * Dim("column_blocks")}
-    model = Exported(architecture).eval()
+    model = Exported(architecture)
     model.load_state_dict(generator.state_dict())
+    return export(model, torch.zeros(2, 1, rows, columns), outputs=["probability", "count_map"], free=free)
+
+
+def export(
+    network: nn.Module,
+    images: Tensor,
+    *,
+    outputs: Sequence[str] | None = None,
+    free: Mapping[int, object] | None = None,
+) -> bytes:
+    """Export a network as it is at inference, with ``image`` as its only input.
+
+    Args:
+        network: Afterwards as at inference.
+        images: What it takes.
+        outputs: Names of its outputs; None leaves them to the exporter.
+        free: Axis of the images -> torch.export's Dim, for axes of any length; the others keep that of ``images``.
+
+    Returns:
+        The ONNX file's bytes.
+
+    Raises:
+        TrainingError: When PyTorch's exporter fails.
+    """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter's about its own insides
         program = torch.onnx.export(
-            model,
-            (torch.zeros(2, 1, rows, columns),),
+            network.eval(),
+            (images,),
             dynamo=True,
             input_names=["image"],
-            output_names=["probability", "count_map"],
-            dynamic_shapes={"image": free},
+            output_names=outputs,
+            dynamic_shapes=[free] if free else None,
             optimize=False,  # it would merge norms into convolutions; ONNX Runtime does so when it loads the graph
             verbose=False,
         )

@@ -25,10 +25,10 @@ from elmgan.nn import (
     adversarial_loss,
     discriminator_loss,
     generator_loss,
+    load_weights,
     sums_of,
 )
 from elmgan.training.config import WINDOW_GRID, TrainingConfig
-from elmgan.training.export import load_weights
 from elmgan.training.processes import average_buffers, parallel, share, summed, unsynchronised
 from elmgan.training.windows import Window
 

@@ -28,6 +28,7 @@ from elmgan.training.config import LAST_EPOCH, TrainingConfig, describe_fault, d
 from elmgan.training.curves import Curves, draw_samples
 from elmgan.training.feed import Feed
 from elmgan.training.material import Material, fit_size, gather
+from elmgan.training.memory import freed_memory_kept
 from elmgan.training.processes import first_process, joined, share, summed, told
 from elmgan.training.step import GENERATOR_TERMS, GanStep, collate
 from elmgan.training.validation import Validation
@@ -72,7 +73,7 @@ def train(
         TrainingError: When a loss is not finite; the last good epoch is kept.
         UsageError: When ``run`` holds a run already, or with ``resume`` another one or none.
     """
-    with joined(processor := choose_device(device)):
+    with freed_memory_kept(), joined(processor := choose_device(device)):
         console = console if console and first_process() else Console(quiet=True)
         if first_process():
             check_folder(run, config, resume=resume)

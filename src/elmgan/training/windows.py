@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from elmgan.data import Example
 from elmgan.training.config import WINDOW_GRID, Augmentation, DataOptions
 
+SHADES = 4
+"""Bumps of a window's shading along each side."""
+
 UNKNOWN = np.full((1, 1), np.nan, np.float32)
 """The totals of a window's squares where they are not known."""
 
@@ -238,7 +241,14 @@ def change_grey_values(
 ) -> NDArray[np.float32]:
     """Change contrast, background, sharpness, noise and polarity at random."""
     gain, offset = rng.uniform(*augmentation.gain), rng.uniform(-augmentation.offset, augmentation.offset)
+    if augmentation.gamma != (1, 1):
+        low, high = augmentation.gamma
+        power = np.exp(rng.uniform(np.log(low), np.log(high)))
+        image = np.copysign(np.abs(image) ** np.float32(power), image)
     image = image * np.float32(gain) + np.float32(offset)
+    if augmentation.shading and rng.random() < 0.5:
+        bumps = rng.standard_normal((SHADES, SHADES), np.float32) * np.float32(rng.uniform(0, augmentation.shading))
+        image = image + cv2.resize(bumps, image.shape[::-1], interpolation=cv2.INTER_CUBIC)
     if augmentation.blur and rng.random() < 0.3:
         image = blurred(image, augmentation.blur * rng.uniform(0.25, 1))
     if augmentation.noise and rng.random() < 0.5:

@@ -1,0 +1,169 @@
+"""What runs a network in a benchmark: one call, always on the same images."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elmgan.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Run = Callable[[], object]
+"""Runs a network once, and gives its outputs as the library does."""
+
+ERRORS_ONLY = 3  # the level of ONNX Runtime's log
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A library, and how it is told to run a network on the processor.
+
+    >>> print(Engine("torch", "fp32", channels_last=True))
+    torch fp32 channels-last
+    """
+
+    library: str
+    precision: str
+    channels_last: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.library} {self.precision}{' channels-last' if self.channels_last else ''}"
+
+
+ENGINES = {
+    str(engine): engine
+    for engine in (
+        Engine("torch", "fp32"),
+        Engine("torch", "fp32", channels_last=True),
+        Engine("torch", "bf16", channels_last=True),
+        Engine("onnxruntime", "fp32"),
+        Engine("openvino", "fp32"),
+        Engine("openvino", "bf16"),
+    )
+}
+
+
+def engines_here() -> dict[str, Engine]:
+    """Give the engines that this installation and this processor have."""
+    low = {"torch": _torch_has_bf16, "openvino": _openvino_has_bf16}
+    installed = {name: engine for name, engine in ENGINES.items() if find_spec(engine.library)}
+    return {name: engine for name, engine in installed.items() if engine.precision != "bf16" or low[engine.library]()}
+
+
+def chosen_engines(names: Sequence[str] | None, default: Sequence[str] = tuple(ENGINES)) -> dict[str, Engine]:
+    """Give the engines of these names, or for None those of the default that are here.
+
+    Raises:
+        UsageError: One of them is not known, or not here.
+    """
+    here = engines_here()
+    for name in names or ():
+        if name not in here:
+            why = "is not installed, or the processor lacks the precision" if name in ENGINES else "is not known"
+            raise UsageError(f"engine {name!r} {why}; there are {', '.join(here)}")
+    return {name: here[name] for name in (default if names is None else names) if name in here}
+
+
+def usual_threads() -> int:
+    """Threads that PyTorch takes unless told otherwise: OMP_NUM_THREADS, or as many as there are cores for it."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def run_torch(engine: Engine, network: "nn.Module", images: NDArray[np.float32], *, backward: bool = False) -> Run:
+    """Give what runs a network in PyTorch.
+
+    Args:
+        engine: One of torch.
+        network: It is changed: to the precision and the order of memory of the engine.
+        images: What the network takes.
+        backward: With the gradients of the input and of all parameters, for some gradient of the output.
+    """
+    import torch
+    from torch import nn
+
+    from elmgan.nn.generator import PooledCountHead
+
+    precision = torch.bfloat16 if engine.precision == "bf16" else torch.float32
+    layout = torch.channels_last if engine.channels_last else torch.contiguous_format
+    nn.Module.to(network, dtype=precision)
+    for module in network.modules():
+        if isinstance(module, PooledCountHead):  # it adds up in fp32 whatever the layers before it ran in
+            module.float()
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.to(memory_format=layout)  # type: ignore[call-overload]  # known to PyTorch, not its types
+    x = torch.from_numpy(images).to(precision, memory_format=layout)
+    if not backward:
+        network.eval()
+
+        def forward() -> object:
+            with torch.inference_mode():
+                return network(x)
+
+        return forward
+
+    learned = [x.requires_grad_(), *network.parameters()]
+    gradient = torch.ones_like(network(x))
+    return lambda: torch.autograd.grad(network(x), learned, gradient)
+
+
+def run_onnx(engine: Engine, graph: Path, images: NDArray[np.float32], *, threads: int) -> Run:
+    """Give what runs a network from an ONNX file, in ONNX Runtime or OpenVINO.
+
+    Args:
+        engine: Not one of torch.
+        graph: The file; its only input is ``image``.
+        images: What the network takes.
+        threads: To run it with.
+    """
+    if engine.library == "onnxruntime":
+        onnxruntime = _import_onnxruntime()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = ERRORS_ONLY
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        return lambda: session.run(None, {"image": images})
+    openvino = _import_openvino()
+    core = openvino.Core()
+    network = core.read_model(graph)
+    network.reshape(list(images.shape))
+    options = {
+        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[engine.precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_CPU_PINNING": False,
+    }
+    request = core.compile_model(network, "CPU", options).create_infer_request()
+    return lambda: request.infer([images], share_inputs=True, share_outputs=True)
+
+
+def _torch_has_bf16() -> bool:
+    import torch
+
+    can: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch does not tell
+    return any(value and "bf16" in name for name, value in can.items())
+
+
+def _openvino_has_bf16() -> bool:
+    return "BF16" in _import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _import_onnxruntime() -> Any:
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    return import_module("onnxruntime")
+
+
+def _import_openvino() -> Any:
+    """Import OpenVINO without its telemetry; it does without where None stands for that package."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return import_module("openvino")

@@ -1,0 +1,201 @@
+"""docs/results.md: the verdicts, and the tables and plots behind them, drawn from results alone."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from elmgan.benchmark.networks import ModelMeasured
+from elmgan.benchmark.tables import Sheet, sheets
+from elmgan.benchmark.timing import Conditions, Measured, Spread
+from elmgan.benchmark.upsampling import UpsamplingMeasured
+from elmgan.benchmark.verdicts import Verdict, against_ours, listed, slower_than_others, verdicts
+from elmgan.errors import DataError, one_line
+from elmgan.reporting import Dots, dot_plot, write_text
+
+RESULT: TypeAdapter[UpsamplingMeasured | ModelMeasured] = TypeAdapter(
+    Annotated[UpsamplingMeasured | ModelMeasured, Field(discriminator="benchmark")]
+)
+
+INTRODUCTION = """\
+# Results: speed and size
+
+The paper's claims about speed and size, each beside what was measured. `elmgan benchmark report` draws this page from
+{files}; nothing of it is written by hand. `elmgan benchmark upsampling -o OUT` and `elmgan benchmark model -o OUT`
+measure another machine.
+
+Candidates are warmed up and take turns, forwards in one round and backwards in the next; a block of calls gives one
+time. Times are medians over the rounds, with quartiles; a ratio is formed within each round before its median is taken.
+Weights are random, which changes neither time nor size. Multiply-adds are those of convolutions and matrix products. In
+OpenVINO an upsampling that stands alone also brings its input and output into another order of memory, which it need
+not within a network.
+
+## Verdicts
+
+The rules are fixed: *twice* is a ratio of 2, *nearly ten times* one of 9, *nearly 50 %* is 45 %, all by the median. A
+claim holds when all that it compares with is as much slower, interpolation before and after a convolution alike; does
+not hold when nothing is; and otherwise holds when compared with what is named. The paper's other claims are about
+accuracy: [the recipe](recipe.md).
+
+"""
+
+
+def read_result(path: Path) -> UpsamplingMeasured | ModelMeasured:
+    """Read what a benchmark wrote.
+
+    Raises:
+        DataError: It cannot be read, or is something else.
+    """
+    try:
+        return RESULT.validate_json(path.read_bytes())
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read ({error.strerror or error}); name a file of elmgan benchmark"
+        ) from error
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(map(str, fault["loc"])) or "the file"
+        raise DataError(
+            f"{path} is no result of elmgan benchmark ({place}: {one_line(fault['msg'])}); measure again"
+        ) from error
+
+
+def write_report(paths: Sequence[Path], out: Path) -> list[Path]:
+    """Draw the page, and a plot for each result beside it.
+
+    Args:
+        paths: Files that benchmarks wrote; those of the same name, from several folders, are not told apart.
+        out: The page, Markdown. Plots are called after it and after the results.
+
+    Returns:
+        What was written, the page first.
+
+    Raises:
+        DataError: A file cannot be read, or is something else, or two have one name.
+        OutputError: The page or a plot cannot be written.
+    """
+    results = {path.stem: read_result(path) for path in paths}
+    if len(results) < len(paths):
+        raise DataError("two results have the same file name; rename one after its machine")
+    plots = {name: out.with_name(f"{out.stem}-{name}.svg") for name in results}
+    for name, result in results.items():
+        write_text(plots[name], plot(result))
+    write_text(out, page(results, {name: path.name for name, path in plots.items()}))
+    return [out, *plots.values()]
+
+
+def page(results: Mapping[str, UpsamplingMeasured | ModelMeasured], plots: Mapping[str, str]) -> str:
+    """Write the page.
+
+    Args:
+        results: Name -> result.
+        plots: Name -> file of its plot, beside the page.
+    """
+    parts = [INTRODUCTION.format(files=", ".join(f"`{name}.json`" for name in results))]
+    parts.append(table(["claim", "measured", "on", "verdict"], _each_claim_once(verdicts(results))))
+    for name, result in results.items():
+        parts.append(f"\n## {name}\n\n{described(result.conditions)}\n")
+        parts.append(f"\n{settings(result)}\n\n![{name}, as in the tables below]({plots[name]})\n")
+        if isinstance(result, UpsamplingMeasured):
+            parts.append(f"\n{losses(result)}\n")
+        for sheet in sheets(result):
+            parts.append(f"\n### {sheet.title}\n\n{markdown(sheet)}")
+        parts += [f"\n- {note}\n" for note in notes(result)]
+    return "".join(parts)
+
+
+def _each_claim_once(judged: Sequence[Verdict]) -> list[Verdict]:
+    claims = ["", *(verdict.claim for verdict in judged)]
+    return [
+        verdict._replace(claim="" if verdict.claim == before else verdict.claim)
+        for before, verdict in zip(claims, judged, strict=False)
+    ]
+
+
+def described(conditions: Conditions) -> str:
+    """Say on what and with what a benchmark was run."""
+    machine = conditions.machine
+    facts = [str(machine["processor"]), f"{machine['cores']} cores"]
+    facts += [f"{int(machine['memory']) / 1e9:.0f} GB"] if machine["memory"] else []
+    facts += [str(machine["platform"]), _many(conditions.threads, "thread")]
+    facts += [] if conditions.load is None else [f"load {conditions.load:.2f} per core before the start"]
+    versions = ", ".join(f"{name} {version}" for name, version in conditions.versions.items())
+    lines = [
+        f"{', '.join(facts)}.",
+        f"{versions}. {conditions.started}: `{conditions.command}`, {_many(conditions.rounds, 'round')}.",
+    ]
+    warning = conditions.warning
+    return "\n".join(lines) + (f"\n\n**{warning[0].upper()}{warning[1:]}.**" if warning else "")
+
+
+def _many(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def settings(result: Measured) -> str:
+    """Say what was run."""
+    if isinstance(result, UpsamplingMeasured):
+        image = f"{result.side}×{result.side}"
+        return f"The upsamplings of LFMMG's decoder of width {result.width}, images of {image}, batch {result.batch}."
+    if isinstance(result, ModelMeasured):
+        return f"Networks on images of {result.side}×{result.side} with one channel."
+    return ""
+
+
+def losses(result: UpsamplingMeasured) -> str:
+    """Say where FBU is slower than another way, as far as it is."""
+    lost = slower_than_others(result)
+    if not lost:
+        return "Over all shapes together FBU is slower than none."
+    lines = (f"- {engine}, {work}: {listed(faster)}" for engine, work, faster in lost)
+    return "Over all shapes together FBU is slower than (their time as a multiple of FBU's):\n\n" + "\n".join(lines)
+
+
+def plot(result: Measured) -> str:
+    """Draw a result: the ways to upsample against FBU, or the time of an image by network and engine."""
+    if isinstance(result, UpsamplingMeasured):
+        compared = [(f"{engine}, {work}", against_ours(result, engine, work)) for engine, work in result.parts]
+        return dot_plot(
+            [Dots(name, {way: ends(ratio) for way, ratio in ratios.items()}) for name, ratios in compared],
+            title="Time of upsamplings over the time of FBU",
+            x_label="time over the whole decoder, as a multiple of FBU's",
+            marked=(1, 2),
+        )
+    assert isinstance(result, ModelMeasured)
+    batch = result.batches[0]
+    series = []
+    for engine in result.engines:
+        found = {name: row.times.spread for name in result.names if (row := result.row(name, engine, batch))}
+        series.append(Dots(engine, {name: ends(spread, 1e3) for name, spread in found.items()}))
+    label = "image" if batch == 1 else f"batch of {batch}"
+    return dot_plot(series, title=f"Time of one {label} by network and engine", x_label=f"milliseconds per {label}")
+
+
+def ends(spread: Spread, unit: float = 1) -> tuple[float, float, float]:
+    """Give low end, middle and high end, times a unit."""
+    return unit * spread.low, unit * spread.median, unit * spread.high
+
+
+def notes(result: Measured) -> list[str]:
+    """Give what a reader of single rows has to know."""
+    if not isinstance(result, ModelMeasured):
+        return []
+    return list(dict.fromkeys(f"{row.network}, {row.engine}: {row.note}" for row in result.rows if row.note))
+
+
+def markdown(sheet: Sheet) -> str:
+    """Write a table of numbers."""
+    return table(sheet.columns, sheet.rows, numbers=True)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str] | Verdict], *, numbers: bool = False) -> str:
+    """Write a table; with ``numbers`` all columns but the first are aligned to the right.
+
+    >>> print(table(["a", "b"], [["c", "1"]], numbers=True), end="")
+    | a | b |
+    | --- | ---: |
+    | c | 1 |
+    """
+    rule = ["---", *["---:" if numbers else "---"] * (len(columns) - 1)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (columns, rule, *rows))

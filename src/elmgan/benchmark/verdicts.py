@@ -1,0 +1,112 @@
+"""The paper's claims about speed and size, judged by what was measured."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from elmgan.benchmark.networks import GANS, U_NET, ModelMeasured
+from elmgan.benchmark.networks import OURS as PAPER
+from elmgan.benchmark.tables import multiple
+from elmgan.benchmark.timing import Measured, Spread, Times
+from elmgan.benchmark.upsampling import OURS as FBU
+from elmgan.benchmark.upsampling import UpsamplingMeasured
+
+CLAIMS = FASTER, FEWER, BETTER, THE_WHOLE = (
+    "1. FBU is twice as fast as traditional interpolation upsampling",
+    "2. LFMMG has nearly 50 % fewer parameters than U-Net",
+    "2. and segments better",
+    "3. The whole is nearly ten times faster at processing an image than a traditional GAN model",
+)
+NEARLY = 0.9
+"""Part of a number that is nearly that number."""
+
+HOLDS, NEVER, UNKNOWN = "holds", "does not hold", "not measured"
+
+
+class Verdict(NamedTuple):
+    """A claim, held against numbers."""
+
+    claim: str
+    measured: str
+    on: str
+    verdict: str
+
+
+def verdicts(results: Mapping[str, Measured]) -> list[Verdict]:
+    """Judge the claims by results, name -> result; a claim that none of them touches is not measured."""
+    found = []
+    for name, result in results.items():
+        if isinstance(result, UpsamplingMeasured):
+            found += _of_upsampling(name, result)
+        if isinstance(result, ModelMeasured):
+            found += _of_networks(name, result)
+    touched = {verdict.claim for verdict in found}
+    found += [Verdict(claim, "", "", UNKNOWN) for claim in CLAIMS if claim not in touched]
+    return sorted(found, key=lambda verdict: CLAIMS.index(verdict.claim))
+
+
+def against_ours(result: UpsamplingMeasured, engine: str, work: str) -> dict[str, Spread]:
+    """Give how many times FBU's time the other ways take, all shapes together, by name."""
+    times: dict[str, list[Times]] = {}
+    for row in result.rows:
+        if (row.engine, row.work) == (engine, work):
+            times.setdefault(row.upsampling, []).append(row.times)
+    ours = Times.together(times.pop(FBU))
+    return {way: Times.together(parts).over(ours) for way, parts in times.items()}
+
+
+def slower_than_others(result: UpsamplingMeasured) -> list[tuple[str, str, dict[str, Spread]]]:
+    """Give where FBU loses, all shapes together: engine, work, and the ways that are faster."""
+    lost = []
+    for engine, work in result.parts:
+        faster = {way: ratio for way, ratio in against_ours(result, engine, work).items() if ratio.median < 1}
+        lost += [(engine, work, faster)] if faster else []
+    return lost
+
+
+def judge(ratios: Mapping[str, Spread], least: float) -> str:
+    """Say whether each of some ratios, name -> ratio, is large enough.
+
+    >>> twice, even = (Spread(median=x, low=x, high=x) for x in (2, 1))
+    >>> judge({"a": twice, "b": even}, 2), judge({"a": twice}, 2), judge({"b": even}, 2)
+    ('holds when compared with: a', 'holds', 'does not hold')
+    """
+    met = [name for name, ratio in ratios.items() if ratio.median >= least]
+    if len(met) == len(ratios):
+        return HOLDS
+    return f"holds when compared with: {'; '.join(met)}" if met else NEVER
+
+
+def listed(ratios: Mapping[str, Spread]) -> str:
+    """Write ratios, with their quartiles.
+
+    >>> listed({"a": Spread(median=2, low=1.9, high=2.13)})
+    'a 2.0× (1.9× to 2.1×)'
+    """
+    texts = ((name, *map(multiple, (ratio.median, ratio.low, ratio.high))) for name, ratio in ratios.items())
+    return "; ".join(f"{name} {median} ({low} to {high})" for name, median, low, high in texts)
+
+
+def _of_upsampling(name: str, result: UpsamplingMeasured) -> list[Verdict]:
+    found = []
+    for engine, work in result.parts:
+        others = against_ours(result, engine, work)
+        interpolations = {way: ratio for way, ratio in others.items() if "nearest" in way or "bilinear" in way}
+        on = f"{name}: {engine}, {work}, the decoder of w = {result.width}"
+        found.append(Verdict(FASTER, listed(interpolations), on, judge(interpolations, 2)))
+    return found
+
+
+def _of_networks(name: str, result: ModelMeasured) -> list[Verdict]:
+    found = []
+    parameters = {row.network: row.parameters for row in result.rows}
+    ours, theirs = parameters.get(PAPER), parameters.get(U_NET)
+    if ours and theirs:
+        measured = f"{ours / 1e6:.1f} M against {theirs / 1e6:.1f} M: {100 * (1 - ours / theirs):.0f} % fewer"
+        found.append(Verdict(FEWER, measured, name, HOLDS if ours <= (1 - NEARLY * 0.5) * theirs else NEVER))
+    for engine in result.engines:
+        whole = result.row(PAPER, engine, 1)
+        gans = {gan: row.times for gan in GANS if (row := result.row(gan, engine, 1))}
+        if whole and gans:
+            ratios = {gan: times.over(whole.times) for gan, times in gans.items()}
+            found.append(Verdict(THE_WHOLE, listed(ratios), f"{name}: {engine}", judge(ratios, NEARLY * 10)))
+    return found

@@ -1,0 +1,47 @@
+"""The engine that every installation has: ONNX Runtime."""
+
+import os
+from importlib import import_module
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elmgan.errors import ModelError, one_line
+from elmgan.inference.engine import INPUT, OUTPUTS, Runtime, check_names, threads
+
+ERRORS_ONLY = 3  # the level of ONNX Runtime's log
+
+# It reports to its maker from its first import on, whoever imports it, if it does not find this.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+
+class OnnxEngine:
+    """Runs model.onnx on the processor with ONNX Runtime, in fp32.
+
+    Raises:
+        ModelError: The bytes are no ONNX network from ``image`` to ``probability`` and ``count_map``.
+    """
+
+    def __init__(self, onnx: bytes) -> None:
+        onnxruntime = import_module("onnxruntime")  # not before it is needed
+        onnxruntime.disable_telemetry_events()  # on Windows it does not look at the environment
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = ERRORS_ONLY
+        options.intra_op_num_threads = threads()
+        try:
+            self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's errors have no common base of their own
+            raise ModelError(f"model.onnx cannot be loaded: {one_line(error)}") from error
+        check_names(
+            (value.name for value in self._session.get_inputs()), (value.name for value in self._session.get_outputs())
+        )
+        self.runtime = Runtime("onnxruntime", onnxruntime.__version__, "fp32", "cpu")
+
+    def predict(self, images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See Engine."""
+        try:
+            probability, count_map = self._session.run(OUTPUTS, {INPUT: images})
+        except Exception as error:  # as above
+            rows, columns = images.shape[-2:]
+            raise ModelError(f"model.onnx cannot run on {rows} x {columns} pixels: {one_line(error)}") from error
+        return probability, count_map
