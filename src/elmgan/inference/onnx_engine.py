@@ -28,6 +28,7 @@ class OnnxEngine:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = ERRORS_ONLY
         options.intra_op_num_threads = threads()
+        options.enable_mem_pattern = False  # a plan for each shape, with memory that is never given back
         try:
             self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's errors have no common base of their own
