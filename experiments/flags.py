@@ -107,7 +107,7 @@ def main(dataset: Path, split: Path, name: str, out: Path) -> None:
         for side, members in sides.items():
             for kind, those in sorted(members.items()):
                 found[f"{side} {kind}"] = judged(model, [read_image(record.image) for record in those])
-        greys = [to_grey(read_image(record.image)) for record in spoiled]
+        greys = [to_grey(read_image(record.image)).astype(np.float32) for record in spoiled]
         before = sum(model.count(grey).estimate or 0 for grey in greys)
         for what, spoil in SPOILS.items():
             found[what] = judged(model, [spoil(grey) for grey in greys], before)

@@ -17,7 +17,12 @@ __all__ = ["Model", "Result", "__version__", "load"]
 
 
 def load(
-    name_or_path: str | Path = "nuclei", *, engine: str = "auto", precision: str = "auto", device: str = "auto"
+    name_or_path: str | Path = "nuclei",
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    device: str = "auto",
+    parallel: bool = False,
 ) -> Model:
     """Load a model: a shipped one by its name, or the folder or zip of any other.
 
@@ -26,9 +31,11 @@ def load(
         engine: What runs its network: onnxruntime, openvino or torch; auto is the fastest that is installed.
         precision: What its layers compute in: fp32, or bf16, which is faster; auto is bf16 where the machine has it.
         device: cpu or cuda; auto is cuda where there are PyTorch and an NVIDIA graphics card.
+        parallel: Whether several threads count with it at once. Each image then takes longer, all together less.
 
     Raises:
         ModelError: There is no such model, or it cannot be read.
         UsageError: There is no such engine, precision or device, or not on this machine.
     """
-    return Model(read_bundle(find_bundle(name_or_path)), engine, precision=precision, device=device)
+    bundle = read_bundle(find_bundle(name_or_path))
+    return Model(bundle, engine, precision=precision, device=device, parallel=parallel)

@@ -53,7 +53,14 @@ def test_the_commands_measure_and_draw_the_page(tmp_path: Path) -> None:
     assert [json.loads(of.model_dump_json()) for of in kept] == [row]
     assert (row["network"], row["batch"], round(row["parameters"] / 1e6, 1)) == ("LFMMG small", 2, 1.0)
 
+    small = ("--rounds", 1, "--block", 0, "--engine", "onnxruntime fp32", "--side", 64, "--images", 2, "--large", 320)
+    done = elmgan("benchmark", "throughput", "-o", tmp_path / "out", "--model", "nuclei-small", *small)
+    assert done.exit_code == 0, done.stderr
+    for told in ("matrix product", "counts and masks", "320 × 320"):
+        assert told in done.stdout
+
     results = sorted((tmp_path / "out").glob("*.json"))
+    assert len(results) == 3
     done = elmgan("benchmark", "report", *results, "-o", tmp_path / "page" / "results.md")
     assert done.exit_code == 0, done.stderr
     page = (tmp_path / "page" / "results.md").read_text(encoding="utf-8")

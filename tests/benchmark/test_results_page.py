@@ -13,7 +13,7 @@ from elmgan.benchmark.verdicts import FASTER, FEWER, THE_WHOLE, verdicts
 from elmgan.errors import DataError
 
 ROOT = Path(__file__).parents[2]
-CONDITIONS = Conditions.now(threads=2, rounds=3, block=0).model_copy(update={"load": 0.1})
+CONDITIONS = Conditions.now(threads=2, rounds=3, block=0).model_copy(update={"load": 0.0})
 
 
 def times(seconds: float) -> Times:
@@ -107,7 +107,7 @@ def test_what_was_not_measured_is_said_so() -> None:
 def test_the_page_shows_where_fbu_loses_and_other_programs_rows() -> None:
     up = upsampled(**{"nearest,_then_1×1": 3.0, "1×1,_then_nearest": 0.5})
     networks = modelled(network("LFMMG paper", 0.05, 10), network("another's", 0.5, note="its fastest setting"))
-    busy = networks.model_copy(update={"conditions": CONDITIONS.model_copy(update={"load": 1.5})})
+    busy = networks.model_copy(update={"conditions": CONDITIONS.model_copy(update={"load": 0.5})})
     drawn = page({"up": up, "networks": busy}, {"up": "up.svg", "networks": "networks.svg"})
     assert "- torch fp32, forward: 1×1, then nearest 0.50× (0.50× to 0.50×)\n" in drawn
     assert "| nearest, then 1×1 | 6.4e-05 | 2 | 3 (3.0×) | 6 (3.0×) | 9 (3.0×) |" in drawn

@@ -1,12 +1,13 @@
 """Candidates take turns, and what came out is kept whole."""
 
-import os
 import time
 from pathlib import Path
 from typing import Literal
+from unittest.mock import Mock
 
 import pytest
 
+from elmgan.benchmark import timing
 from elmgan.benchmark.timing import Conditions, Measured, Times, take_turns
 from elmgan.models.schema import Strict
 
@@ -20,13 +21,19 @@ def test_candidates_are_warmed_up_and_change_their_order_every_round() -> None:
     rounds = []
     times = take_turns(
         {"a": lambda: order.append("a"), "b": lambda: order.append("b")},
-        conditions(),
+        conditions(block=1e-9),
         watch=lambda: rounds.append(len(order)),
     )
     warm_up, first, second = "aabb", "aabb", "bbaa"  # the first call of a block is not timed
     assert "".join(order) == warm_up + first + second
     assert rounds == [8, 12]
     assert [(taken.calls, len(taken.seconds)) for taken in times.values()] == [(1, 2), (1, 2)]
+
+
+def test_a_block_of_no_length_is_a_single_call() -> None:
+    order: list[str] = []
+    take_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, conditions())
+    assert "".join(order) == "ab" + "ab" + "ba"
 
 
 def test_a_block_has_as_many_calls_as_fill_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,10 +51,12 @@ def test_a_block_has_as_many_calls_as_fill_it(monkeypatch: pytest.MonkeyPatch) -
     assert times["slow"].over(times["quick"]).median == pytest.approx(300)
 
 
-@pytest.mark.parametrize(("load", "warned"), [(0.4, False), (0.5, False), (0.6, True), (2.0, True)])
+@pytest.mark.parametrize(("load", "warned"), [(0.0, False), (0.1, False), (0.11, True), (1.0, True)])
 def test_a_busy_machine_is_said_so(load: float, warned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "getloadavg", lambda: (4 * load, 0.0, 0.0))
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    ticks = iter(
+        ["cpu 100 0 50 800 50 0 0 0 0 0", f"cpu {100 + 200 * load:.0f} 0 50 {1000 - 200 * load:.0f} 50 0 0 0 0 0"]
+    )
+    monkeypatch.setattr(timing, "TIMES", Mock(read_text=lambda: f"{next(ticks)}\ncpu0 1 2 3 4\n"))
     described = conditions()
     assert described.load == load
     assert ("busy" in described.warning) == warned

@@ -28,7 +28,7 @@ def look(
     image: NDArray[np.float32], mask: NDArray[np.bool_] | None, cells: float | None, scale: float = 1
 ) -> Appearance:
     """The appearance to a network that sees the grey values as they are."""
-    return appearance_of(image, image, mask, cells, scale=scale)
+    return appearance_of(image, np.positive, mask, cells, scale=scale)
 
 
 @given(diameter=st.floats(8, 60), touch=st.floats(0.95, 1.5))
@@ -36,6 +36,13 @@ def test_the_diameter_is_that_of_the_cells_also_where_they_touch(diameter: float
     mask = discs(diameter, touch * diameter)
     of_this_area = (4 * mask.sum() / 3 / np.pi) ** 0.5
     assert look(grey(mask), mask, 3)["diameter"] == pytest.approx(of_this_area, rel=0.1)
+
+
+def test_the_diameter_is_the_same_over_many_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = np.tile(discs(20, 22), (3, 2))
+    whole = look(grey(mask), mask, None)["diameter"]
+    monkeypatch.setattr("elmgan.imaging.appearance.BAND", 7)
+    assert look(grey(mask), mask, None)["diameter"] == pytest.approx(whole)
 
 
 def test_diameter_and_density_are_those_that_the_network_sees() -> None:
@@ -66,15 +73,16 @@ def test_darkness_tells_bright_cells_from_dark_ones() -> None:
 def test_darkness_is_that_of_the_image_also_where_normalisation_turns_it() -> None:
     mask = discs(20, 30)
     bright = grey(mask)
-    assert appearance_of(200 - 50 * bright, bright, mask, 3)["darkness"] == 1
-    assert appearance_of(200 + 50 * bright, bright, mask, 3)["darkness"] == 0
+    turned = appearance_of(200 - 50 * bright, lambda image: np.divide(200 - image, 50, dtype=np.float32), mask, 3)
+    straight = appearance_of(200 + 50 * bright, lambda image: np.divide(image - 200, 50, dtype=np.float32), mask, 3)
+    assert (turned["darkness"], straight["darkness"]) == (1, 0)
 
 
 def test_sharpness_and_contrast_are_those_of_the_image() -> None:
     mask = discs(20, 30)
     image = grey(mask, 2)
     there = look(image, mask, 3)
-    compressed = appearance_of(200 - 50 * image, np.arcsinh(10 * image), mask, 3)
+    compressed = appearance_of(200 - 50 * image, lambda values: np.arcsinh((200 - values) / 5), mask, 3)
     assert [compressed[of] for of in ("sharpness", "contrast")] == pytest.approx(
         [there[of] for of in ("sharpness", "contrast")], rel=1e-3
     )

@@ -125,7 +125,7 @@ def test_real_images_are_flagged_where_they_are_unlike_others(shared_data: Path)
     def judge(name: str, training: Ranges) -> tuple[str, ...]:
         pixels, labels = (read_image(folder / part / f"{name}.png") for part in ("images", "labels"))
         grey = to_grey(pixels)
-        measured.append(appearance_of(grey, normalise(grey), labels > 0, np.unique(labels).size - 1))
+        measured.append(appearance_of(grey, normalise.stretch(grey), labels > 0, np.unique(labels).size - 1))
         return flags_of(pixels, labels > 0, measured[-1], training)
 
     measured: list[Appearance] = []

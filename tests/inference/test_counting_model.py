@@ -99,7 +99,7 @@ def test_flags_warn_and_change_nothing() -> None:
     plain = Model(replace(bundle, card=card))
     greys = [image.astype(np.float32) for image in usual]
     training = ranges_of(
-        appearance_of(grey, card.normalisation(grey), grey > grey.mean(), cells)
+        appearance_of(grey, card.normalisation.stretch(grey), grey > grey.mean(), cells)
         for grey, cells in zip(greys, (3, 6, 9), strict=True)
     )
     training["sharpness"] = (0.2, 0.5)  # the smallest of three would be far above the smallest of many

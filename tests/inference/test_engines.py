@@ -2,7 +2,9 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
@@ -52,6 +54,35 @@ def test_engines_and_precisions_agree(counted: list[tuple[NDArray, Result]], eng
         found = model.count(image)
         assert found.estimate == pytest.approx(expected.estimate, rel=0.005, abs=0.1)
         assert np.mean(known(found.mask) != known(expected.mask)) < 0.002
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_side_by_side_each_image_gives_what_it_gives_alone(counted: list[tuple[NDArray, Result]], engine: str) -> None:
+    model = Model(NUCLEI, engine, precision="fp32", parallel=True)
+    with ThreadPoolExecutor(3) as pool:
+        found = pool.map(model.count, [image for image, _ in counted])
+        for result, (_, expected) in zip(found, counted, strict=True):
+            assert result.estimate == pytest.approx(expected.estimate, abs=0.02)
+
+
+def test_the_first_call_of_openvino_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two at once, in a process that has called it never before, wait for each other for ever."""
+    monkeypatch.setattr(OpenVinoEngine, "_begun", False)
+    engine, images = OpenVinoEngine(BUNDLE.onnx, parallel=True), np.zeros((1, 1, 8, 8), np.float32)
+    spans, infer = [], engine._infer
+
+    def timed(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        began = time.monotonic()
+        time.sleep(0.05)
+        result = infer(images)
+        spans.append((began, time.monotonic()))
+        return result
+
+    monkeypatch.setattr(engine, "_infer", timed)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(engine.predict, [images] * 3))
+    first, *others = sorted(spans)
+    assert all(began >= first[1] for began, _ in others)
 
 
 ENGINES: list[Callable[[], Engine]] = [

@@ -3,7 +3,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from skimage.segmentation import watershed
 
 from elmgan.data.synthetic import Scene, draw
 from elmgan.evaluation import average_precision
+from elmgan.inference import separation
 from elmgan.inference.separation import separate
 
 
@@ -119,6 +120,18 @@ def test_cells_by_shape_and_count_are_pieces_of_the_mask(seed: int, cells: float
     labels = separate(mask, counted(mask, cells) * rng.random((18, 13), np.float32))
     assert_partition(labels > 0, labels)
     assert not labels[~mask].any()
+
+
+@given(seed=st.integers(0, 2**32), sigma=st.floats(1, 6), rows=st.integers(1, 90), counts=st.booleans())
+def test_a_large_mask_is_separated_as_a_small_one(seed: int, sigma: float, rows: int, counts: bool) -> None:
+    rng = np.random.default_rng(seed)
+    mask = cv2.GaussianBlur(rng.standard_normal((rows, 50)), (0, 0), sigma) > 0
+    assume(mask.any())
+    count_map = counted(mask, 20) * rng.random((-(-rows // 4), 13), np.float32) if counts else None
+    whole = separate(mask, count_map)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(separation, "WHOLE", 400)  # strips of 8 rows
+        assert np.array_equal(separate(mask, count_map), whole)
 
 
 def test_clustered_cells_are_found() -> None:

@@ -39,17 +39,19 @@ def local(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.f
     return smooth, smooth.reshape(rows // 4, 4, columns // 4, 4).sum(axis=(1, 3))
 
 
+def in_tiles(image: NDArray[np.float32], tile: int, halo: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return predict_in_tiles(lambda part: local(part.of(image)), image.shape, tile=tile, halo=halo, stride=4)
+
+
 @given(rows=st.integers(1, 12), columns=st.integers(1, 12), tile=st.integers(1, 6), halo=st.integers(1, 3))
 def test_tiles_give_what_the_whole_image_gives(rows: int, columns: int, tile: int, halo: int) -> None:
     image = np.random.default_rng(rows * columns).random((4 * rows, 4 * columns), dtype=np.float32)
-    for tiled, whole in zip(
-        predict_in_tiles(local, image, tile=4 * tile, halo=4 * halo, stride=4), local(image), strict=True
-    ):
+    for tiled, whole in zip(in_tiles(image, tile=4 * tile, halo=4 * halo), local(image), strict=True):
         np.testing.assert_allclose(tiled, whole, rtol=1e-4)
 
 
 def test_a_halo_that_is_too_small_shows() -> None:
     image = np.random.default_rng(0).random((40, 40), dtype=np.float32)
-    tiled, _ = predict_in_tiles(local, image, tile=8, halo=0, stride=4)
+    tiled, _ = in_tiles(image, tile=8, halo=0)
     with pytest.raises(AssertionError):
         np.testing.assert_allclose(tiled, local(image)[0], rtol=1e-3)

@@ -118,7 +118,7 @@ def test_it_counts_as_elmgan_does(name: str, shared_data: Path) -> None:
     onnx.checker.check_model(onnx.load_from_string(file), full_check=True)
     image = real(shared_data)[0]
     assert any(side % bundle.card.architecture.multiple for side in image.shape)
-    probability, count_map = OnnxEngine(file).predict(to_grey(image)[np.newaxis, np.newaxis])
+    probability, count_map = OnnxEngine(file).predict(to_grey(image).astype(np.float32)[np.newaxis, np.newaxis])
     result = Model(bundle, "onnxruntime").count(image)
     assert known(result.estimate) > 50
     # Two decimals, as the estimate has.

@@ -163,7 +163,11 @@ def test_tiles_with_the_halo_give_what_the_whole_image_gives(upsampling: str) ->
     image = noise(8 * 16, 13 * 16).numpy()
     probability, count_map = predict(network, image)
     tiled_probability, tiled_count_map = predict_in_tiles(
-        lambda window: predict(network, window), image, tile=32, halo=architecture.halo, stride=architecture.stride
+        lambda part: predict(network, part.of(image)),
+        image.shape,
+        tile=32,
+        halo=architecture.halo,
+        stride=architecture.stride,
     )
     assert min(probability.std(), count_map.std()) > 10 * 1e-4
     np.testing.assert_allclose(tiled_probability, probability, atol=1e-4)

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from elmgan.inference import OnnxEngine
 from elmgan.models import Architecture
 from elmgan.nn import PRESETS, Generator
-from elmgan.training.export import to_onnx
+from elmgan.training.export import rounded, to_onnx
 
 SIZES = [(64, 64), (64, 192), (256, 128), (320, 448)]
 ARCHITECTURES = {
@@ -63,6 +63,15 @@ def test_onnx_agrees_with_pytorch_over_image_sizes(pair: Pair) -> None:
         assert count_map.shape == expected.count_map.shape
         assert float(count_map.sum()) == pytest.approx(float(expected.count_map.sum()), rel=1e-3)
         assert abs(float(count_map.sum())) > 1
+
+
+def test_rounding_changes_the_last_weights_of_a_count_map_alone(pair: Pair) -> None:
+    before, after = pair.generator.state_dict(), rounded(pair.generator).state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == ({"count_head.out.weight"} if pair.generator.architecture.count_head == "map" else set())
+    for name in changed:
+        assert torch.equal(after[name], after[name].bfloat16().float())
+        torch.testing.assert_close(after[name], before[name], rtol=2**-8, atol=0)
 
 
 def test_several_images_at_once(pair: Pair) -> None:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from elmgan.benchmark.tables import Sheet
+    from elmgan.benchmark.texts import Sheet
 
 
 def print_sheets(console: Console, sheets: "Sequence[Sheet]") -> None:

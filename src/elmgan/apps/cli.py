@@ -42,7 +42,7 @@ from elmgan.jobs import Counted, Failure, Row, count_images, write_contact_sheet
 from elmgan.models import Bundle, find_bundle, read_bundle, shipped, shortcoming
 
 if TYPE_CHECKING:
-    from elmgan.benchmark.tables import Sheet
+    from elmgan.benchmark.texts import Sheet
 
 MOST_ROWS = 30
 """Rows of the table on the terminal; counts.csv has all."""
@@ -135,7 +135,7 @@ def count(
             if as_json:
                 _print_json(outcome.model_dump(mode="json"), terminal)
 
-        counter = load(model, engine=engine, precision=precision, device=device)
+        counter = load(model, engine=engine, precision=precision, device=device, parallel=True)
         counted = count_images(
             paths,
             out,
@@ -404,6 +404,34 @@ def benchmark_model(
         )
         measured.write(out / "model.json")
     _print_measured(measured.rows, tables.sheets(measured), out / "model.json", quiet, as_json)
+
+
+@benchmarks.command("throughput")
+def benchmark_throughput(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for throughput.json.")],
+    model: Annotated[str, typer.Option(help="Bundled model that counts the folder and the large images.")] = "nuclei",
+    side: Annotated[int, typer.Option(min=1, help="Rows and columns of a tile.")] = 256,
+    images: Annotated[int, typer.Option(min=1, help="Images in the folder.")] = 200,
+    large: Annotated[int, typer.Option(min=64, help="Rows and columns of the large image.")] = 8192,
+    engine: Engines = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of the tiles; of the rest three at most.")] = 11,
+    block: Block = 0.1,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Measure the counter: tiles, a folder from disk to counts and masks, and a large image."""
+    with _errors_told(debug), _torch_needed("a benchmark"), _progress("measuring", quiet) as (terminal, advance):
+        from elmgan.benchmark import engines, tables, throughput, timing
+
+        chosen = engines.chosen_engines(engine)
+        conditions = timing.Conditions.now(threads=engines.usual_threads(), rounds=rounds, block=block)
+        _tell_busy(conditions.warning, quiet, terminal)
+        measured = throughput.measure_throughput(
+            chosen, conditions, model=model, side=side, images=images, large=large, watch=advance
+        )
+        measured.write(out / "throughput.json")
+    _print_measured(measured.rows, tables.sheets(measured), out / "throughput.json", quiet, as_json)
 
 
 @benchmarks.command("report")

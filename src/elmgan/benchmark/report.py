@@ -7,22 +7,24 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from elmgan.benchmark.networks import ModelMeasured
-from elmgan.benchmark.tables import Sheet, sheets
+from elmgan.benchmark.tables import sheets
+from elmgan.benchmark.texts import Sheet
+from elmgan.benchmark.throughput import PRODUCT, ThroughputMeasured
 from elmgan.benchmark.timing import Conditions, Measured, Spread
 from elmgan.benchmark.upsampling import UpsamplingMeasured
 from elmgan.benchmark.verdicts import Verdict, against_ours, listed, slower_than_others, verdicts
 from elmgan.errors import DataError, one_line
 from elmgan.reporting import Dots, dot_plot, write_text
 
-RESULT: TypeAdapter[UpsamplingMeasured | ModelMeasured] = TypeAdapter(
-    Annotated[UpsamplingMeasured | ModelMeasured, Field(discriminator="benchmark")]
-)
+Result = UpsamplingMeasured | ModelMeasured | ThroughputMeasured
+
+RESULT: TypeAdapter[Result] = TypeAdapter(Annotated[Result, Field(discriminator="benchmark")])
 
 INTRODUCTION = """\
 # Results: speed and size
 
 The paper's claims about speed and size, each beside what was measured. `elmgan benchmark report` draws this page from
-{files}; nothing of it is written by hand. `elmgan benchmark upsampling -o OUT` and `elmgan benchmark model -o OUT`
+{files}; nothing of it is written by hand. `elmgan benchmark upsampling`, `model` and `throughput`, each with `-o OUT`,
 measure another machine.
 
 Candidates are warmed up and take turns, forwards in one round and backwards in the next; a block of calls gives one
@@ -41,7 +43,7 @@ accuracy: [the recipe](recipe.md).
 """
 
 
-def read_result(path: Path) -> UpsamplingMeasured | ModelMeasured:
+def read_result(path: Path) -> Result:
     """Read what a benchmark wrote.
 
     Raises:
@@ -85,7 +87,7 @@ def write_report(paths: Sequence[Path], out: Path) -> list[Path]:
     return [out, *plots.values()]
 
 
-def page(results: Mapping[str, UpsamplingMeasured | ModelMeasured], plots: Mapping[str, str]) -> str:
+def page(results: Mapping[str, Result], plots: Mapping[str, str]) -> str:
     """Write the page.
 
     Args:
@@ -117,9 +119,10 @@ def described(conditions: Conditions) -> str:
     """Say on what and with what a benchmark was run."""
     machine = conditions.machine
     facts = [str(machine["processor"]), f"{machine['cores']} cores"]
+    facts += [" ".join(conditions.instructions)] if conditions.instructions else []
     facts += [f"{int(machine['memory']) / 1e9:.0f} GB"] if machine["memory"] else []
     facts += [str(machine["platform"]), _many(conditions.threads, "thread")]
-    facts += [] if conditions.load is None else [f"load {conditions.load:.2f} per core before the start"]
+    facts += [] if conditions.load is None else [f"busy for {conditions.load:.0%} of the time before the start"]
     versions = ", ".join(f"{name} {version}" for name, version in conditions.versions.items())
     lines = [
         f"{', '.join(facts)}.",
@@ -140,6 +143,13 @@ def settings(result: Measured) -> str:
         return f"The upsamplings of LFMMG's decoder of width {result.width}, images of {image}, batch {result.batch}."
     if isinstance(result, ModelMeasured):
         return f"Networks on images of {result.side}×{result.side} with one channel."
+    if isinstance(result, ThroughputMeasured):
+        side = 8 * result.side
+        return (
+            f"The counter: networks on tiles, beside a product of matrices of {side}×{side} in the same engine; "
+            "a folder and large images of synthetic cells, with what `--engine auto` takes. "
+            "Only the bundled networks' weights are not random."
+        )
     return ""
 
 
@@ -161,6 +171,17 @@ def plot(result: Measured) -> str:
             title="Time of upsamplings over the time of FBU",
             x_label="time over the whole decoder, as a multiple of FBU's",
             marked=(1, 2),
+        )
+    if isinstance(result, ThroughputMeasured):
+        tiles = [row for row in result.found("tile") if row.name != PRODUCT]
+        engines = dict.fromkeys(row.engine for row in tiles)
+        return dot_plot(
+            [
+                Dots(name, {row.name: ends(row.times.spread, 1e3) for row in tiles if row.engine == name})
+                for name in engines
+            ],
+            title="Time of one tile by network and engine",
+            x_label="milliseconds per tile",
         )
     assert isinstance(result, ModelMeasured)
     batch = result.batches[0]

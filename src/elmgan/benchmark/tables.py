@@ -1,53 +1,25 @@
 """The numbers of a benchmark as tables, for the terminal and for the page."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from elmgan.benchmark.networks import ModelMeasured
-from elmgan.benchmark.timing import Measured, Spread, Times
+from elmgan.benchmark.targets import Target, of_cellpose, of_product, targets
+from elmgan.benchmark.texts import Sheet, milliseconds, multiple, number
+from elmgan.benchmark.throughput import BARE, PRODUCT, ThroughputMeasured
+from elmgan.benchmark.timing import Measured, Times
 from elmgan.benchmark.upsampling import OURS, Shape, UpsamplingMeasured
-
-
-class Sheet(NamedTuple):
-    """A table of texts; all columns but the first are numbers."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
 
 
 def sheets(result: Measured) -> list[Sheet]:
     """Make the tables of a result."""
     if isinstance(result, UpsamplingMeasured):
         return [_upsampled(result, engine, work) for engine, work in result.parts]
-    return _networks(result) if isinstance(result, ModelMeasured) else []
-
-
-def number(value: float) -> str:
-    """Write a number with three digits, or all of those before the point.
-
-    >>> number(0.01234), number(12.34), number(1234.5)
-    ('0.0123', '12.3', '1234')
-    """
-    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
-
-
-def multiple(ratio: float) -> str:
-    """Write how many times something is another.
-
-    >>> multiple(12.34), multiple(0.0432)
-    ('12.3×', '0.04×')
-    """
-    return f"{ratio:.1f}×" if ratio >= 0.95 else f"{ratio:.2f}×"
-
-
-def milliseconds(spread: Spread) -> str:
-    """Write seconds as milliseconds, with their quartiles.
-
-    >>> milliseconds(Spread(median=0.0671, low=0.067, high=0.07))
-    '67.1 (67 to 70)'
-    """
-    median, low, high = (number(1e3 * value) for value in (spread.median, spread.low, spread.high))
-    return f"{median} ({low} to {high})"
+    if isinstance(result, ThroughputMeasured):
+        return _throughput(result)
+    if isinstance(result, ModelMeasured):
+        against = of_cellpose(result)
+        return [*([_wanted(against)] if against else []), *_networks(result)]
+    return []
 
 
 def _upsampled(result: UpsamplingMeasured, engine: str, work: str) -> Sheet:
@@ -117,3 +89,53 @@ def _networks(result: ModelMeasured) -> list[Sheet]:
             Sheet(f"{of}: peak memory of the whole process, MB", columns, memory),
         ]
     return made
+
+
+def _wanted(found: Sequence[Target]) -> Sheet:
+    return Sheet("Targets", ["wanted", "measured", "verdict"], [list(target) for target in found])
+
+
+def _throughput(result: ThroughputMeasured) -> list[Sheet]:
+    of_tiles = []
+    for row in result.rows:
+        if row.part == "tile":
+            rate = "" if row.multiply_adds is None else number(row.multiply_adds * row.per_second / 1e9)
+            share = None if row.name == PRODUCT else of_product(result, row)
+            share_text = "" if share is None else f"{share:.0%}"
+            speed = "" if row.name == PRODUCT else number(row.per_second)
+            of_tiles.append([row.name, row.engine, speed, milliseconds(row.times.spread), rate, share_text])
+    of_folder = [
+        [
+            row.name,
+            number(row.per_second),
+            f"{bare.times.over(row.times).median:.0%}",
+            "" if row.memory is None else number(row.memory / 1e6),
+        ]
+        for bare in result.found("folder", BARE)
+        for row in result.found("folder")
+    ]
+    of_large = [
+        [
+            row.name,
+            number(row.times.spread.median),
+            number(row.times.spread.median / row.amount * 1e9),
+            "" if row.memory is None else number(row.memory / 1e6),
+        ]
+        for row in result.found("large image")
+    ]
+    columns = ["network", "engine", "tiles/s", "milliseconds, with quartiles", "G multiply-adds/s", "of the product's"]
+    engine = next((row.engine for row in result.found("folder")), "")
+    return [
+        _wanted(targets(result)),
+        Sheet(f"A tile of {result.side} × {result.side}", columns, of_tiles),
+        Sheet(
+            f"{result.images} images of 520 × 696 from the disk, {result.model}, {engine}",
+            ["each image", "images/s", "of the network's", "peak memory, MB"],
+            of_folder,
+        ),
+        Sheet(
+            f"One large image with its cells separated, {result.model}, {engine}",
+            ["pixels", "seconds", "nanoseconds per pixel", "peak memory, MB"],
+            of_large,
+        ),
+    ]

@@ -5,7 +5,6 @@ A benchmark gives a :class:`Measured`: the conditions, and rows of :class:`Times
 
 import json
 import math
-import os
 import platform
 import shlex
 import sys
@@ -24,10 +23,17 @@ from elmgan.models.schema import Strict
 from elmgan.reporting import write_text
 from elmgan.reporting.record import machine
 
-BUSY = 0.5
-"""Load per core from which a machine does too much else for its times to be trusted."""
+BUSY = 0.1
+"""Share of a machine's time that others may take before its times are not to be trusted."""
+
+LOOKED = 0.5
+"""Seconds for which a machine is looked at before anything is measured."""
+
+TIMES = Path("/proc/stat")
 
 Name = TypeVar("Name", bound=Hashable)
+
+MATRIX_INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 
 LIBRARIES = ("torch", "onnxruntime", "openvino")
 
@@ -88,9 +94,10 @@ class Conditions(Strict):
     versions: dict[str, str]
     machine: dict[str, str | int | None]
     threads: int = Field(ge=1, description="of every candidate")
-    load: float | None = Field(description="busy processes per core in the minute before; null: not told")
+    load: float | None = Field(description="share of the processor's time that others took before; null: not told")
     rounds: int = Field(ge=1)
     block: float = Field(ge=0, description="seconds that a candidate was run for, at least, in a round")
+    instructions: tuple[str, ...] = Field((), description="of the processor, those that products of matrices can use")
 
     @classmethod
     def now(cls, *, threads: int, rounds: int, block: float) -> "Conditions":
@@ -103,9 +110,10 @@ class Conditions(Strict):
             versions={"elmgan": __version__, "python": platform.python_version(), **libraries},
             machine=machine(),
             threads=threads,
-            load=round(os.getloadavg()[0] / (os.cpu_count() or 1), 2) if hasattr(os, "getloadavg") else None,
+            load=_load(LOOKED),
             rounds=rounds,
             block=block,
+            instructions=_instructions(),
         )
 
     @property
@@ -113,7 +121,30 @@ class Conditions(Strict):
         """Say that the machine had other things to do; nothing if it had not."""
         if self.load is None or self.load <= BUSY:
             return ""
-        return f"the machine was busy: {self.load:.2f} processes per core before the start, so do not trust these times"
+        return f"the machine was busy for {self.load:.0%} of the time before the start, so do not trust these times"
+
+
+def _load(seconds: float) -> float | None:
+    """Look how busy the processor is when this process waits; only Linux tells."""
+    if not TIMES.exists():
+        return None
+    before = _busy_and_all()
+    time.sleep(seconds)
+    busy, spent = (after - earlier for after, earlier in zip(_busy_and_all(), before, strict=True))
+    return round(busy / spent, 2) if spent else None
+
+
+def _busy_and_all() -> tuple[int, int]:
+    """The processor's time since it was started: not idle, and all of it."""
+    values = [int(value) for value in TIMES.read_text().splitlines()[0].split()[1:9]]
+    return sum(values) - values[3] - values[4], sum(values)
+
+
+def _instructions() -> tuple[str, ...]:
+    """What of MATRIX_INSTRUCTIONS the processor has; only Linux tells."""
+    information = Path("/proc/cpuinfo")
+    words = set(information.read_text(errors="replace").split()) if information.exists() else set()
+    return tuple(name for name in MATRIX_INSTRUCTIONS if name in words)
 
 
 class Measured(Strict):
@@ -144,7 +175,8 @@ def take_turns(
 
     Each is first run for the time of a block, which warms it up and tells how many calls make one. In every round each
     has one block, forwards in one round and backwards in the next, so that a machine that slows down is unkind to
-    all of them. A block begins with a call that is not timed and brings back what the others drove out of the caches.
+    all of them. A block begins with a call that is not timed and brings back what the others drove out of the caches;
+    not if it has no length: then it is a single call, long enough for that to be nothing.
 
     Args:
         candidates: Any name -> what is timed; it returns when its work is done.
@@ -156,7 +188,8 @@ def take_turns(
     for k in range(conditions.rounds):
         for name in list(candidates)[:: 1 if k % 2 == 0 else -1]:
             call = candidates[name]
-            call()
+            if conditions.block:
+                call()
             started = time.perf_counter()
             for _ in range(calls[name]):
                 call()
@@ -171,8 +204,10 @@ def take_turns(
 def _calls(call: Callable[[], object], block: float) -> int:
     """Warm a candidate up, and count the calls that fill a block."""
     call()
+    if not block:
+        return 1
     done, started = 0, time.perf_counter()
     while (passed := time.perf_counter() - started) < block or not done:
         call()
         done += 1
-    return max(1, math.ceil(done * block / passed)) if passed else done
+    return max(1, math.ceil(done * block / passed))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from elmgan.benchmark.networks import GANS, U_NET, ModelMeasured
 from elmgan.benchmark.networks import OURS as PAPER
-from elmgan.benchmark.tables import multiple
+from elmgan.benchmark.texts import multiple
 from elmgan.benchmark.timing import Measured, Spread, Times
 from elmgan.benchmark.upsampling import OURS as FBU
 from elmgan.benchmark.upsampling import UpsamplingMeasured

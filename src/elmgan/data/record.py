@@ -45,6 +45,6 @@ def read_grey(image: Path) -> NDArray[np.float32]:
     """
     pixels = read_image(image)
     try:
-        return to_grey(pixels)
+        return to_grey(pixels).astype(np.float32, copy=False)
     except ImageError as error:
         raise ImageError(f"{image}: {error}") from None

@@ -72,7 +72,7 @@ def survey(
     for record in watch(records):
         try:
             image = read_image(record.image)
-            thumbnails.append(thumbnail(to_grey(image)))
+            thumbnails.append(thumbnail(to_grey(image).astype(np.float32, copy=False)))
         except ImageError as error:
             text = str(error)
             faults.add("file", text if str(record.image) in text else f"{record.image}: {text}")

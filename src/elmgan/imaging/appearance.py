@@ -1,14 +1,14 @@
 """What an image and its cells look like, in a few numbers by which images are compared with those of a training."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.imaging.normalise import DETAIL, DETAIL_GAIN
+from elmgan.imaging.normalise import DETAIL_GAIN, Grey, sample, second_differences
 
 Measure = Literal["density", "darkness", "diameter", "agreement", "sharpness", "contrast"]
 Appearance = Mapping[Measure, float]
@@ -23,12 +23,15 @@ STANDS_OUT = 0.3
 RIM = 2
 """Pixels on either side of a cell's edge, between which its steepness is measured."""
 
+BAND, REACH = 1024, 64
+"""Rows whose distances to the edge are measured at once, and rows around them: cells are no larger than twice that."""
+
 DISC = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * RIM + 1, 2 * RIM + 1))
 
 
 def appearance_of(
-    grey: NDArray[np.float32],
-    normalised: NDArray[np.float32],
+    grey: Grey,
+    stretch: Callable[[Grey], NDArray[np.float32]],
     mask: NDArray[np.bool_] | None,
     cells: float | None,
     *,
@@ -48,15 +51,14 @@ def appearance_of(
 
     Args:
         grey: The image; (row, column).
-        normalised: The same as the network sees it, but for the scale: a function of the grey values that rises or
-            falls throughout. What is darker is told by ``grey``.
+        stretch: Gives grey values as the network sees them; it rises or falls throughout.
         mask: Its foreground; ``None`` if it is not known.
         cells: Their number; ``None`` if it is not known.
         scale: The network sees the image resized by this factor. Pixels are those that it sees.
 
     >>> image = np.zeros((40, 60), np.float32)
     >>> mask = cv2.circle(np.zeros(image.shape, np.uint8), (30, 20), 12, 1, cv2.FILLED) > 0
-    >>> {name: round(value, 1) for name, value in appearance_of(image + mask, image + mask, mask, cells=1).items()}
+    >>> {name: round(value, 1) for name, value in appearance_of(image + mask, np.positive, mask, cells=1).items()}
     {'density': 416.7, 'darkness': 0.0, 'diameter': 22.6, 'agreement': 1.0, 'sharpness': 0.5}
     """
     measured: dict[Measure, float] = {}
@@ -64,20 +66,23 @@ def appearance_of(
         measured["density"] = cells / (grey.size * scale**2) * 1e6
     if mask is not None and not mask.any():
         return measured
+    seen = sample(grey)
+    normalised = stretch(seen)
     below, above = (int(np.count_nonzero(each)) for each in (normalised < -STANDS_OUT, normalised > STANDS_OUT))
     if below or above:
-        measured["darkness"] = (above if _falls(grey, normalised) else below) / (below + above)
+        measured["darkness"] = (above if _falls(seen, normalised) else below) / (below + above)
     if mask is None or mask.all():
         return measured
-    inside = mask.astype(np.uint8)
+    inside = mask.view(np.uint8)
     outside = 1 - inside
-    distance = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_5)
-    diameter = 6 * (_mean(distance, inside) - 0.5)  # from the centres of pixels, half a pixel inside the edge
-    measured["diameter"] = diameter * scale
-    share, deviation = cv2.mean(inside)[0], cv2.meanStdDev(normalised)[1].item()
+    measured["diameter"] = (
+        6 * (_depth(inside) - 0.5) * scale
+    )  # from the centres of pixels, half a pixel inside the edge
+    of_seen = np.ascontiguousarray(sample(inside))
+    share, deviation = cv2.mean(of_seen)[0], cv2.meanStdDev(normalised)[1].item()
     if deviation == 0:
         return measured
-    difference = _mean(normalised, inside) - _mean(normalised, outside)
+    difference = _mean(normalised, of_seen) - _mean(normalised, 1 - of_seen)
     measured["agreement"] = abs(difference) * (share * (1 - share)) ** 0.5 / deviation
     step = _mean(grey, inside) - _mean(grey, outside)
     if step == 0:
@@ -85,11 +90,21 @@ def appearance_of(
     grown = cv2.dilate(inside, DISC)
     slope = (_mean(grey, inside - cv2.erode(inside, DISC)) - _mean(grey, grown - inside)) / RIM
     measured["sharpness"] = slope / step / scale
-    detail = cv2.filter2D(grey, cv2.CV_32F, DETAIL, borderType=cv2.BORDER_REFLECT)
-    noise = cv2.meanStdDev(detail, mask=1 - grown)[1].item() / DETAIL_GAIN
+    noise = cv2.meanStdDev(second_differences(grey), mask=1 - sample(grown))[1].item() / DETAIL_GAIN
     if 0 < noise < math.inf:  # neither without noise nor beyond float32, where pixels without data are -3.4e38
         measured["contrast"] = abs(step) / noise
     return measured
+
+
+def _depth(inside: NDArray[np.uint8]) -> float:
+    """Mean distance of the foreground to its edge, in pixels; a band of rows at a time, whose distances fit memory."""
+    total = 0.0
+    for top in range(0, len(inside), BAND):
+        first = max(top - REACH, 0)
+        seen = inside[first : top + BAND + REACH]
+        distance = cv2.distanceTransform(seen, cv2.DIST_L2, cv2.DIST_MASK_5)
+        total += cv2.sumElems(distance[top - first : top - first + BAND])[0]
+    return float(total / cv2.countNonZero(inside))
 
 
 def _falls(grey: NDArray, normalised: NDArray) -> bool:

@@ -4,12 +4,16 @@
 """
 
 import math
+from dataclasses import dataclass
 from typing import Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Grey = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
+"""One channel as read: (row, column). What is neither uint8 nor uint16 is float32."""
 
 MOST_PIXELS = 2**18
 """Statistics of larger images are taken from a regular grid of at most this many pixels.
@@ -36,8 +40,8 @@ class Normalisation(BaseModel):
 
     An image without objects is not stretched until its noise looks like cells: the span is at least ``noise_span``
     standard deviations of the noise. A bright speck widens the span, and would leave the cells dim; therefore x becomes
-    asinh(compression x) / asinh(compression), which is steepest at the background and flat at the top. Call it on the
-    whole image, never on a tile.
+    asinh(compression x) / asinh(compression), which is steepest at the background and flat at the top. The statistics
+    are the whole image's, never a tile's.
 
     >>> normalise = Normalisation()
     >>> image = np.full((64, 64), 100, dtype=np.float32)
@@ -64,34 +68,81 @@ class Normalisation(BaseModel):
             raise ValueError(f"low ({self.low:g}) must be less than high ({self.high:g})")
         return self
 
-    def __call__(self, grey: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Normalise a whole (row, column) image of finite float32 values; float32 out, the input is left as it is.
+    def __call__(self, grey: Grey) -> NDArray[np.float32]:
+        """Normalise a whole (row, column) image of finite values; float32 out, the input is left as it is.
 
         An image of one value becomes 0 everywhere.
         """
-        grey = np.ascontiguousarray(grey, dtype=np.float32)
-        values = np.sort(_sample(grey), axis=None)
+        return self.stretch(grey)(grey)
+
+    def stretch(self, grey: Grey) -> "Stretch":
+        """Give what becomes of each value of a whole image, to be applied to any part of it."""
+        values = _sorted(sample(grey))
         low, high = (_percentile(values, percentage) for percentage in (self.low, self.high))
         centre = _densest(values, self.background, ROUNDING * (high - low))
-        span = np.float32(max(high - low, self.noise_span * _noise(grey, values)))
+        span = float(np.float32(max(high - low, self.noise_span * _noise(grey, values))))
+        return Stretch(self, centre, span, bright=high - centre >= centre - low)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A normalisation with the statistics of one image."""
+
+    normalisation: Normalisation
+    centre: float
+    """The grey value of the background."""
+    span: float
+    """The difference to it that becomes 1; 0 in an image of one value."""
+    bright: bool
+    """Whether what stands out is brighter than the background."""
+
+    def __call__(self, grey: Grey) -> NDArray[np.float32]:
+        """Normalise some of the image's pixels; the input is left as it is."""
+        span, rule = np.float32(self.span), self.normalisation
         if span == 0:
-            return np.zeros_like(grey)
-        centred = grey - np.float32(centre) if high - centre >= centre - low else np.float32(centre) - grey
+            return np.zeros(grey.shape, np.float32)
+        centred = np.subtract(grey, np.float32(self.centre), dtype=np.float32)
+        if not self.bright:
+            np.negative(centred, out=centred)
         # Clipped before it is divided, so that no quotient can overflow; the reach could, where no data is -3.4e38.
-        reach = min(float(np.float32(self.limit)) * float(span), LARGEST)
+        reach = min(float(np.float32(rule.limit)) * self.span, LARGEST)
         np.clip(centred, -reach, reach, out=centred)
         centred /= span
-        if self.compression:
-            centred *= np.float32(self.compression)
+        if rule.compression:
+            centred *= np.float32(rule.compression)
             np.arcsinh(centred, out=centred)
-            centred /= np.float32(math.asinh(self.compression))
+            centred /= np.float32(math.asinh(rule.compression))
         return centred
 
 
-def _sample(image: NDArray) -> NDArray:
+def sample(image: NDArray) -> NDArray:
     """Every pixel of the image, or of a large one those on a regular grid."""
-    step = math.ceil(math.sqrt(image.size / MOST_PIXELS))
+    step = _step(image)
     return image[::step, ::step]
+
+
+def second_differences(grey: Grey) -> NDArray[np.float32]:
+    """Where :func:`sample` takes pixels, the difference to the neighbours: of what varies, little but the noise.
+
+    Noise of standard deviation 1 that differs from pixel to pixel gives values of standard deviation ``DETAIL_GAIN``.
+    """
+    step, last = _step(grey), len(grey) - 1
+    rows = np.arange(0, len(grey), step)[:, np.newaxis] + (-1, 0, 1)  # only those that are looked at
+    bands = grey[np.clip(rows, 0, last).ravel()]
+    detail = cv2.filter2D(bands, cv2.CV_32F, DETAIL, borderType=cv2.BORDER_REFLECT)
+    return np.ascontiguousarray(detail[1::3, ::step])
+
+
+def _step(image: NDArray) -> int:
+    return math.ceil(math.sqrt(image.size / MOST_PIXELS))
+
+
+def _sorted(grey: Grey) -> NDArray[np.float32]:
+    """Sort all grey values; whole numbers need only be counted."""
+    if grey.dtype.kind == "f":
+        return np.sort(grey, axis=None)
+    numbers = np.bincount(grey.ravel())
+    return np.repeat(np.arange(len(numbers), dtype=np.float32), numbers)
 
 
 def _percentile(values: NDArray[np.float32], percentage: float) -> float:
@@ -116,7 +167,7 @@ def _densest(values: NDArray[np.float32], share: float, rounding: float) -> floa
     return (float(values[first + length // 2]) + float(values[last + (length + 1) // 2])) / 2
 
 
-def _noise(grey: NDArray[np.float32], values: NDArray[np.float32]) -> float:
+def _noise(grey: Grey, values: NDArray[np.float32]) -> float:
     """Estimate the standard deviation of an image's noise; ``values`` are the image's (sampled) pixels, sorted.
 
     After Immerkaer, Fast noise variance estimation, CVIU 64 (1996) 300, with the median in place of the mean, so that
@@ -124,9 +175,9 @@ def _noise(grey: NDArray[np.float32], values: NDArray[np.float32]) -> float:
     is 0. There the mean square of the same differences is believed, up to the rounding error of the grey levels:
     step / sqrt(12), where the step is the least difference between two values that occur.
     """
-    detail = cv2.filter2D(grey, cv2.CV_32F, DETAIL, borderType=cv2.BORDER_REFLECT)
-    mean_square = cv2.norm(detail, cv2.NORM_L2) / math.sqrt(grey.size) / DETAIL_GAIN
-    median = float(np.median(np.abs(_sample(detail)))) / (DETAIL_GAIN * NORMAL_QUARTILE)
+    detail = second_differences(grey)
+    mean_square = cv2.norm(detail, cv2.NORM_L2) / math.sqrt(detail.size) / DETAIL_GAIN
+    median = float(np.median(np.abs(detail))) / (DETAIL_GAIN * NORMAL_QUARTILE)
     steps = np.diff(values)
     step = float(steps.min(where=steps > 0, initial=np.inf))
     return max(median, min(mean_square, step / math.sqrt(12)))

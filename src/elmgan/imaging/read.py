@@ -20,6 +20,7 @@ from tifffile import PHOTOMETRIC
 
 from elmgan.errors import ImageError, UsageError, one_line
 from elmgan.imaging.codecs import complete_decoder
+from elmgan.imaging.normalise import Grey
 
 EXTENSIONS = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg"})
 """Names of readable files end in one of these, in lower or upper case."""
@@ -145,9 +146,10 @@ def _problem(error: Exception) -> str:
     return f"is damaged or of a kind that cannot be read ({one_line(error)}); save it again"
 
 
-def to_grey(image: NDArray, *, channel: int | None = None) -> NDArray[np.float32]:
-    """Reduce an image of any numeric type to one float32 channel, (row, column), without scaling its values.
+def to_grey(image: NDArray, *, channel: int | None = None) -> Grey:
+    """Reduce an image of any numeric type to one channel, (row, column), without scaling its values.
 
+    Single channels of uint8 and uint16 stay what they are; all else becomes float32.
     Three channels are red, green and blue and become the luminance 0.299 R + 0.587 G + 0.114 B of ITU-R BT.601;
     ``channel``, counted from 1, takes that one instead.
 
@@ -164,7 +166,7 @@ def to_grey(image: NDArray, *, channel: int | None = None) -> NDArray[np.float32
         raise ImageError(f"an image has the shape (row, column) or (row, column, channel), not {image.shape}")
     image = _checked(image, channel)
     if image.ndim == 2:
-        return image.astype(np.float32, copy=False)
+        return image if image.dtype in (np.uint8, np.uint16) else image.astype(np.float32, copy=False)
     if image.shape[2] != 3:
         raise ImageError(f"the image has {image.shape[2]} channels; {_name_one(image.shape[2])}")
     red, green, blue = np.moveaxis(image.astype(np.float32, copy=False), -1, 0)

@@ -16,7 +16,9 @@ PRECISIONS = ("auto", "fp32", "bf16")
 DEVICES = ("auto", "cpu", "cuda")
 
 
-def open_engine(bundle: Bundle, engine: str = "auto", *, precision: str = "auto", device: str = "auto") -> Engine:
+def open_engine(
+    bundle: Bundle, engine: str = "auto", *, precision: str = "auto", device: str = "auto", parallel: bool = False
+) -> Engine:
     """Give the engine that runs a model's network.
 
     Args:
@@ -25,6 +27,8 @@ def open_engine(bundle: Bundle, engine: str = "auto", *, precision: str = "auto"
             OpenVINO, ONNX Runtime.
         precision: fp32 or bf16; auto is bf16 where OpenVINO or a graphics card computes in it, and fp32 elsewhere.
         device: cpu or cuda, an NVIDIA graphics card, which takes torch; auto is cuda where that can be had.
+        parallel: Whether several threads will call it at once. Then an image has one core to itself instead of all of
+            them, unless it is large: each takes longer, all together less.
 
     Raises:
         ModelError: The network cannot be loaded.
@@ -38,12 +42,12 @@ def open_engine(bundle: Bundle, engine: str = "auto", *, precision: str = "auto"
             with suppress(ElmganError):
                 return _open("torch", bundle, precision, "cuda")
         with suppress(ElmganError):
-            return _open("openvino", bundle, precision, "cpu")
-        return _open("onnxruntime", bundle, precision, "cpu")
-    return _open("torch" if engine == "auto" else engine, bundle, precision, device)
+            return _open("openvino", bundle, precision, "cpu", parallel)
+        return _open("onnxruntime", bundle, precision, "cpu", parallel)
+    return _open("torch" if engine == "auto" else engine, bundle, precision, device, parallel)
 
 
-def _open(engine: str, bundle: Bundle, precision: str, device: str) -> Engine:
+def _open(engine: str, bundle: Bundle, precision: str, device: str, parallel: bool = False) -> Engine:
     if engine == "torch":
         try:
             torch_engine = import_module("elmgan.nn.engine").TorchEngine  # on demand: the runtime has no torch
@@ -54,13 +58,13 @@ def _open(engine: str, bundle: Bundle, precision: str, device: str) -> Engine:
     if device == "cuda":
         raise UsageError(f"engine {engine} runs on the processor: take engine torch for device cuda")
     if engine == "openvino":
-        return OpenVinoEngine(bundle.onnx, precision=precision)
+        return OpenVinoEngine(bundle.onnx, precision=precision, parallel=parallel)
     if precision == "bf16":
         raise UsageError(
             "onnxruntime computes in fp32: leave precision bf16 out, or take OpenVINO (pip install 'elmgan[fast]') "
             "on a processor that has bf16"
         )
-    return OnnxEngine(bundle.onnx)
+    return OnnxEngine(bundle.onnx, parallel=parallel)
 
 
 def _check(what: str, value: str, choices: tuple[str, ...]) -> None:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from elmgan.errors import ModelError
 
+SMALL = 1 << 21
+"""Images of more pixels have all cores to themselves, also where several threads call an engine at once."""
+
 INPUT = "image"
 OUTPUTS = ["probability", "count_map"]
 

@@ -9,7 +9,7 @@ from elmgan.errors import ModelError
 from elmgan.imaging import appearance_of, flags_of, to_grey
 from elmgan.inference.choice import open_engine
 from elmgan.inference.engine import Engine, Runtime
-from elmgan.inference.predictor import Predictor
+from elmgan.inference.predictor import TILE, Predictor
 from elmgan.inference.result import Result
 from elmgan.models import Bundle, ModelCard
 
@@ -22,7 +22,8 @@ class Model:
         engine: What runs the network, or its name, or auto for the fastest there is; see :func:`open_engine`.
         precision: What the named engine's layers compute in: fp32, bf16 or auto.
         device: What the named engine runs on: cpu, cuda or auto.
-        tile: Images larger than this many pixels a side are read in tiles; see :class:`Predictor`.
+        parallel: Whether several threads count with it at once; for a named engine.
+        tile: Side of the tiles in which large images are read; see :class:`Predictor`.
 
     Raises:
         ModelError: The network cannot be loaded.
@@ -36,12 +37,13 @@ class Model:
         *,
         precision: str = "auto",
         device: str = "auto",
-        tile: int = 2048,
+        parallel: bool = False,
+        tile: int = TILE,
     ) -> None:
         self.card: ModelCard = bundle.card
         self.version: str = bundle.version
         if isinstance(engine, str):
-            engine = open_engine(bundle, engine, precision=precision, device=device)
+            engine = open_engine(bundle, engine, precision=precision, device=device, parallel=parallel)
         self.runtime: Runtime = engine.runtime
         self._predict = Predictor(bundle.card.architecture, engine, tile=tile)
 
@@ -63,8 +65,8 @@ class Model:
         """
         image = np.asarray(image)
         grey = to_grey(image, channel=channel)
-        normalised = self.card.normalisation(grey)
-        predicted = self._predict(normalised, scale=scale)
+        stretch = self.card.normalisation.stretch(grey)
+        predicted = self._predict(grey, scale=scale, stretch=stretch)
         probability = predicted[0] if self.card.segments else None
         count_map = predicted[1] if self.card.counts else None
         if not all(math.isfinite(values.sum()) for values in (probability, count_map) if values is not None):
@@ -78,6 +80,6 @@ class Model:
         if mask is not None and estimate is not None and estimate < 0.5:
             mask = np.zeros_like(mask)  # what is no cell by the count is none by the mask: a few pixels of a background
         interval = None if estimate is None or calibration is None else calibration.interval(estimate)
-        appearance = appearance_of(grey, normalised, mask, estimate, scale=scale)
+        appearance = appearance_of(grey, stretch, mask, estimate, scale=scale)
         flags = flags_of(image if channel is None else grey, mask, appearance, self.card.training)
         return Result(grey.shape, estimate, mask, probability, count_map, flags, interval)

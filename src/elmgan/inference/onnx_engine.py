@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.errors import ModelError, one_line
-from elmgan.inference.engine import INPUT, OUTPUTS, Runtime, check_names, threads
+from elmgan.inference.engine import INPUT, OUTPUTS, SMALL, Runtime, check_names, threads
 
+PROVIDERS = ["CPUExecutionProvider"]
 ERRORS_ONLY = 3  # the level of ONNX Runtime's log
 
 # It reports to its maker from its first import on, whoever imports it, if it does not find this.
@@ -18,19 +19,26 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 class OnnxEngine:
     """Runs model.onnx on the processor with ONNX Runtime, in fp32.
 
+    Args:
+        onnx: Content of model.onnx.
+        parallel: Whether several threads call it at once; an image that is not large has one core then.
+
     Raises:
         ModelError: The bytes are no ONNX network from ``image`` to ``probability`` and ``count_map``.
     """
 
-    def __init__(self, onnx: bytes) -> None:
+    def __init__(self, onnx: bytes, *, parallel: bool = False) -> None:
         onnxruntime = import_module("onnxruntime")  # not before it is needed
         onnxruntime.disable_telemetry_events()  # on Windows it does not look at the environment
         options = onnxruntime.SessionOptions()
         options.log_severity_level = ERRORS_ONLY
-        options.intra_op_num_threads = threads()
         options.enable_mem_pattern = False  # a plan for each shape, with memory that is never given back
         try:
-            self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+            options.intra_op_num_threads = threads()
+            self._session = self._small = onnxruntime.InferenceSession(onnx, options, providers=PROVIDERS)
+            if parallel:
+                options.intra_op_num_threads = 1
+                self._small = onnxruntime.InferenceSession(onnx, options, providers=PROVIDERS)
         except Exception as error:  # ONNX Runtime's errors have no common base of their own
             raise ModelError(f"model.onnx cannot be loaded: {one_line(error)}") from error
         check_names(
@@ -41,7 +49,8 @@ class OnnxEngine:
     def predict(self, images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """See Engine."""
         try:
-            probability, count_map = self._session.run(OUTPUTS, {INPUT: images})
+            session = self._small if images.size <= SMALL else self._session
+            probability, count_map = session.run(OUTPUTS, {INPUT: images})
         except Exception as error:  # as above
             rows, columns = images.shape[-2:]
             raise ModelError(f"model.onnx cannot run on {rows} x {columns} pixels: {one_line(error)}") from error

@@ -4,7 +4,7 @@ import math
 import os
 import sys
 from collections import OrderedDict
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -16,13 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.errors import ModelError, UsageError, one_line
-from elmgan.inference.engine import INPUT, OUTPUTS, Runtime, check_names, threads
+from elmgan.inference.engine import INPUT, OUTPUTS, SMALL, Runtime, check_names, threads
 
 PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 """Our names -> OpenVINO's."""
 
-FITTED = 1 << 21
+FITTED = SMALL
 """Pixels of all the shapes together that have a network of their own: 250 MB of memory in bf16, 400 MB in fp32."""
+
+AT_ONCE = 2 * FITTED
+"""The same where several threads call, with each shape as often as it is run at once."""
 
 MOST_CACHED = 16
 """Compiled networks that are kept on disk, each about as large as the model."""
@@ -38,13 +41,17 @@ class OpenVinoEngine:
     Args:
         onnx: Content of model.onnx.
         precision: fp32 or bf16; auto is bf16 where the processor computes in it, and fp32 elsewhere.
+        parallel: Whether several threads call it at once; an image that is not large has one core then.
 
     Raises:
         ModelError: The bytes are no ONNX network from ``image`` to ``probability`` and ``count_map``.
         UsageError: OpenVINO is absent or broken, or the processor lacks the precision.
     """
 
-    def __init__(self, onnx: bytes, *, precision: str = "auto") -> None:
+    _begun = False  # of the process
+    _beginning = Lock()
+
+    def __init__(self, onnx: bytes, *, precision: str = "auto", parallel: bool = False) -> None:
         try:
             openvino = _import_openvino()
             self._core = openvino.Core()
@@ -64,6 +71,7 @@ class OpenVinoEngine:
             "INFERENCE_NUM_THREADS": threads(),
             "ENABLE_CPU_PINNING": False,  # several processes would pin themselves to the same cores
         }
+        self._parallel = parallel
         try:
             self._network = self._core.read_model(onnx)
         except Exception as error:  # OpenVINO's errors have no common base of their own
@@ -76,6 +84,13 @@ class OpenVinoEngine:
 
     def predict(self, images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """See Engine; several threads may call it at once."""
+        # What the bindings set up when they first meet an array has two threads that do so at once wait for each other.
+        with nullcontext() if OpenVinoEngine._begun else OpenVinoEngine._beginning:
+            predicted = self._infer(images)
+        OpenVinoEngine._begun = True
+        return predicted
+
+    def _infer(self, images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         try:
             request = self._compiled_for(images.shape).create_infer_request()
             results = request.infer({INPUT: images}, share_inputs=True)
@@ -92,20 +107,27 @@ class OpenVinoEngine:
             if key not in self._compiled:
                 self._compiled[key] = self._compile(key)
             self._compiled.move_to_end(key)
-            while sum(math.prod(fitted) for fitted in self._compiled if fitted is not None) > FITTED:
+            most = AT_ONCE if self._parallel else FITTED
+            while sum(self._streams(fitted) * math.prod(fitted) for fitted in self._compiled if fitted) > most:
                 self._compiled.popitem(last=False)
             return self._compiled[key]
 
+    def _streams(self, shape: tuple[int, ...]) -> int:
+        """How many images of a shape are run at once."""
+        return min(threads() or os.cpu_count() or 1, AT_ONCE // math.prod(shape)) if self._parallel else 1
+
     def _compile(self, shape: tuple[int, ...] | None) -> Any:
-        network = self._network.clone()
+        network, options = self._network.clone(), self._options
         if shape is not None:
             network.reshape(list(shape))
+            if self._parallel:
+                options = options | {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": self._streams(shape)}
         if (folder := cache_folder()) is not None:
             with suppress(RuntimeError):  # the disk is full, say
-                compiled = self._core.compile_model(network, "CPU", self._options | {"CACHE_DIR": str(folder)})
+                compiled = self._core.compile_model(network, "CPU", options | {"CACHE_DIR": str(folder)})
                 _forget_oldest(folder)
                 return compiled
-        return self._core.compile_model(network, "CPU", self._options)
+        return self._core.compile_model(network, "CPU", options)
 
 
 def cache_folder() -> Path | None:

@@ -6,10 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.errors import ImageError, ModelError, UsageError
+from elmgan.imaging import Stretch
 from elmgan.inference.engine import Engine
 from elmgan.inference.scaling import check_scale, redistribute, resize, scaled_shape
-from elmgan.inference.tiling import predict_in_tiles
+from elmgan.inference.tiling import Tile, predict_in_tiles
 from elmgan.models import Architecture
+
+TILE = 1280
+"""Side of tiles, in pixels."""
+
+WHOLE = 1.6
+"""Images of up to so many sides of a tile, 2048 pixels by default, are read whole: their tiles would be mostly halo."""
 
 
 class Predictor:
@@ -18,14 +25,15 @@ class Predictor:
     Args:
         architecture: Of the network that the engine runs.
         engine: What runs the network.
-        tile: Images larger than this many pixels a side are read in tiles, if the architecture allows it. It bounds the
-            memory and does not change the result; a multiple of the architecture's ``multiple``.
+        tile: Side of the tiles, in pixels, in which images of more than ``WHOLE`` times that are read, if the
+            architecture allows it. It bounds the memory and does not change the result; a multiple of the
+            architecture's ``multiple``.
 
     Raises:
         UsageError: The tile does not fit the network.
     """
 
-    def __init__(self, architecture: Architecture, engine: Engine, *, tile: int = 2048) -> None:
+    def __init__(self, architecture: Architecture, engine: Engine, *, tile: int = TILE) -> None:
         if tile < architecture.multiple or tile % architecture.multiple:
             raise UsageError(f"tile is {tile} pixels; this network takes multiples of {architecture.multiple}")
         self._architecture = architecture
@@ -33,13 +41,14 @@ class Predictor:
         self._tile = tile
 
     def __call__(
-        self, image: NDArray[np.float32], *, scale: float = 1
+        self, image: NDArray, *, scale: float = 1, stretch: Stretch | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Predict one normalised (row, column) image.
+        """Predict one (row, column) image.
 
         Args:
-            image: The whole image.
+            image: The whole image; normalised float32, or grey values together with ``stretch``.
             scale: The network sees the image resized by this factor, 0.1 to 10; what it says of it is resized back.
+            stretch: Normalises the image; of a large one a tile at a time.
 
         Returns:
             The probability of cell, of the image's size, and the count map, whose sum is the count: a quarter of the
@@ -52,23 +61,37 @@ class Predictor:
         """
         check_scale(scale)
         shape = scaled_shape(image.shape, scale)
-        probability, count_map = self._predict_seen(resize(image, shape))
+        if shape == image.shape:
+            return self._predict_seen(image, stretch)
+        probability, count_map = self._predict_seen(resize(image if stretch is None else stretch(image), shape), None)
         if self._architecture.count_head == "map":
             count_map = redistribute(count_map, shape, image.shape, self._architecture.stride)
         return resize(probability, image.shape), count_map
 
-    def _predict_seen(self, image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _predict_seen(self, image: NDArray, stretch: Stretch | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        architecture, halo = self._architecture, self._architecture.halo
         rows, columns = image.shape
-        probability, count_map = self._predict_padded(self._padded(image))
-        stride = self._architecture.stride
+        padded = self._padded(rows, columns)
+
+        def predict(tile: Tile) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            pixels = tile.of(image) if stretch is None else stretch(tile.of(image))
+            missing = [(0, tile.height - pixels.shape[0]), (0, tile.width - pixels.shape[1])]
+            return self._run(np.pad(pixels, missing))  # with 0: the background
+
+        if architecture.tiles and max(padded) > WHOLE * self._tile:
+            probability, count_map = predict_in_tiles(
+                predict, padded, tile=self._tile, halo=halo, stride=architecture.stride
+            )
+        else:
+            probability, count_map = predict(Tile(0, 0, *padded))
+        stride = architecture.stride
         return probability[:rows, :columns], count_map[: math.ceil(rows / stride), : math.ceil(columns / stride)]
 
-    def _padded(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Extend the image at bottom and right to multiples of what the network halves, with 0: the background."""
+    def _padded(self, rows: int, columns: int) -> tuple[int, int]:
+        """Rows and columns with what is added at the bottom and right, to multiples of what the network halves."""
         architecture = self._architecture
-        rows, columns = image.shape
-        padded = np.pad(image, ((0, -rows % architecture.multiple), (0, -columns % architecture.multiple)))
-        if architecture.size is not None and padded.shape != architecture.size:
+        padded = rows + -rows % architecture.multiple, columns + -columns % architecture.multiple
+        if architecture.size is not None and padded != architecture.size:
             takes = " x ".join(str(side) for side in architecture.size)
             raise ImageError(
                 f"the image has {rows} x {columns} pixels; this model was made for {takes} only: "
@@ -76,15 +99,7 @@ class Predictor:
             )
         return padded
 
-    def _predict_padded(self, image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        architecture = self._architecture
-        if not architecture.tiles:
-            return self._predict_whole(image)
-        return predict_in_tiles(
-            self._predict_whole, image, tile=self._tile, halo=architecture.halo, stride=architecture.stride
-        )
-
-    def _predict_whole(self, image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _run(self, image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         architecture = self._architecture
         rows, columns = image.shape
         reduced = (rows // architecture.stride, columns // architecture.stride)

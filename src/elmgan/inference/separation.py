@@ -16,6 +16,11 @@ NECK = 0.9  # two parts are one cell where the way between them is wider than th
 WEIGHT = 0.2  # how much more or less NECK is when the count map is sure that two parts are two cells, or one
 CRUMB = 0.3  # a part with less of a cell than this is none
 
+MARGIN = 16  # rows around a strip that settle how high its pixels are: those that the blur reaches, and their distance
+
+WHOLE = 2**22
+"""Larger masks are separated in strips of this many pixels, whose arrays are near at hand for the processor."""
+
 
 def separate(mask: NDArray[np.bool_], count_map: NDArray[np.float32] | None = None) -> NDArray[np.uint32]:
     """Split the touching cells of a mask at their necks, so that their number agrees with the count map.
@@ -43,16 +48,59 @@ def separate(mask: NDArray[np.bool_], count_map: NDArray[np.float32] | None = No
     >>> separate(mask > 0)[10, [10, 26, 39]].tolist()
     [1, 2, 0]
     """
-    distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    distance = cv2.GaussianBlur(distance, (0, 0), SMOOTHING) * mask
+    density = None
+    if count_map is not None:
+        density = np.divide(count_map, np.maximum(pixels_in_blocks(mask, STRIDE), 1), dtype=np.float32)
+    if mask.size <= WHOLE:
+        return _cells(mask, _hills(mask), density)
+    return _in_strips(mask, density)
+
+
+def _in_strips(mask: NDArray[np.bool_], density: NDArray[np.float32] | None) -> NDArray[np.uint32]:
+    """Separate a large mask; what hangs together is separated as a whole, in the strip where it begins."""
+    height = max(1, WHOLE // mask.shape[1] // STRIDE) * STRIDE
+    _, pieces, boxes, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8))
+    begin, end = boxes[:, cv2.CC_STAT_TOP], boxes[:, cv2.CC_STAT_TOP] + boxes[:, cv2.CC_STAT_HEIGHT]
+    begin[0] = -1  # the background
+    number = 0
+    for top in range(0, len(mask), height):
+        here = (top <= begin) & (begin < top + height)
+        if not here.any():
+            continue
+        bottom = int(end[here].max())
+        rest = pieces[top:bottom]
+        own = here[np.maximum(rest, 0)]
+        blocks = slice(top // STRIDE, -(-bottom // STRIDE))
+        cells = _cells(own, _hills(mask, top, bottom), None if density is None else density[blocks])
+        found = int(cells.max(initial=0))
+        cells[cells > 0] += np.uint32(number)
+        rest[own] = -cells[own].astype(np.int32)  # in place of the pieces, below 0 to be told from those still to come
+        number += found
+    return _renumbered(np.negative(pieces, out=pieces).view(np.uint32), number)
+
+
+def _hills(mask: NDArray[np.bool_], top: int = 0, bottom: int | None = None) -> NDArray[np.float32]:
+    """The distance to the background in some of a mask's rows, smoothed; 0 on the background."""
+    bottom = len(mask) if bottom is None else bottom
+    first = max(top - MARGIN, 0)
+    seen = mask[first : bottom + MARGIN]
+    distance = cv2.distanceTransform(seen.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    smooth = np.multiply(cv2.GaussianBlur(distance, (0, 0), SMOOTHING), seen, dtype=np.float32)
+    return smooth[top - first : bottom - first]
+
+
+def _cells(
+    mask: NDArray[np.bool_], hills: NDArray[np.float32], density: NDArray[np.float32] | None
+) -> NDArray[np.uint32]:
+    """Separate what hangs together, given how high its pixels are and how many cells there are per pixel."""
     # From here on a pixel is its index in the flattened image, whose margin of background parts the ends of the rows.
-    height = np.pad(distance, 1).ravel().astype(np.float32, copy=False)
+    height = np.pad(hills * mask, 1).ravel()
     pixels = np.flatnonzero(np.pad(mask, 1))
     width = mask.shape[1] + 2
     peak = np.zeros(height.size, np.intp)  # of every pixel of the mask; 0, which is a pixel of the margin, elsewhere
     peak[pixels] = _uphill(height, pixels, width)
     _follow(peak, pixels)
-    shares = None if count_map is None else _shares(peak, pixels, mask, count_map)
+    shares = None if density is None else _shares(peak, pixels, mask, density)
     _join(peak, pixels, height, width, shares)
     _follow(peak, pixels)
     if shares is not None:
@@ -77,10 +125,9 @@ def _follow(target: NDArray[np.intp], pixels: NDArray[np.intp]) -> None:
 
 
 def _shares(
-    peak: NDArray[np.intp], pixels: NDArray[np.intp], mask: NDArray[np.bool_], count_map: NDArray[np.float32]
+    peak: NDArray[np.intp], pixels: NDArray[np.intp], mask: NDArray[np.bool_], density: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Cells in each part, at the index of its peak; a value of the map lies evenly on its pixels in the mask."""
-    density = count_map / np.maximum(pixels_in_blocks(mask, STRIDE), 1)
+    """Cells in each part, at the index of its peak, given those per pixel of the mask, one value for 4 x 4 pixels."""
     rows, columns = mask.shape
     weights = density.repeat(STRIDE, axis=0).repeat(STRIDE, axis=1)[:rows, :columns][mask]
     return np.asarray(np.bincount(peak[pixels], weights, minlength=len(peak)), np.float64)
@@ -130,4 +177,18 @@ def _in_reading_order(peak: NDArray[np.intp], pixels: NDArray[np.intp]) -> NDArr
     labels = np.zeros(len(peak), np.uint32)
     labels[peaks[np.argsort(first)]] = np.arange(1, len(peaks) + 1)  # of the peaks
     labels[pixels] = labels[peak[pixels]]
+    return labels
+
+
+def _renumbered(labels: NDArray[np.uint32], number: int) -> NDArray[np.uint32]:
+    """Number the cells anew in the order of their first pixels; what was given is overwritten."""
+    flat = labels.reshape(-1)
+    first = np.zeros(number + 1, np.intp)
+    for end in range(flat.size, 0, -WHOLE):
+        start = max(end - WHOLE, 0)
+        first[flat[start:end][::-1]] = np.arange(end - 1, start - 1, -1)  # what is written last stays
+    new = np.zeros(number + 1, np.uint32)
+    new[np.argsort(first[1:]) + 1] = np.arange(1, number + 1)
+    for start in range(0, flat.size, WHOLE):
+        flat[start : start + WHOLE] = new[flat[start : start + WHOLE]]
     return labels

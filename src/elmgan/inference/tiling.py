@@ -6,9 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Predict = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
-"""(row, column) image -> its (row, column) probability and its (row / stride, column / stride) count map."""
-
 
 @dataclass(frozen=True)
 class Tile:
@@ -44,6 +41,10 @@ class Tile:
         return Tile(self.top // stride, self.left // stride, self.height // stride, self.width // stride)
 
 
+Predict = Callable[[Tile], tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""Tile of an image -> its (row, column) probability and its (row / stride, column / stride) count map."""
+
+
 def split(shape: tuple[int, int], tile: int) -> list[Tile]:
     """Tiles of at most ``tile`` x ``tile`` pixels that cover each pixel of an image of (rows, columns) once.
 
@@ -59,19 +60,19 @@ def split(shape: tuple[int, int], tile: int) -> list[Tile]:
 
 
 def predict_in_tiles(
-    predict: Predict, image: NDArray[np.float32], *, tile: int, halo: int, stride: int
+    predict: Predict, shape: tuple[int, int], *, tile: int, halo: int, stride: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return what ``predict`` gives for a whole image, from pieces of at most ``tile + 2 * halo`` pixels a side.
+    """Return what ``predict`` gives for a whole image of (rows, columns), from pieces of at most ``tile + 2 * halo``.
 
     It is the same, up to rounding, if ``predict`` decides an output pixel by at most ``halo`` pixels around it, and if
     ``tile``, ``halo`` and the image's sides are multiples of the network's own grid.
     """
-    rows, columns = image.shape
+    rows, columns = shape
     probability = np.empty((rows, columns), dtype=np.float32)
     count_map = np.empty((rows // stride, columns // stride), dtype=np.float32)
     for inner in split((rows, columns), tile):
         window = inner.grown(halo, (rows, columns))
-        window_probability, window_count_map = predict(window.of(image))
+        window_probability, window_count_map = predict(window)
         seen = inner.within(window)
         inner.of(probability)[:] = seen.of(window_probability)
         inner.reduced(stride).of(count_map)[:] = seen.reduced(stride).of(window_count_map)

@@ -136,10 +136,10 @@ def _densest(values: "Value", share: float, rounding: "Value") -> "Value":
 def _noise(image: "Value", values: "Value") -> "Value":
     graph = image.graph
     edged = graph.Pad(image, [1, 1, 1, 1], None, SIDES, mode="edge")  # the same as BORDER_REFLECT for one pixel
-    detail = graph.Abs(graph.Conv(edged, normalise.DETAIL[np.newaxis, np.newaxis]))
+    detail = _sample(graph.Abs(graph.Conv(edged, normalise.DETAIL[np.newaxis, np.newaxis])))
     squares = graph.ReduceMean(detail * detail, [3]).to(np.float64)
     mean_square = graph.Sqrt(graph.Reshape(graph.ReduceMean(squares), [1])) / normalise.DETAIL_GAIN
-    middle = graph.ReduceMean(_middle(_sorted(_sample(detail)))).to(np.float64)
+    middle = graph.ReduceMean(_middle(_sorted(detail))).to(np.float64)
     median = middle / (normalise.DETAIL_GAIN * normalise.NORMAL_QUARTILE)
     infinity = np.full(1, np.inf, np.float32)
     steps = graph.Concat(graph.Slice(values, [1], graph.Shape(values)), infinity, axis=0) - values

@@ -316,12 +316,17 @@ def _save(tasks: Sequence[Task], out: Path, rows: Mapping[str, Row]) -> None:
 
 def _thumbnails(tasks: Sequence[Task], rows: Mapping[str, Row], channel: int | None) -> dict[str, Thumbnails]:
     """Small pictures of the first images, from the files, since a resumed run has nothing else of them."""
+
+    def draw(task: Task) -> Thumbnails:
+        grey = to_grey(read_image(task.source, channel=channel))
+        return thumbnail(grey), *(() if task.mask is None else (thumbnail(grey, read_image(task.mask)),))
+
+    shown = [task for task in tasks if task.image in rows][:MOST_PICTURES]
+    drawn = in_order(draw, shown, workers=cores(), size=_pixels, most=MOST_PIXELS)
     thumbnails = {}
-    for task in [task for task in tasks if task.image in rows][:MOST_PICTURES]:
+    for task, future in zip(shown, drawn, strict=True):
         with suppress(ImageError):  # the image is no longer there: the report goes without its picture
-            grey = to_grey(read_image(task.source, channel=channel))
-            outlined = () if task.mask is None else (thumbnail(grey, read_image(task.mask)),)
-            thumbnails[task.image] = thumbnail(grey), *outlined
+            thumbnails[task.image] = future.result()
     return thumbnails
 
 

@@ -5,11 +5,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from elmgan.imaging import Grey
+
 OUTLINE = (255, 128, 0)  # orange: no kind of colour vision takes it for a grey
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 
-def overlay(grey: NDArray[np.float32], cells: NDArray, text: str) -> NDArray[np.uint8]:
+def overlay(grey: Grey, cells: NDArray, text: str) -> NDArray[np.uint8]:
     """Draw the outlines of cells over an image.
 
     Args:
@@ -25,7 +27,7 @@ def overlay(grey: NDArray[np.float32], cells: NDArray, text: str) -> NDArray[np.
     return _with_text(picture, text)
 
 
-def for_display(grey: NDArray[np.float32]) -> NDArray[np.uint8]:
+def for_display(grey: Grey) -> NDArray[np.uint8]:
     """Stretch an image to 0..255; the darkest and the brightest 0.3 % of the pixels are clipped.
 
     >>> for_display(np.array([[5, 6, 7]], dtype=np.float32))
@@ -35,10 +37,11 @@ def for_display(grey: NDArray[np.float32]) -> NDArray[np.uint8]:
     """
     low, high = (np.float32(value) for value in np.percentile(grey, (0.3, 99.7)))
     if low == high:  # the bright pixels are few
-        low, high = grey.min(), grey.max()
+        low, high = np.float32(grey.min()), np.float32(grey.max())
     if low == high:
         return np.zeros(grey.shape, dtype=np.uint8)
-    return (255 * ((np.clip(grey, low, high) - low) / (high - low))).astype(np.uint8)
+    stretched = (np.clip(grey.astype(np.float32, copy=False), low, high) - low) / (high - low)
+    return (255 * stretched).astype(np.uint8)
 
 
 def outlines(cells: NDArray, thickness: int = 1) -> NDArray[np.bool_]:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from elmgan.imaging import Grey
 from elmgan.reporting.overlay import OUTLINE, for_display, outlines
 
 SIDE = 280
@@ -13,7 +14,7 @@ SIDE = 280
 
 
 def thumbnail(
-    grey: NDArray[np.float32], cells: NDArray | None = None, *, colour: tuple[int, int, int] = OUTLINE, side: int = SIDE
+    grey: Grey, cells: NDArray | None = None, *, colour: tuple[int, int, int] = OUTLINE, side: int = SIDE
 ) -> str:
     """Make a small picture of an image, as a data URI.
 
@@ -25,7 +26,9 @@ def thumbnail(
     """
     scale = min(1, side / max(grey.shape))
     rows, columns = (max(1, round(length * scale)) for length in grey.shape)
-    small = cv2.resize(for_display(grey), (columns, rows), interpolation=cv2.INTER_AREA)  # OpenCV's (width, height)
+    resized = np.empty((rows, columns), grey.dtype)
+    cv2.resize(grey, (columns, rows), resized, interpolation=cv2.INTER_AREA)  # OpenCV's (width, height)
+    small: NDArray = for_display(resized)
     if cells is not None:
         small = cv2.cvtColor(small, cv2.COLOR_GRAY2BGR)
         small[outlines(_nearest(cells, (rows, columns)))] = colour[::-1]

@@ -18,7 +18,7 @@ from elmgan.inference import Model
 from elmgan.models import FORMAT, Bundle, Learned, ModelCard, TrainingData, shortcoming, write_bundle
 from elmgan.nn import Generator
 from elmgan.training.config import LAST_EPOCH, Optimisation, TrainingConfig
-from elmgan.training.export import to_onnx
+from elmgan.training.export import rounded, to_onnx
 
 MEANINGS = {
     "mae": "MAE, RMSE and bias are in cells.",
@@ -66,7 +66,7 @@ def ranges_in(records: Iterable[Record], normalisation: Normalisation) -> Ranges
     def measure(record: Record) -> Appearance:
         grey = read_grey(record.image)
         regions, _, total = read_truth(record, grey.shape)
-        return appearance_of(grey, normalisation(grey), None if regions is None else regions > 0, total)
+        return appearance_of(grey, normalisation.stretch(grey), None if regions is None else regions > 0, total)
 
     return ranges_of(measure(record) for record in records)
 
@@ -88,7 +88,7 @@ def bundle_run(path: Path, config: TrainingConfig, generator: Generator, origin:
         scores={},
         hashes={},
     )
-    bundle = Bundle(card, to_onnx(generator), "")
+    bundle = Bundle(card, to_onnx(rounded(generator)), "")
     done = calibrate_run(bundle, origin, console)
     if done:
         card = card.model_copy(update={"calibration": done.calibration})

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.export import Dim
 
 from elmgan.errors import TrainingError
 from elmgan.nn import Generator
+from elmgan.nn.generator import MapCountHead
 
 
 class Exported(Generator):
@@ -19,6 +21,19 @@ class Exported(Generator):
         """Give probability and count map."""
         prediction = super().forward(image)
         return torch.sigmoid(prediction.mask_logits), prediction.count_map
+
+
+def rounded(generator: Generator) -> Generator:
+    """Copy a generator and round the last weights of its count map to bf16, as an engine that computes in bf16 would.
+
+    Errors of rounding cancel out in most layers. Of these few weights every value of the count map is made: rounded by
+    some engines alone, they would move all counts the same way, by a quarter of a percent in ``nuclei``.
+    """
+    copied = deepcopy(generator)
+    if isinstance(copied.count_head, MapCountHead):
+        weights = copied.count_head.out.weight.data
+        weights.copy_(weights.bfloat16())
+    return copied
 
 
 def to_onnx(generator: Generator) -> bytes:

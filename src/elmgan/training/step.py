@@ -32,6 +32,8 @@ from elmgan.training.config import WINDOW_GRID, TrainingConfig
 from elmgan.training.processes import average_buffers, parallel, share, summed, unsynchronised
 from elmgan.training.windows import Window
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
 GENERATOR_TERMS = ("mask", "count", "squares")
 ADVERSARIAL_TERMS = ("adversarial", "coordination", "discriminator", "discriminator_count")
 """Names of the loss terms, in an order that all processes share."""
@@ -86,19 +88,21 @@ class GanStep:
         o = config.optimisation
         optimiser = torch.optim.AdamW if o.optimiser == "adamw" else torch.optim.Adam
         self.generator_optimiser = optimiser(
-            self.generator.parameters(), lr=o.learning_rate, betas=o.betas, weight_decay=o.weight_decay
+            self.generator.parameters(), lr=o.learning_rate, betas=o.betas, weight_decay=o.weight_decay, fused=True
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.generator_optimiser, lambda step: one_cycle(step / steps) if o.schedule == "onecycle" else 1.0
         )
-        self.averaged = AveragedModel(self.generator, avg_fn=moving_average(o.ema), use_buffers=True) if o.ema else None
+        self.averaged: AveragedModel | None = None
+        if o.ema:
+            self.averaged = AveragedModel(self.generator, multi_avg_fn=moving_average(o.ema), use_buffers=True)
         self.discriminator: Discriminator | None = None
         if config.discriminator is not None:
             d = config.discriminator
             self.discriminator = Discriminator(d.width, d.norm).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.parallel_discriminator = parallel(self.discriminator)
             self.discriminator_optimiser = torch.optim.Adam(
-                self.discriminator.parameters(), lr=d.learning_rate, betas=(0.5, 0.999)
+                self.discriminator.parameters(), lr=d.learning_rate, betas=(0.5, 0.999), fused=True
             )
 
     @property
@@ -290,11 +294,14 @@ class GanStep:
             yield ("discriminator_optimiser", self.discriminator_optimiser)
 
 
-def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
     """Give an exponential moving average that forgets faster at the beginning, when weights are still far off."""
 
-    def update(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
-        return averaged + (current - averaged) * (1 - min(decay, (1 + float(steps)) / (10 + float(steps))))
+    def update(averaged: Tensors, current: Tensors, steps: Tensor | int) -> None:
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + float(steps)) / (10 + float(steps))))
+        else:  # how many batches a norm has seen
+            torch._foreach_copy_(averaged, current)
 
     return update
 

@@ -1,0 +1,132 @@
+"""What counting should reach on two cores with AMX, held against what was measured."""
+
+from typing import NamedTuple
+
+from elmgan.benchmark.networks import U_NET, ModelMeasured
+from elmgan.benchmark.texts import multiple, number
+from elmgan.benchmark.throughput import BARE, PAPER, PRODUCT, UNSEPARATED, WHOLE, ThroughputMeasured, ThroughputRow
+
+AMX = "amx_bf16"
+TILES = {"nuclei-small": 600, "nuclei": 350, PAPER: 130}
+"""Network -> tiles of 256 x 256 pixels a second."""
+
+OF_PRODUCT = 0.5
+FOLDER = {UNSEPARATED: 0.8, WHOLE: 0.6}
+"""What is done -> of the images a second that the network alone would do."""
+
+FOLDER_MEMORY, LARGE_MEMORY = 1e9, 1.5e9
+LARGE_TIME = 1.5
+U_NET_IN_TORCH, U_NET_ALIKE, CELLPOSE_IN_TORCH = 150, 15, 60
+OURS, CELLPOSE = "nuclei", "Cellpose 3"
+
+REACHED, MISSED = "reached", "missed"
+
+
+class Target(NamedTuple):
+    """What was wanted, and what came out."""
+
+    wanted: str
+    measured: str
+    verdict: str
+
+
+def targets(result: ThroughputMeasured) -> list[Target]:
+    """Hold the fastest engine of each network against what is wanted of it; what was not measured is left out."""
+    return [*_of_tiles(result), *_of_peers(result), *_of_folder(result), *_of_large(result)]
+
+
+def of_cellpose(result: ModelMeasured) -> list[Target]:
+    """Hold `nuclei` against Cellpose 3's network in PyTorch, each on its fastest engine, if both were measured."""
+    ours, theirs = ([row for row in result.rows if row.network == name] for name in (OURS, CELLPOSE))
+    if not ours or not theirs:
+        return []
+    one, other = (min(rows, key=lambda row: row.times.spread.median) for rows in (ours, theirs))
+    ratio = other.times.over(one.times).median
+    wanted = f"{OURS}: {CELLPOSE_IN_TORCH}× Cellpose 3's network in torch"
+    return [Target(wanted, f"{multiple(ratio)} ({one.engine}, {other.engine})", _judged(ratio >= CELLPOSE_IN_TORCH))]
+
+
+def fastest(result: ThroughputMeasured, name: str) -> ThroughputRow | None:
+    """Give a network's row on the engine that is fastest; None if it was not measured."""
+    rows = result.found("tile", name)
+    return min(rows, key=lambda row: row.times.spread.median) if rows else None
+
+
+def of_product(result: ThroughputMeasured, row: ThroughputRow) -> float | None:
+    """Give the part of the same engine's rate of multiply-adds in a matrix product that a network reaches."""
+    products = result.found("tile", PRODUCT, row.engine)
+    if not products or not row.multiply_adds or not products[0].multiply_adds:
+        return None
+    return row.multiply_adds / products[0].multiply_adds / row.times.over(products[0].times).median
+
+
+def _of_tiles(result: ThroughputMeasured) -> list[Target]:
+    found = []
+    here = "" if AMX in result.conditions.instructions else "; this processor has no AMX"
+    for name, wanted in TILES.items():
+        row = fastest(result, name)
+        if row and result.side == 256:
+            verdict = REACHED if row.per_second >= wanted else f"{MISSED}{here}"
+            found.append(Target(f"{name}: {wanted} tiles/s", f"{number(row.per_second)} ({row.engine})", verdict))
+    for name in TILES:
+        row = fastest(result, name)
+        share = of_product(result, row) if row else None
+        if row and share is not None:
+            wanted_share = f"{name}: {OF_PRODUCT:.0%} of the rate of a matrix product"
+            found.append(Target(wanted_share, f"{share:.0%} ({row.engine})", _judged(share >= OF_PRODUCT)))
+    return found
+
+
+def _of_peers(result: ThroughputMeasured) -> list[Target]:
+    ours = fastest(result, "nuclei")
+    if ours is None:
+        return []
+    found = []
+    in_torch = [row for row in result.found("tile", U_NET) if row.engine.startswith("torch fp32")]
+    if in_torch:
+        theirs = min(in_torch, key=lambda row: row.times.spread.median)
+        ratio = theirs.times.over(ours.times).median
+        wanted = f"nuclei: {U_NET_IN_TORCH}× U-Net in torch"
+        found.append(Target(wanted, f"{multiple(ratio)} ({theirs.engine})", _judged(ratio >= U_NET_IN_TORCH)))
+    for theirs in result.found("tile", U_NET, ours.engine):
+        ratio = theirs.times.over(ours.times).median
+        wanted = f"nuclei: {U_NET_ALIKE}× U-Net in the same engine"
+        found.append(Target(wanted, f"{multiple(ratio)} ({ours.engine})", _judged(ratio >= U_NET_ALIKE)))
+    return found
+
+
+def _of_folder(result: ThroughputMeasured) -> list[Target]:
+    found = []
+    for bare in result.found("folder", BARE):
+        for name, wanted in FOLDER.items():
+            for row in result.found("folder", name):
+                share = bare.times.over(row.times).median
+                text = f"{name}: {wanted:.0%} of the network's images/s"
+                found.append(Target(text, f"{share:.0%}", _judged(share >= wanted)))
+                if row.memory is not None:
+                    text = f"{name}: under {FOLDER_MEMORY / 1e9:g} GB"
+                    found.append(Target(text, f"{row.memory / 1e9:.2f} GB", _judged(row.memory < FOLDER_MEMORY)))
+    return found
+
+
+def _of_large(result: ThroughputMeasured) -> list[Target]:
+    rows = sorted(result.found("large image"), key=lambda row: row.amount)
+    if len(rows) < 2:
+        return []
+    small, large = rows
+    ratio = large.times.over(small.times).median * small.amount / large.amount
+    found = [
+        Target(
+            f"{large.name}: at most {LARGE_TIME:g}× the time per pixel of {small.name}",
+            multiple(ratio),
+            _judged(ratio <= LARGE_TIME),
+        )
+    ]
+    if large.memory is not None:
+        text = f"{large.name}: under {LARGE_MEMORY / 1e9:g} GB"
+        found.append(Target(text, f"{large.memory / 1e9:.2f} GB", _judged(large.memory < LARGE_MEMORY)))
+    return found
+
+
+def _judged(reached: bool) -> str:
+    return REACHED if reached else MISSED

@@ -1,0 +1,85 @@
+"""What was measured is held against what was wanted."""
+
+import pytest
+
+from elmgan.benchmark.networks import U_NET, ModelMeasured, NetworkRow
+from elmgan.benchmark.targets import AMX, of_cellpose, targets
+from elmgan.benchmark.throughput import BARE, PRODUCT, UNSEPARATED, WHOLE, ThroughputMeasured, ThroughputRow
+from elmgan.benchmark.timing import Conditions, Times
+
+FAST, SLOW = "openvino bf16", "onnxruntime fp32"
+
+
+def row(part: str, name: str, engine: str, seconds: float, **others: object) -> ThroughputRow:
+    amount = {"amount": 1} | others
+    return ThroughputRow.model_validate(
+        {"part": part, "name": name, "engine": engine, "times": Times(calls=1, seconds=(seconds, 2 * seconds))} | amount
+    )
+
+
+def measured(*rows: ThroughputRow, amx: bool = True) -> ThroughputMeasured:
+    conditions = Conditions.now(threads=1, rounds=2, block=0).model_copy(update={"instructions": (AMX,) if amx else ()})
+    return ThroughputMeasured(conditions=conditions, model="nuclei", side=256, images=10, rows=rows)
+
+
+def verdicts(*rows: ThroughputRow, amx: bool = True) -> dict[str, tuple[str, str]]:
+    return {target.wanted: (target.measured, target.verdict) for target in targets(measured(*rows, amx=amx))}
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(0.001, "reached"), (0.01, "missed")])
+def test_the_fastest_engine_counts(seconds: float, verdict: str) -> None:
+    found = verdicts(row("tile", "nuclei", SLOW, 1), row("tile", "nuclei", FAST, seconds))
+    ((rate, judged),) = found.values()
+    assert rate == f"{1 / (1.5 * seconds):.3g} ({FAST})"
+    assert judged == verdict
+
+
+def test_a_processor_without_amx_is_said_to_be_one() -> None:
+    found = verdicts(row("tile", "nuclei", FAST, 0.01), amx=False)
+    assert found["nuclei: 350 tiles/s"][1] == "missed; this processor has no AMX"
+
+
+def test_ratios_are_those_of_the_same_engine() -> None:
+    found = verdicts(
+        row("tile", "nuclei", FAST, 0.001, multiply_adds=400),
+        row("tile", PRODUCT, FAST, 0.001, multiply_adds=1000),
+        row("tile", PRODUCT, SLOW, 0.001, multiply_adds=1),
+        row("tile", U_NET, FAST, 0.02),
+        row("tile", U_NET, "torch fp32", 0.2),
+        row("tile", U_NET, "torch fp32 channels-last", 0.1),
+    )
+    assert found["nuclei: 50% of the rate of a matrix product"] == (f"40% ({FAST})", "missed")
+    assert found["nuclei: 15× U-Net in the same engine"] == (f"20.0× ({FAST})", "reached")
+    assert found["nuclei: 150× U-Net in torch"] == ("100.0× (torch fp32 channels-last)", "missed")
+
+
+def test_cellpose_is_compared_where_both_were_measured() -> None:
+    def network(name: str, engine: str, seconds: float) -> NetworkRow:
+        times = Times(calls=1, seconds=(seconds, 2 * seconds))
+        return NetworkRow(
+            network=name, engine=engine, batch=1, parameters=None, multiply_adds=None, memory=None, times=times
+        )
+
+    ours, theirs = network("nuclei", FAST, 0.01), network("Cellpose 3", "torch fp32", 0.7)
+    rows = (ours, network("nuclei", SLOW, 0.1), theirs, network("Cellpose 3", "torch fp32 channels-last", 0.8))
+    conditions = Conditions.now(threads=1, rounds=2, block=0)
+    (target,) = of_cellpose(ModelMeasured(conditions=conditions, side=256, rows=rows))
+    assert (target.measured, target.verdict) == (f"70.0× ({FAST}, torch fp32)", "reached")
+    assert of_cellpose(ModelMeasured(conditions=conditions, side=256, rows=(ours,))) == []
+
+
+def test_the_folder_and_the_large_image() -> None:
+    found = verdicts(
+        row("folder", BARE, FAST, 0.75, amount=10),
+        row("folder", UNSEPARATED, FAST, 0.78, amount=10),
+        row("folder", WHOLE, FAST, 1.5, amount=10, memory=int(4e8)),
+        row("large image", "10 × 10", FAST, 1, amount=100, memory=int(1e9)),
+        row("large image", "20 × 20", FAST, 8, amount=400, memory=int(2e9)),
+    )
+    assert found == {
+        f"{UNSEPARATED}: 80% of the network's images/s": ("96%", "reached"),
+        f"{WHOLE}: 60% of the network's images/s": ("50%", "missed"),
+        f"{WHOLE}: under 1 GB": ("0.40 GB", "reached"),
+        "20 × 20: at most 1.5× the time per pixel of 10 × 10": ("2.0×", "missed"),
+        "20 × 20: under 1.5 GB": ("2.00 GB", "missed"),
+    }
