@@ -3,8 +3,8 @@
     python experiments/speed.py DATASET OUT NAME=TREE[,KEY=VALUE]...
 
 DATASET is a data set folder, TREE a checkout. Each runs the generator's step of its own configuration `nuclei`, changed
-by KEY=VALUE, with four tiles of 256 x 256 a step and without the discriminator, on batches that are ready, in a process
-of its own; they take turns. OUT gets a JSON file: images/s, and the ratio to the first, as median and range.
+by KEY=VALUE, on tiles of 256 x 256 that are ready, four a step unless changed, in a process of its own, in turns.
+OUT gets a JSON file: images/s, and the ratio to the first, as median and range.
 """
 
 import json
@@ -43,7 +43,7 @@ with freed_memory_kept():
     started = time.perf_counter()
     for groups in batches[10:]:
         step(groups, adversarial=False)
-    print(4 * len(batches[10:]) / (time.perf_counter() - started))
+    print(config.optimisation.batch * len(batches[10:]) / (time.perf_counter() - started))
 """
 
 

@@ -17,11 +17,13 @@ from typer.testing import CliRunner, Result
 
 from bundles import squares, write_tiny
 from elmgan import __version__
-from elmgan.apps.cli import MOST_ROWS, app, main
+from elmgan.apps.cli import app, main
+from elmgan.apps.results import MOST_ROWS
+from elmgan.errors import ModelError
 from elmgan.imaging import write_mask
 from elmgan.inference import Model
 from elmgan.jobs import Row
-from elmgan.models import read_bundle, shipped
+from elmgan.models import Bundle, read_bundle, shipped
 
 
 def elmgan(*arguments: object) -> Result:
@@ -237,6 +239,16 @@ def test_an_error_of_the_program_is_told(tmp_path: Path, model: Path, monkeypatc
 
     monkeypatch.setattr("elmgan.apps.cli.read_bundle", trip)
     assert_one_line_error(elmgan("info", model), 1, "unexpected ZeroDivisionError: over the edge")
+
+
+def test_info_tells_of_a_network_that_cannot_be_loaded(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(bundle: Bundle) -> None:
+        raise ModelError("model.onnx maps image to elsewhere")
+
+    for module in ("cli", "models"):
+        monkeypatch.setattr(f"elmgan.apps.{module}.open_engine", refuse)
+    for options in ((), ("--json",)):
+        assert_one_line_error(elmgan("info", model, *options), 2, "maps image to elsewhere")
 
 
 def test_info_tells_what_is_known_of_a_model(model: Path) -> None:

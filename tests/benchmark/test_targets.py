@@ -50,7 +50,7 @@ def test_ratios_are_those_of_the_same_engine() -> None:
     )
     assert found["nuclei: 50% of the rate of a matrix product"] == (f"40% ({FAST})", "missed")
     assert found["nuclei: 15× U-Net in the same engine"] == (f"20.0× ({FAST})", "reached")
-    assert found["nuclei: 150× U-Net in torch"] == ("100.0× (torch fp32 channels-last)", "missed")
+    assert found["nuclei: 150× U-Net in torch, fp32"] == ("100.0× (torch fp32 channels-last)", "missed")
 
 
 def test_cellpose_is_compared_where_both_were_measured() -> None:

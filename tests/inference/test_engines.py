@@ -19,7 +19,7 @@ from elmgan.errors import ModelError, UsageError
 from elmgan.imaging import read_image
 from elmgan.inference import Engine, Model, OnnxEngine, OpenVinoEngine, Result, choice, open_engine, openvino_engine
 from elmgan.inference.engine import threads
-from elmgan.models import find_bundle, read_bundle
+from elmgan.models import Bundle, find_bundle, read_bundle, shipped
 
 NUCLEI = read_bundle(find_bundle("nuclei"))
 BUNDLE = tiny_bundle()
@@ -32,22 +32,29 @@ OTHERS = [
 ]
 
 
+@pytest.fixture(scope="module", params=shipped())
+def bundle(request: pytest.FixtureRequest) -> Bundle:
+    return read_bundle(find_bundle(request.param))
+
+
 @pytest.fixture(scope="module")
-def counted(shared_data: Path) -> list[tuple[NDArray, Result]]:
+def counted(shared_data: Path, bundle: Bundle) -> list[tuple[NDArray, Result]]:
     """Real images, and what ONNX Runtime finds in them."""
     paths = [
         *sorted((shared_data / "bbbc039" / "images").iterdir())[::64],
         *sorted((shared_data / "dsb2018" / "images").iterdir())[::80],
     ]
-    model = Model(NUCLEI, "onnxruntime")
+    model = Model(bundle, "onnxruntime")
     images = [read_image(path) for path in paths]
     return [(image, model.count(image)) for image in images]
 
 
 @pytest.mark.parametrize(("engine", "precision"), OTHERS)
-def test_engines_and_precisions_agree(counted: list[tuple[NDArray, Result]], engine: str, precision: str) -> None:
+def test_engines_and_precisions_agree(
+    counted: list[tuple[NDArray, Result]], bundle: Bundle, engine: str, precision: str
+) -> None:
     """Within 0.5 % of the count or 0.1 cell, and 0.2 % of the mask's pixels."""
-    model = Model(NUCLEI, engine, precision=precision, device="cpu")
+    model = Model(bundle, engine, precision=precision, device="cpu")
     assert (model.runtime.name, model.runtime.precision, model.runtime.device) == (engine, precision, "cpu")
     assert sum(known(expected.count) for _, expected in counted) > 100
     for image, expected in counted:
@@ -57,8 +64,10 @@ def test_engines_and_precisions_agree(counted: list[tuple[NDArray, Result]], eng
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_side_by_side_each_image_gives_what_it_gives_alone(counted: list[tuple[NDArray, Result]], engine: str) -> None:
-    model = Model(NUCLEI, engine, precision="fp32", parallel=True)
+def test_side_by_side_each_image_gives_what_it_gives_alone(
+    counted: list[tuple[NDArray, Result]], bundle: Bundle, engine: str
+) -> None:
+    model = Model(bundle, engine, precision="fp32", parallel=True)
     with ThreadPoolExecutor(3) as pool:
         found = pool.map(model.count, [image for image, _ in counted])
         for result, (_, expected) in zip(found, counted, strict=True):

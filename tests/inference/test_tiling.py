@@ -12,17 +12,22 @@ sides = st.integers(1, 60)
 shapes = st.tuples(sides, sides)
 
 
-@given(shape=shapes, tile=st.integers(1, 40))
-def test_tiles_cover_each_pixel_once(shape: tuple[int, int], tile: int) -> None:
+tiles = st.tuples(st.integers(1, 40), st.integers(1, 40))
+
+
+@given(shape=shapes, tile=tiles)
+def test_tiles_cover_each_pixel_once(shape: tuple[int, int], tile: tuple[int, int]) -> None:
     times = np.zeros(shape, dtype=int)
     for part in split(shape, tile):
-        assert part.top % tile == part.left % tile == 0
+        assert part.top % tile[0] == part.left % tile[1] == 0
         part.of(times)[:] += 1
     assert (times == 1).all()
 
 
-@given(shape=shapes, tile=st.integers(1, 40), halo=st.integers(0, 20))
-def test_a_grown_tile_has_its_halo_where_the_image_has_it(shape: tuple[int, int], tile: int, halo: int) -> None:
+@given(shape=shapes, tile=tiles, halo=st.integers(0, 20))
+def test_a_grown_tile_has_its_halo_where_the_image_has_it(
+    shape: tuple[int, int], tile: tuple[int, int], halo: int
+) -> None:
     around = np.pad(np.ones(shape), halo)
     for inner in split(shape, tile):
         window = inner.grown(halo, shape)
@@ -40,7 +45,17 @@ def local(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.f
 
 
 def in_tiles(image: NDArray[np.float32], tile: int, halo: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    return predict_in_tiles(lambda part: local(part.of(image)), image.shape, tile=tile, halo=halo, stride=4)
+    seen = []
+
+    def predict(part: Tile) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        seen.append(part)
+        return local(part.of(image))
+
+    made = predict_in_tiles(predict, image.shape, tile=tile, halo=halo, stride=4, grid=4)
+    ((height, width),) = {(part.height, part.width) for part in seen}
+    assert max(height, width) <= tile + 2 * halo
+    assert all(part.of(image).shape == (height, width) for part in seen)
+    return made
 
 
 @given(rows=st.integers(1, 12), columns=st.integers(1, 12), tile=st.integers(1, 6), halo=st.integers(1, 3))

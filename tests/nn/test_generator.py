@@ -168,6 +168,7 @@ def test_tiles_with_the_halo_give_what_the_whole_image_gives(upsampling: str) ->
         tile=32,
         halo=architecture.halo,
         stride=architecture.stride,
+        grid=architecture.multiple,
     )
     assert min(probability.std(), count_map.std()) > 10 * 1e-4
     np.testing.assert_allclose(tiled_probability, probability, atol=1e-4)

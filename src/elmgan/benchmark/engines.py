@@ -133,18 +133,33 @@ def run_onnx(engine: Engine, graph: Path, images: NDArray[np.float32], *, thread
         options.intra_op_num_threads = threads
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         return lambda: session.run(None, {"image": images})
-    openvino = _import_openvino()
-    core = openvino.Core()
+    request = compiled_by_openvino(engine, graph, images.shape, threads=threads).create_infer_request()
+    return lambda: request.infer([images], share_inputs=True, share_outputs=True)
+
+
+def compiled_by_openvino(
+    engine: Engine, graph: Path | bytes, shape: Sequence[int], *, threads: int, told: bool = False
+) -> Any:
+    """Compile a network for images of one shape.
+
+    Args:
+        engine: One of OpenVINO.
+        graph: An ONNX file or its content, with one input.
+        shape: Of the images.
+        threads: To run it with.
+        told: Whether a request tells the time of each node; that takes some itself.
+    """
+    core = _import_openvino().Core()
     network = core.read_model(graph)
-    network.reshape(list(images.shape))
+    network.reshape(list(shape))
     options = {
         "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[engine.precision],
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
         "ENABLE_CPU_PINNING": False,
+        "PERF_COUNT": told,
     }
-    request = core.compile_model(network, "CPU", options).create_infer_request()
-    return lambda: request.infer([images], share_inputs=True, share_outputs=True)
+    return core.compile_model(network, "CPU", options)
 
 
 def _torch_has_bf16() -> bool:

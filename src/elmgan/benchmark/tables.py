@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from elmgan.benchmark.networks import ModelMeasured
 from elmgan.benchmark.targets import Target, of_cellpose, of_product, targets
-from elmgan.benchmark.texts import Sheet, milliseconds, multiple, number
+from elmgan.benchmark.texts import Sheet, milliseconds, multiple, number, percent, spread
 from elmgan.benchmark.throughput import BARE, PRODUCT, ThroughputMeasured
 from elmgan.benchmark.timing import Measured, Times
 from elmgan.benchmark.upsampling import OURS, Shape, UpsamplingMeasured
@@ -108,7 +108,7 @@ def _throughput(result: ThroughputMeasured) -> list[Sheet]:
         [
             row.name,
             number(row.per_second),
-            f"{bare.times.over(row.times).median:.0%}",
+            percent(bare.times.over(row.times)),
             "" if row.memory is None else number(row.memory / 1e6),
         ]
         for bare in result.found("folder", BARE)
@@ -117,25 +117,46 @@ def _throughput(result: ThroughputMeasured) -> list[Sheet]:
     of_large = [
         [
             row.name,
-            number(row.times.spread.median),
-            number(row.times.spread.median / row.amount * 1e9),
+            spread(row.times.spread),
+            spread(row.times.spread, 1e9 / row.amount),
             "" if row.memory is None else number(row.memory / 1e6),
         ]
         for row in result.found("large image")
     ]
+    of_layers = _layers(result)
     columns = ["network", "engine", "tiles/s", "milliseconds, with quartiles", "G multiply-adds/s", "of the product's"]
     engine = next((row.engine for row in result.found("folder")), "")
     return [
         _wanted(targets(result)),
         Sheet(f"A tile of {result.side} × {result.side}", columns, of_tiles),
+        *([of_layers] if of_layers.rows else []),
         Sheet(
             f"{result.images} images of 520 × 696 from the disk, {result.model}, {engine}",
-            ["each image", "images/s", "of the network's", "peak memory, MB"],
+            ["each image", "images/s", "of the network's, with quartiles", "peak memory, MB"],
             of_folder,
         ),
         Sheet(
             f"One large image with its cells separated, {result.model}, {engine}",
-            ["pixels", "seconds", "nanoseconds per pixel", "peak memory, MB"],
+            ["pixels", "seconds, with quartiles", "nanoseconds per pixel", "peak memory, MB"],
             of_large,
         ),
     ]
+
+
+def _layers(result: ThroughputMeasured) -> Sheet:
+    rows = result.found("layer")
+    networks = list(dict.fromkeys(row.name for row in rows))
+    whole = {name: sum(row.times.spread.median for row in rows if row.name == name) for name in networks}
+    found = {(row.name, row.layer): row for row in rows}
+    columns = (column for name in networks for column in (f"{name}: ms", "of its time", "of the product's rate"))
+    lines = []
+    for layer in dict.fromkeys(row.layer for row in rows):
+        line = [layer]
+        for name in networks:
+            row = found.get((name, layer))
+            share = None if row is None else of_product(result, row)
+            seconds = 0 if row is None else row.times.spread.median
+            line += [number(1e3 * seconds), f"{seconds / whole[name]:.0%}", "" if share is None else f"{share:.0%}"]
+        lines.append(line)
+    engine = rows[0].engine if rows else ""
+    return Sheet(f"Where the time of a tile goes, {engine}, as it tells itself", ["layer", *columns], lines)

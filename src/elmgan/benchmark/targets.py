@@ -82,12 +82,13 @@ def _of_peers(result: ThroughputMeasured) -> list[Target]:
     if ours is None:
         return []
     found = []
-    in_torch = [row for row in result.found("tile", U_NET) if row.engine.startswith("torch fp32")]
-    if in_torch:
-        theirs = min(in_torch, key=lambda row: row.times.spread.median)
-        ratio = theirs.times.over(ours.times).median
-        wanted = f"nuclei: {U_NET_IN_TORCH}× U-Net in torch"
-        found.append(Target(wanted, f"{multiple(ratio)} ({theirs.engine})", _judged(ratio >= U_NET_IN_TORCH)))
+    for precision in ("fp32", "bf16"):
+        in_torch = [row for row in result.found("tile", U_NET) if row.engine.startswith(f"torch {precision}")]
+        if in_torch:
+            theirs = min(in_torch, key=lambda row: row.times.spread.median)
+            ratio = theirs.times.over(ours.times).median
+            wanted = f"nuclei: {U_NET_IN_TORCH}× U-Net in torch, {precision}"
+            found.append(Target(wanted, f"{multiple(ratio)} ({theirs.engine})", _judged(ratio >= U_NET_IN_TORCH)))
     for theirs in result.found("tile", U_NET, ours.engine):
         ratio = theirs.times.over(ours.times).median
         wanted = f"nuclei: {U_NET_ALIKE}× U-Net in the same engine"

@@ -31,11 +31,29 @@ def multiple(ratio: float) -> str:
     return f"{ratio:.1f}×" if ratio >= 0.95 else f"{ratio:.2f}×"
 
 
-def milliseconds(spread: Spread) -> str:
+def milliseconds(times: Spread) -> str:
     """Write seconds as milliseconds, with their quartiles.
 
     >>> milliseconds(Spread(median=0.0671, low=0.067, high=0.07))
     '67.1 (67 to 70)'
     """
-    median, low, high = (number(1e3 * value) for value in (spread.median, spread.low, spread.high))
+    return spread(times, 1e3)
+
+
+def spread(values: Spread, unit: float = 1) -> str:
+    """Write a number with its quartiles, times a unit.
+
+    >>> spread(Spread(median=20.04, low=19, high=22))
+    '20 (19 to 22)'
+    """
+    median, low, high = (number(unit * value) for value in (values.median, values.low, values.high))
     return f"{median} ({low} to {high})"
+
+
+def percent(share: Spread) -> str:
+    """Write a share with its quartiles.
+
+    >>> percent(Spread(median=0.784, low=0.76, high=0.8))
+    '78% (76 to 80)'
+    """
+    return f"{share.median:.0%} ({100 * share.low:.0f} to {100 * share.high:.0f})"

@@ -20,6 +20,7 @@ from torch.export import Dim
 
 from elmgan.benchmark.counting import FIELD, count_folder, count_large, field
 from elmgan.benchmark.engines import Engine, Run, run_onnx, run_torch
+from elmgan.benchmark.layers import layer_multiply_adds, layer_times
 from elmgan.benchmark.networks import U_NET, networks
 from elmgan.benchmark.sizes import size_of
 from elmgan.benchmark.timing import Conditions, Measured, Times, take_turns
@@ -30,7 +31,7 @@ from elmgan.jobs import count_images
 from elmgan.jobs.pipeline import cores, in_order
 from elmgan.models import find_bundle, read_bundle, shipped
 from elmgan.models.schema import Strict
-from elmgan.nn import PRESETS, Generator
+from elmgan.nn import Generator
 from elmgan.training.export import export
 
 PAPER, PRODUCT = "LFMMG paper", "matrix product"
@@ -42,8 +43,9 @@ DISTINCT = 8
 class ThroughputRow(Strict):
     """What was done, by what, and how long it took."""
 
-    part: Literal["tile", "folder", "large image"]
+    part: Literal["tile", "layer", "folder", "large image"]
     name: str = Field(description="the network or, of a folder, what is done with each image")
+    layer: str = Field("", description="of the network, where a row is of one; or what all of them take beside")
     engine: str
     amount: float = Field(gt=0, description="of a call: tiles, images, or pixels of a large image")
     multiply_adds: int | None = Field(None, description="of a call; null where not known")
@@ -86,7 +88,7 @@ def measure_throughput(
 
     Args:
         engines: For the tiles. The folder and the large images are counted by what ``auto`` takes.
-        conditions: How they are run; the folder and the large images in at most three rounds.
+        conditions: How they are run; the folder and the large images in at most five rounds.
         model: A bundled model, for the folder and the large images.
         side: Of a tile.
         images: In the folder.
@@ -94,13 +96,14 @@ def measure_throughput(
         watch: Called with the number of steps in all whenever one is done.
     """
     torch.set_num_threads(conditions.threads)
-    few = conditions.model_copy(update={"rounds": min(conditions.rounds, 3), "block": 0})
+    few = conditions.model_copy(update={"rounds": min(conditions.rounds, 5), "block": 0})
     total = conditions.rounds + 2 * few.rounds
 
     def advance() -> None:
         watch(total)
 
     rows = _tiles(engines, conditions, side=side, watch=advance)
+    rows += _layers(engines, conditions, side=side)
     rows += _folder(few, model=model, images=images, watch=advance)
     rows += _large(few, model=model, sides=(max(large // 4, 64), large), watch=advance)
     return ThroughputMeasured(conditions=conditions, model=model, side=side, images=images, rows=tuple(rows))
@@ -119,7 +122,7 @@ def _tiles(
         for name in shipped():
             bundle = read_bundle(find_bundle(name))
             graphs[name].write_bytes(bundle.onnx)
-            multiply_adds[name] = _multiply_adds(bundle.card.architecture.width, tile.shape)
+            multiply_adds[name] = size_of(partial(Generator, bundle.card.architecture), tile.shape)[1]
         for name, build in builds.items():
             graphs[name].write_bytes(export(build(), torch.from_numpy(tile.repeat(2, 0)), free={0: Dim("n")}))
         factor, multiply_adds[PRODUCT] = _product(graphs[PRODUCT], 8 * side)
@@ -144,8 +147,29 @@ def _tiles(
     ]
 
 
-def _multiply_adds(width: int, shape: tuple[int, ...]) -> int:
-    return size_of(partial(Generator, PRESETS["base"].model_copy(update={"width": width})), shape)[1]
+def _layers(engines: Mapping[str, Engine], conditions: Conditions, *, side: int) -> list[ThroughputRow]:
+    """Time the layers of the bundled networks in OpenVINO, in bf16 if that was asked for."""
+    chosen = {engine.precision: engine for engine in engines.values() if engine.library == "openvino"}
+    if not chosen:
+        return []
+    engine = chosen.get("bf16") or chosen["fp32"]
+    rows = []
+    for name in shipped():
+        bundle = read_bundle(find_bundle(name))
+        multiply_adds = layer_multiply_adds(partial(Generator, bundle.card.architecture), (1, 1, side, side))
+        rows += [
+            ThroughputRow(
+                part="layer",
+                name=name,
+                layer=layer,
+                engine=str(engine),
+                amount=1,
+                multiply_adds=multiply_adds.get(layer),
+                times=times,
+            )
+            for layer, times in layer_times(bundle.onnx, engine, (1, 1, side, side), conditions).items()
+        ]
+    return rows
 
 
 def _product(path: Path, side: int) -> tuple[NDArray[np.float32], int]:
@@ -216,7 +240,7 @@ def _folder(conditions: Conditions, *, model: str, images: int, watch: Callable[
 def _large(
     conditions: Conditions, *, model: str, sides: tuple[int, int], watch: Callable[[], None]
 ) -> list[ThroughputRow]:
-    """Count large images and separate their cells, each time in a process of its own, the second time timed."""
+    """Count large images and separate their cells, each time in a process of its own."""
     seconds: dict[int, list[float]] = {side: [] for side in sides}
     memory: dict[int, int | None] = {}
     for _ in range(conditions.rounds):

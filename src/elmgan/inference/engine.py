@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from elmgan.errors import ModelError
 
-SMALL = 1 << 21
-"""Images of more pixels have all cores to themselves, also where several threads call an engine at once."""
+SMALL = 3 << 19
+"""Images of more pixels have all cores to themselves, also where several threads call an engine at once.
+
+So have the tiles in which very large images are read.
+"""
 
 INPUT = "image"
 OUTPUTS = ["probability", "count_map"]

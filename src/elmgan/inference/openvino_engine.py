@@ -21,7 +21,7 @@ from elmgan.inference.engine import INPUT, OUTPUTS, SMALL, Runtime, check_names,
 PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 """Our names -> OpenVINO's."""
 
-FITTED = SMALL
+FITTED = 1 << 21
 """Pixels of all the shapes together that have a network of their own: 250 MB of memory in bf16, 400 MB in fp32."""
 
 AT_ONCE = 2 * FITTED
@@ -114,14 +114,15 @@ class OpenVinoEngine:
 
     def _streams(self, shape: tuple[int, ...]) -> int:
         """How many images of a shape are run at once."""
-        return min(threads() or os.cpu_count() or 1, AT_ONCE // math.prod(shape)) if self._parallel else 1
+        alone = not self._parallel or math.prod(shape) > SMALL
+        return 1 if alone else min(threads() or os.cpu_count() or 1, AT_ONCE // math.prod(shape))
 
     def _compile(self, shape: tuple[int, ...] | None) -> Any:
         network, options = self._network.clone(), self._options
         if shape is not None:
             network.reshape(list(shape))
-            if self._parallel:
-                options = options | {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": self._streams(shape)}
+            if (streams := self._streams(shape)) > 1:
+                options = options | {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": streams}
         if (folder := cache_folder()) is not None:
             with suppress(RuntimeError):  # the disk is full, say
                 compiled = self._core.compile_model(network, "CPU", options | {"CACHE_DIR": str(folder)})

@@ -1,13 +1,15 @@
 """Networks on images of any size: padded to what the network takes, read in tiles where large, cropped again."""
 
 import math
+from contextlib import nullcontext
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.errors import ImageError, ModelError, UsageError
 from elmgan.imaging import Stretch
-from elmgan.inference.engine import Engine
+from elmgan.inference.engine import SMALL, Engine
 from elmgan.inference.scaling import check_scale, redistribute, resize, scaled_shape
 from elmgan.inference.tiling import Tile, predict_in_tiles
 from elmgan.models import Architecture
@@ -39,6 +41,7 @@ class Predictor:
         self._architecture = architecture
         self._engine = engine
         self._tile = tile
+        self._all_cores = Lock()
 
     def __call__(
         self, image: NDArray, *, scale: float = 1, stretch: Stretch | None = None
@@ -80,7 +83,12 @@ class Predictor:
 
         if architecture.tiles and max(padded) > WHOLE * self._tile:
             probability, count_map = predict_in_tiles(
-                predict, padded, tile=self._tile, halo=halo, stride=architecture.stride
+                predict,
+                padded,
+                tile=self._tile,
+                halo=halo,
+                stride=architecture.stride,
+                grid=architecture.multiple,
             )
         else:
             probability, count_map = predict(Tile(0, 0, *padded))
@@ -104,7 +112,9 @@ class Predictor:
         rows, columns = image.shape
         reduced = (rows // architecture.stride, columns // architecture.stride)
         expected = ((1, 1, rows, columns), (1, 1, *(reduced if architecture.count_head == "map" else (1, 1))))
-        probability, count_map = self._engine.predict(np.ascontiguousarray(image[np.newaxis, np.newaxis]))
+        # Several threads may be here: of large images, which take much memory, one after the other goes on.
+        with self._all_cores if image.size > SMALL else nullcontext():
+            probability, count_map = self._engine.predict(np.ascontiguousarray(image[np.newaxis, np.newaxis]))
         if (probability.shape, count_map.shape) != expected:
             raise ModelError(
                 f"the network gives arrays of {probability.shape} and {count_map.shape}; "

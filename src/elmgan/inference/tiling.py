@@ -1,5 +1,6 @@
 """Images of any size through a network of bounded reach: tiles are read with a halo, and their inner parts are kept."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -45,33 +46,48 @@ Predict = Callable[[Tile], tuple[NDArray[np.float32], NDArray[np.float32]]]
 """Tile of an image -> its (row, column) probability and its (row / stride, column / stride) count map."""
 
 
-def split(shape: tuple[int, int], tile: int) -> list[Tile]:
-    """Tiles of at most ``tile`` x ``tile`` pixels that cover each pixel of an image of (rows, columns) once.
+def split(shape: tuple[int, int], tile: tuple[int, int]) -> list[Tile]:
+    """Tiles of at most so many rows and columns that cover each pixel of an image of (rows, columns) once.
 
-    >>> split((10, 4), tile=8)
+    >>> split((10, 4), tile=(8, 8))
     [Tile(top=0, left=0, height=8, width=4), Tile(top=8, left=0, height=2, width=4)]
     """
-    rows, columns = shape
+    (rows, columns), (height, width) = shape, tile
     return [
-        Tile(top, left, min(tile, rows - top), min(tile, columns - left))
-        for top in range(0, rows, tile)
-        for left in range(0, columns, tile)
+        Tile(top, left, min(height, rows - top), min(width, columns - left))
+        for top in range(0, rows, height)
+        for left in range(0, columns, width)
     ]
 
 
+def even(length: int, most: int, grid: int) -> int:
+    """Side of as few tiles of at most ``most`` as a length takes, with no last one that is much smaller.
+
+    ``most`` and the result are multiples of ``grid``.
+
+    >>> even(100, 64, 4), even(60, 64, 4)
+    (52, 60)
+    """
+    return math.ceil(length / math.ceil(length / most) / grid) * grid
+
+
 def predict_in_tiles(
-    predict: Predict, shape: tuple[int, int], *, tile: int, halo: int, stride: int
+    predict: Predict, shape: tuple[int, int], *, tile: int, halo: int, stride: int, grid: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return what ``predict`` gives for a whole image of (rows, columns), from pieces of at most ``tile + 2 * halo``.
 
     It is the same, up to rounding, if ``predict`` decides an output pixel by at most ``halo`` pixels around it, and if
-    ``tile``, ``halo`` and the image's sides are multiples of the network's own grid.
+    ``tile``, ``halo`` and the image's sides are multiples of the network's own ``grid``. All pieces have one shape, as
+    engines like it: what lies at the edge sees more of the other side.
     """
     rows, columns = shape
+    height, width = (even(length, tile, grid) for length in shape)
+    most = min(height + 2 * halo, rows), min(width + 2 * halo, columns)
     probability = np.empty((rows, columns), dtype=np.float32)
     count_map = np.empty((rows // stride, columns // stride), dtype=np.float32)
-    for inner in split((rows, columns), tile):
-        window = inner.grown(halo, (rows, columns))
+    for inner in split(shape, (height, width)):
+        top, left = max(inner.top - halo, 0), max(inner.left - halo, 0)
+        window = Tile(min(top, rows - most[0]), min(left, columns - most[1]), *most)
         window_probability, window_count_map = predict(window)
         seen = inner.within(window)
         inner.of(probability)[:] = seen.of(window_probability)

@@ -19,7 +19,7 @@ from elmgan.inference.scaling import check_scale
 from elmgan.jobs.names import image_names, output_stems
 from elmgan.jobs.pipeline import cores, in_order
 from elmgan.jobs.report import MOST_PICTURES, Thumbnails, report
-from elmgan.jobs.table import COLUMNS, Row, read_table
+from elmgan.jobs.table import COLUMNS, DECIMALS, Row, read_table
 from elmgan.models import shortcoming
 from elmgan.reporting import Failure, overlay, run_record, thumbnail, write_table, write_text
 
@@ -27,8 +27,8 @@ TABLE, FAILED, RECORD, REPORT = "counts.csv", "failed.csv", "run.json", "report.
 MASKS, LABELS, OVERLAYS = "masks", "labels", "overlays"
 PICTURES = {MASKS: ".tif", LABELS: ".tif", OVERLAYS: ".png"}
 """Folder -> how the names of its files end."""
-MOST_PIXELS = 8_000_000
-"""Pixels of the images that are worked on at once, at up to a hundred bytes of memory each."""
+MOST_PIXELS = 1 << 23
+"""Pixels of the images that are worked on at once: two of 2048 x 2048, which take less than 1 GB with all else."""
 SAVE_EVERY = 5.0
 """Seconds from one writing of the growing table to the next: what a power cut may cost."""
 
@@ -292,8 +292,8 @@ def _count(task: Task, model: Model, channel: int | None, scale: float) -> tuple
     if task.overlay is not None:
         text = f"{result.objects} objects" if result.count is None else str(result.count)
         pictures.append((write_png, task.overlay, overlay(to_grey(image), result.labels(), text)))
-    seconds = time.perf_counter() - begun
-    return Row.of(result, image=task.image, shape=image.shape, seconds=seconds, model=model.version), pictures
+    row = Row.of(result, image=task.image, shape=image.shape, seconds=0, model=model.version)  # separates the cells
+    return row.model_copy(update={"seconds": round(time.perf_counter() - begun, DECIMALS["seconds"])}), pictures
 
 
 def _write(pictures: Iterable[Picture]) -> None:

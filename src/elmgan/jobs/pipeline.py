@@ -6,13 +6,15 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from elmgan.inference.engine import threads
+
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processor cores that this process may use, or as many as OMP_NUM_THREADS says."""
+    return threads() or os.cpu_count() or 1
 
 
 def in_order(

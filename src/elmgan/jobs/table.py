@@ -39,7 +39,7 @@ class Row(BaseModel):
     flags: tuple[str, ...] = Field(description="why not to trust the count; empty when the image looks fine")
     height: int = Field(description="rows of the image, in pixels")
     width: int = Field(description="columns of the image, in pixels")
-    seconds: float = Field(description="time to read the image, count it and write its files")
+    seconds: float = Field(description="from reading the image to its separated cells; several are worked on at once")
     model: str = Field(description="name of the model, and the beginning of the SHA-256 of its weights and calibration")
 
     @field_validator("count", "estimate", "low", "high", "objects", "foreground", mode="before")

@@ -211,7 +211,7 @@ class GanStep:
         architecture = self.generator.architecture
         side = math.isqrt(self.config.data.pixels) - 2 * architecture.halo
         side = max(side // architecture.multiple, 1) * architecture.multiple
-        tiles = split((batch.image.shape[-2], batch.image.shape[-1]), side)
+        tiles = split((batch.image.shape[-2], batch.image.shape[-1]), (side, side))
         drawn = tiles[int(torch.randint(len(tiles), ()))]
         with torch.no_grad():
             self.sums_of_tile(self.generator, batch, drawn)

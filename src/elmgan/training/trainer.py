@@ -306,8 +306,7 @@ class Trainer:
     def validate(self) -> dict[str, float]:
         """Score the generator on the validation images; draw samples when it is their turn."""
         predict = Predictor(self.config.architecture, TorchEngine(self.step.best_generator))
-        with self.step.autocast():
-            scores, samples = self.validation(predict)
+        scores, samples = self.validation(predict)
         if self.epoch % self.config.samples_every == 0 or self.epoch + 1 == self.config.optimisation.epochs:
             draw_samples(self.run / "samples" / f"epoch_{self.epoch + 1:04d}.png", samples, self.material.learned)
         return scores

@@ -1,0 +1,96 @@
+"""What all commands share: the terminal, its errors, its progress, and the options that each has."""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from elmgan.errors import ElmganError, OutputError, TrainingError, UsageError, one_line
+
+SOME_FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per result line.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show where in the program an error arose.")]
+
+
+@contextmanager
+def torch_needed(doing: str) -> Iterator[None]:
+    """Say how to install what only some commands need, if it is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{doing} needs {error.name}: pip install 'elmgan[train]'") from error
+
+
+@contextmanager
+def progress(doing: str, quiet: bool) -> Iterator[tuple[Console, Callable[[int], None]]]:
+    """Show a bar on a terminal.
+
+    Gives the bar's console, and what to call with the number of images whenever one more of them is done.
+    """
+    terminal = console(stderr=True)
+    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=terminal, transient=True, disable=quiet or not terminal.is_terminal) as bars:
+        bar = bars.add_task(doing, total=None)
+        yield terminal, lambda total: bars.update(bar, total=total, advance=1)
+
+
+@contextmanager
+def errors_told(debug: bool, if_stopped: str = "") -> Iterator[None]:
+    """End the command with one line and the right code if the block raises; ``if_stopped`` midway, that is added."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        tell(f"interrupted{if_stopped}", debug=False)
+        raise typer.Exit(INTERRUPTED) from None
+    except (OutputError, TrainingError) as error:
+        tell(f"error: {error}{if_stopped}", debug)
+        raise typer.Exit(SOME_FAILED) from None
+    except ElmganError as error:
+        tell(f"error: {error}", debug)
+        raise typer.Exit(WRONG_USAGE) from None
+    except Exception as error:
+        tell(f"error: unexpected {type(error).__name__}: {one_line(error)}; see --debug", debug)
+        raise typer.Exit(SOME_FAILED) from None
+
+
+def tell(message: str, debug: bool, terminal: Console | None = None) -> None:
+    """Print to standard error; with ``debug`` also where the exception that is being handled arose.
+
+    Only the console of a progress bar can print above the bar: ``terminal``, while there is one. Of several processes
+    that torchrun started, the first speaks for all.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return
+    if debug:
+        traceback.print_exc()
+    (terminal or console(stderr=True)).out(message)
+
+
+def print_json(content: dict[str, Any], terminal: Console | None = None) -> None:
+    """Print a line to standard output; above the progress bar of ``terminal``, if that is the same screen."""
+    if terminal is None or terminal.quiet or not (sys.stdout.isatty() and sys.stderr.isatty()):
+        terminal = console()
+    terminal.out(json.dumps(content))
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return the terminal; [bold] in a file's name means nothing to it."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def many(number: int, thing: str) -> str:
+    """Write a number of things.
+
+    >>> many(1, "image"), many(2, "image")
+    ('1 image', '2 images')
+    """
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
