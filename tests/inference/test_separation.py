@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import distance_transform_edt
 from skimage.feature import peak_local_max
 from skimage.segmentation import watershed
 
@@ -131,7 +132,16 @@ def test_a_large_mask_is_separated_as_a_small_one(seed: int, sigma: float, rows:
     whole = separate(mask, count_map)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(separation, "WHOLE", 400)  # strips of 8 rows
+        patch.setattr(separation, "SOME", 150)
         assert np.array_equal(separate(mask, count_map), whole)
+
+
+@given(seed=st.integers(0, 2**32), sigma=st.floats(1, 9))
+def test_distances_are_the_nearest_numbers_to_the_true_ones(seed: int, sigma: float) -> None:
+    mask = cv2.GaussianBlur(np.random.default_rng(seed).standard_normal((90, 70)), (0, 0), sigma) > 0
+    assume(not mask.all())
+    found = separation._distance(mask.view(np.uint8))
+    assert np.array_equal(found, distance_transform_edt(mask).astype(np.float32))
 
 
 def test_clustered_cells_are_found() -> None:

@@ -1,5 +1,7 @@
 """The cells of a mask, told apart by their shape and by how many the count map says they are."""
 
+from itertools import product
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,11 @@ MARGIN = 16  # rows around a strip that settle how high its pixels are: those th
 
 WHOLE = 2**22
 """Larger masks are separated in strips of this many pixels, whose arrays are near at hand for the processor."""
+
+SOME = 2**18  # pixels that are worked on at a time
+
+Pixels = list[NDArray[np.signedinteger]]
+"""Indices of pixels in a flattened image, some in each array."""
 
 
 def separate(mask: NDArray[np.bool_], count_map: NDArray[np.float32] | None = None) -> NDArray[np.uint32]:
@@ -52,7 +59,8 @@ def separate(mask: NDArray[np.bool_], count_map: NDArray[np.float32] | None = No
     if count_map is not None:
         density = np.divide(count_map, np.maximum(pixels_in_blocks(mask, STRIDE), 1), dtype=np.float32)
     if mask.size <= WHOLE:
-        return _cells(mask, _hills(mask), density)
+        labels, number = _cells(_hills(mask, mask), density)
+        return _renumbered(labels.astype(np.uint32), number)
     return _in_strips(mask, density)
 
 
@@ -69,126 +77,168 @@ def _in_strips(mask: NDArray[np.bool_], density: NDArray[np.float32] | None) -> 
             continue
         bottom = int(end[here].max())
         rest = pieces[top:bottom]
-        own = here[np.maximum(rest, 0)]
+        own = here.take(rest, mode="clip")  # what is below 0 is done, and like the background
         blocks = slice(top // STRIDE, -(-bottom // STRIDE))
-        cells = _cells(own, _hills(mask, top, bottom), None if density is None else density[blocks])
-        found = int(cells.max(initial=0))
-        cells[cells > 0] += np.uint32(number)
-        rest[own] = -cells[own].astype(np.int32)  # in place of the pieces, below 0 to be told from those still to come
+        cells, found = _cells(_hills(mask, own, top), None if density is None else density[blocks])
+        np.add(cells, number, out=cells, where=cells > 0)
+        np.copyto(rest, np.negative(cells, out=cells), where=own)  # below 0 to be told from those still to come
         number += found
     return _renumbered(np.negative(pieces, out=pieces).view(np.uint32), number)
 
 
-def _hills(mask: NDArray[np.bool_], top: int = 0, bottom: int | None = None) -> NDArray[np.float32]:
-    """The distance to the background in some of a mask's rows, smoothed; 0 on the background."""
-    bottom = len(mask) if bottom is None else bottom
+def _hills(mask: NDArray[np.bool_], own: NDArray[np.bool_], top: int = 0) -> NDArray[np.float32]:
+    """The distance to the background in rows of a mask from `top` on, smoothed, where there is what is to be separated.
+
+    It is 0 elsewhere, and in a margin of one pixel, which parts the ends of the rows of the flattened image.
+    """
     first = max(top - MARGIN, 0)
-    seen = mask[first : bottom + MARGIN]
-    distance = cv2.distanceTransform(seen.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    smooth = np.multiply(cv2.GaussianBlur(distance, (0, 0), SMOOTHING), seen, dtype=np.float32)
-    return smooth[top - first : bottom - first]
+    seen = mask[first : top + len(own) + MARGIN].view(np.uint8)
+    smooth = cv2.GaussianBlur(_distance(seen), (0, 0), SMOOTHING)
+    hills = np.zeros((own.shape[0] + 2, own.shape[1] + 2), np.float32)
+    np.multiply(smooth[top - first :][: len(own)], own, out=hills[1:-1, 1:-1])
+    return hills
 
 
-def _cells(
-    mask: NDArray[np.bool_], hills: NDArray[np.float32], density: NDArray[np.float32] | None
-) -> NDArray[np.uint32]:
-    """Separate what hangs together, given how high its pixels are and how many cells there are per pixel."""
-    # From here on a pixel is its index in the flattened image, whose margin of background parts the ends of the rows.
-    height = np.pad(hills * mask, 1).ravel()
-    pixels = np.flatnonzero(np.pad(mask, 1))
-    width = mask.shape[1] + 2
-    peak = np.zeros(height.size, np.intp)  # of every pixel of the mask; 0, which is a pixel of the margin, elsewhere
-    peak[pixels] = _uphill(height, pixels, width)
+def _distance(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The distance to the background; OpenCV's differs from call to call in its last bits, but its square is whole."""
+    distance = np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE), np.float32)
+    np.square(distance, out=distance)
+    np.rint(distance, out=distance)
+    return np.sqrt(distance, out=distance)
+
+
+def _cells(hills: NDArray[np.float32], density: NDArray[np.float32] | None) -> tuple[NDArray[np.signedinteger], int]:
+    """Separate what hangs together, given how high its pixels are and how many cells there are per pixel.
+
+    Returns:
+        Labels without the margin of the hills, in no certain order, and their number.
+    """
+    # From here on a pixel is its index in the flattened image. A large image is a single strip where all of it hangs
+    # together, so indices are as small as may be, and what is computed of them is so for some pixels at a time.
+    width, height = hills.shape[1], hills.ravel()
+    index: type[np.signedinteger] = np.int32 if height.size < 2**31 else np.int64
+    pixels: Pixels = [
+        (np.flatnonzero(height[start : start + SOME]) + start).astype(index) for start in range(0, height.size, SOME)
+    ]
+    peak = np.zeros(height.size, index)  # of every pixel that is to be separated; 0, a pixel of the margin, elsewhere
+    for some in pixels:
+        peak[some] = _uphill(height, some, width)
     _follow(peak, pixels)
-    shares = None if density is None else _shares(peak, pixels, mask, density)
-    _join(peak, pixels, height, width, shares)
-    _follow(peak, pixels)
+    peaks = np.concatenate([some[peak[some] == some] for some in pixels])
+    _number(peak, pixels, peaks)
+    part, number = peak, len(peaks)
+    inner = part.reshape(-1, width)[1:-1, 1:-1]
+    shares = None if density is None else _shares(inner, number, density)
+    cell = _join(part, pixels, height, width, np.append(np.float32(0), height[peaks]), shares)
+    kept = cell == np.arange(number + 1)
+    kept[0] = False  # the background
     if shares is not None:
-        pixels = pixels[shares[peak[pixels]] >= CRUMB]
-    return _in_reading_order(peak, pixels).reshape(-1, width)[1:-1, 1:-1].copy()
+        kept &= shares >= CRUMB
+    names = np.where(kept, np.cumsum(kept), 0).astype(index)
+    _rename(part, names[cell])
+    return inner, int(kept.sum())
 
 
-def _uphill(height: NDArray[np.float32], pixels: NDArray[np.intp], width: int) -> NDArray[np.intp]:
+def _uphill(height: NDArray[np.float32], pixels: NDArray[np.signedinteger], width: int) -> NDArray[np.signedinteger]:
     """The highest of each pixel and its eight neighbours; among equals the last, so that no way leads in a circle."""
     best, highest = pixels, np.zeros(len(pixels), np.float32)
-    for step in np.add.outer((-width, 0, width), (-1, 0, 1)).ravel():
+    for step in np.add.outer((-width, 0, width), (-1, 0, 1)).ravel().tolist():
         there = height[pixels + step]
         best = np.where(there >= highest, pixels + step, best)
         highest = np.maximum(there, highest)
     return best
 
 
-def _follow(target: NDArray[np.intp], pixels: NDArray[np.intp]) -> None:
+def _follow(peak: NDArray[np.signedinteger], pixels: Pixels) -> None:
     """Let every pixel point to where its way ends, a pixel that points to itself; each round halves what is left."""
-    while np.any((further := target[target[pixels]]) != target[pixels]):
-        target[pixels] = further
+    left = True
+    while left:
+        left = False
+        for some in pixels:
+            there = peak[some]
+            further = peak[there]
+            if not np.array_equal(further, there):
+                peak[some] = further
+                left = True
 
 
-def _shares(
-    peak: NDArray[np.intp], pixels: NDArray[np.intp], mask: NDArray[np.bool_], density: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """Cells in each part, at the index of its peak, given those per pixel of the mask, one value for 4 x 4 pixels."""
-    rows, columns = mask.shape
-    weights = density.repeat(STRIDE, axis=0).repeat(STRIDE, axis=1)[:rows, :columns][mask]
-    return np.asarray(np.bincount(peak[pixels], weights, minlength=len(peak)), np.float64)
+def _number(peak: NDArray[np.signedinteger], pixels: Pixels, peaks: NDArray[np.signedinteger]) -> None:
+    """Put the numbers 1..n of the peaks in place of the peaks themselves."""
+    peak[peaks] = -np.arange(1, len(peaks) + 1)  # below 0 to be told from pixels
+    for some in pixels:
+        there = peak[some]
+        peak[some] = np.where(there < 0, there, peak[there])
+    np.negative(peak, out=peak)
+
+
+def _shares(part: NDArray[np.signedinteger], number: int, density: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Cells in each part, at its number, given those per pixel of the mask, one value for 4 x 4 pixels."""
+    shares = np.zeros(number + 1)
+    height = max(1, SOME // part.shape[1] // STRIDE) * STRIDE
+    for top in range(0, len(part), height):
+        some = part[top : top + height]
+        blocks = density[top // STRIDE : (top + height) // STRIDE]
+        weights = blocks.repeat(STRIDE, axis=0).repeat(STRIDE, axis=1)[: len(some), : part.shape[1]]
+        shares += np.bincount(some[some > 0], weights[some > 0], minlength=number + 1)
+    return shares
 
 
 def _join(
-    peak: NDArray[np.intp],
-    pixels: NDArray[np.intp],
+    part: NDArray[np.signedinteger],
+    pixels: Pixels,
     height: NDArray[np.float32],
     width: int,
+    tops: NDArray[np.float32],
     shares: NDArray[np.float64] | None,
-) -> None:
-    """Let peaks with no neck between them point to the highest of their cell; the widest ways are taken first.
+) -> NDArray[np.intp]:
+    """Give each part the highest of those with no neck between them, its cell; the widest ways are taken first.
 
     What is joined has the sum of the shares.
     """
-    here = peak[pixels]
-    pairs, ways = [], []
-    for step in (1, width - 1, width, width + 1):
-        there = peak[pixels + step]
-        touch = np.flatnonzero((here != there) & (there > 0))
-        pairs.append(np.stack([here[touch], there[touch]]))
-        ways.append(np.minimum(height[pixels[touch]], height[pixels[touch] + step]))
-    ends, neck = np.concatenate(pairs, axis=1), np.concatenate(ways)
     least = NECK if shares is None else NECK - WEIGHT
-    wide = np.flatnonzero(neck > least * height[ends].min(axis=0))  # the others stay necks: joining only lifts peaks
-    wide = wide[np.argsort(-neck[wide], kind="stable")]
-    for one, other, way in zip(*ends[:, wide].tolist(), neck[wide].tolist(), strict=True):
-        low, high = sorted((_top(peak, one), _top(peak, other)), key=height.__getitem__)
+    pairs, ways = [np.zeros((2, 0), part.dtype)], [np.zeros(0, np.float32)]
+    for step, some in product((1, width - 1, width, width + 1), pixels):
+        here, there = part[some], part[some + step]
+        touch = np.flatnonzero((here != there) & (there > 0))
+        ends, pixel = np.stack([here[touch], there[touch]]), some[touch]
+        neck = np.minimum(height[pixel], height[pixel + step])
+        wide = neck > least * tops[ends].min(axis=0)  # the others stay necks: joining only lifts peaks
+        pairs.append(ends[:, wide])
+        ways.append(neck[wide])
+    ends, neck = np.concatenate(pairs, axis=1), np.concatenate(ways)
+    order = np.argsort(-neck, kind="stable")
+    cell = list(range(len(tops)))
+    for one, other, way in zip(*ends[:, order].tolist(), neck[order].tolist(), strict=True):
+        low, high = sorted((_top(cell, one), _top(cell, other)), key=tops.__getitem__)
         two = 0.0 if shares is None else min(2 * shares[low] * shares[high] - 1, 1)  # -1 one cell, 1 two
-        if low != high and way > (NECK + WEIGHT * two) * height[low]:
-            peak[low] = high
+        if low != high and way > (NECK + WEIGHT * two) * tops[low]:
+            cell[low] = high
             if shares is not None:
                 shares[high] += shares[low]
+    return np.array([_top(cell, each) for each in cell], np.intp)
 
 
-def _top(peak: NDArray[np.intp], pixel: int) -> int:
-    """The end of a pixel's way."""
-    while peak[pixel] != pixel:
-        pixel = int(peak[pixel])
-    return pixel
+def _top(cell: list[int], part: int) -> int:
+    """The last of the parts that a part is joined to."""
+    while cell[part] != part:
+        part = cell[part]
+    return part
 
 
-def _in_reading_order(peak: NDArray[np.intp], pixels: NDArray[np.intp]) -> NDArray[np.uint32]:
-    """Labels 1..n of the pixels that share a peak, in the order of their first pixels; 0 elsewhere."""
-    peaks, first = np.unique(peak[pixels], return_index=True)
-    labels = np.zeros(len(peak), np.uint32)
-    labels[peaks[np.argsort(first)]] = np.arange(1, len(peaks) + 1)  # of the peaks
-    labels[pixels] = labels[peak[pixels]]
-    return labels
+def _rename(labels: NDArray[np.integer], names: NDArray[np.integer]) -> None:
+    """Put other names in place of the labels in a flat image."""
+    for start in range(0, labels.size, SOME):
+        labels[start : start + SOME] = names[labels[start : start + SOME]]
 
 
 def _renumbered(labels: NDArray[np.uint32], number: int) -> NDArray[np.uint32]:
     """Number the cells anew in the order of their first pixels; what was given is overwritten."""
     flat = labels.reshape(-1)
     first = np.zeros(number + 1, np.intp)
-    for end in range(flat.size, 0, -WHOLE):
-        start = max(end - WHOLE, 0)
+    for end in range(flat.size, 0, -SOME):
+        start = max(end - SOME, 0)
         first[flat[start:end][::-1]] = np.arange(end - 1, start - 1, -1)  # what is written last stays
     new = np.zeros(number + 1, np.uint32)
     new[np.argsort(first[1:]) + 1] = np.arange(1, number + 1)
-    for start in range(0, flat.size, WHOLE):
-        flat[start : start + WHOLE] = new[flat[start : start + WHOLE]]
+    _rename(flat, new)
     return labels
