@@ -4,7 +4,16 @@ import pytest
 
 from elmgan.benchmark.networks import U_NET, ModelMeasured, NetworkRow
 from elmgan.benchmark.targets import AMX, of_cellpose, targets
-from elmgan.benchmark.throughput import BARE, PRODUCT, UNSEPARATED, WHOLE, ThroughputMeasured, ThroughputRow
+from elmgan.benchmark.throughput import (
+    BARE,
+    CACHED,
+    COMPILED,
+    PRODUCT,
+    UNSEPARATED,
+    WHOLE,
+    ThroughputMeasured,
+    ThroughputRow,
+)
 from elmgan.benchmark.timing import Conditions, Times
 
 FAST, SLOW = "openvino bf16", "onnxruntime fp32"
@@ -66,6 +75,12 @@ def test_cellpose_is_compared_where_both_were_measured() -> None:
     (target,) = of_cellpose(ModelMeasured(conditions=conditions, side=256, rows=rows))
     assert (target.measured, target.verdict) == (f"70.0× ({FAST}, torch fp32)", "reached")
     assert of_cellpose(ModelMeasured(conditions=conditions, side=256, rows=(ours,))) == []
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(1, ("1.5 s", "reached")), (2, ("3 s", "missed"))])
+def test_a_fresh_process_has_no_help_of_the_cache(seconds: float, told: tuple[str, str]) -> None:
+    found = verdicts(row("start", COMPILED, FAST, seconds), row("start", CACHED, FAST, seconds / 10))
+    assert found == {f"first result of a fresh process, {COMPILED}: under 2 s": (f"{told[0]} ({FAST})", told[1])}
 
 
 def test_the_folder_and_the_large_image() -> None:

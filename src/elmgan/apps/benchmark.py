@@ -81,7 +81,7 @@ def benchmark_model(
 @benchmarks.command("throughput")
 def benchmark_throughput(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for throughput.json.")],
-    model: Annotated[str, typer.Option(help="Bundled model that counts the folder and the large images.")] = "nuclei",
+    model: Annotated[str, typer.Option(help="Bundled model that counts all but the tiles.")] = "nuclei",
     side: Annotated[int, typer.Option(min=1, help="Rows and columns of a tile.")] = 256,
     images: Annotated[int, typer.Option(min=1, help="Images in the folder.")] = 200,
     large: Annotated[int, typer.Option(min=64, help="Rows and columns of the large image.")] = 8192,
@@ -92,7 +92,7 @@ def benchmark_throughput(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Measure the counter: tiles, a folder from disk to counts and masks, and a large image."""
+    """Measure the counter: tiles, a first image, a folder from disk to counts and masks, and a large image."""
 
     def measure(begin: "Callable[[], Conditions]", watch: Callable[[int], None]) -> "Measured":
         from elmgan.benchmark import engines, throughput

@@ -147,7 +147,7 @@ def settings(result: Measured) -> str:
         side = 8 * result.side
         return (
             f"The counter: networks on tiles, beside a product of matrices of {side}×{side} in the same engine; "
-            "a folder and large images of synthetic cells, with what `--engine auto` takes. "
+            "a first image, a folder and large images of synthetic cells, with what `--engine auto` takes. "
             "The bundled networks have the weights that they learned. Layers are timed after the tiles; a norm or an "
             "activation that OpenVINO computes together with a convolution is in its layer."
         )

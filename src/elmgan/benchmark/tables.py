@@ -114,6 +114,7 @@ def _throughput(result: ThroughputMeasured) -> list[Sheet]:
         for bare in result.found("folder", BARE)
         for row in result.found("folder")
     ]
+    of_start = [[row.name, spread(row.times.spread)] for row in result.found("start")]
     of_large = [
         [
             row.name,
@@ -130,6 +131,17 @@ def _throughput(result: ThroughputMeasured) -> list[Sheet]:
         _wanted(targets(result)),
         Sheet(f"A tile of {result.side} × {result.side}", columns, of_tiles),
         *([of_layers] if of_layers.rows else []),
+        *(
+            [
+                Sheet(
+                    f"A first image of 520 × 696, from the start of the command to its end, {result.model}, {engine}",
+                    ["the process finds", "seconds, with quartiles"],
+                    of_start,
+                )
+            ]
+            if of_start
+            else []
+        ),
         Sheet(
             f"{result.images} images of 520 × 696 from the disk, {result.model}, {engine}",
             ["each image", "images/s", "of the network's, with quartiles", "peak memory, MB"],

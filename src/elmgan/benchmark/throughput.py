@@ -1,12 +1,16 @@
 """The counter itself, from a tile to a folder: `elmgan benchmark throughput`."""
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import perf_counter
 from typing import Literal
 
 import numpy as np
@@ -36,6 +40,7 @@ from elmgan.training.export import export
 
 PAPER, PRODUCT = "LFMMG paper", "matrix product"
 BARE, UNSEPARATED, WHOLE = "network alone", "counts and masks", "counts, masks and separated cells"
+COMPILED, CACHED = "nothing compiled yet", "network from the cache"
 DISTINCT = 8
 """Images that are drawn; the folder repeats them."""
 
@@ -43,7 +48,7 @@ DISTINCT = 8
 class ThroughputRow(Strict):
     """What was done, by what, and how long it took."""
 
-    part: Literal["tile", "layer", "folder", "large image"]
+    part: Literal["tile", "layer", "start", "folder", "large image"]
     name: str = Field(description="the network or, of a folder, what is done with each image")
     layer: str = Field("", description="of the network, where a row is of one; or what all of them take beside")
     engine: str
@@ -62,7 +67,7 @@ class ThroughputMeasured(Measured):
     """The result of the benchmark."""
 
     benchmark: Literal["throughput"] = "throughput"
-    model: str = Field(description="that counts the folder and the large images")
+    model: str = Field(description="that counts all but the tiles")
     side: int = Field(description="rows and columns of a tile")
     images: int = Field(description="in the folder")
     rows: tuple[ThroughputRow, ...]
@@ -84,12 +89,12 @@ def measure_throughput(
     large: int = 8192,
     watch: Callable[[int], None] = lambda total: None,
 ) -> ThroughputMeasured:
-    """Measure tiles, a folder and a large image, each part by itself and what it compares in turns.
+    """Measure tiles, a first image, a folder and a large image, each part by itself and what it compares in turns.
 
     Args:
-        engines: For the tiles. The folder and the large images are counted by what ``auto`` takes.
-        conditions: How they are run; the folder and the large images in at most five rounds.
-        model: A bundled model, for the folder and the large images.
+        engines: For the tiles. All else is counted by what ``auto`` takes.
+        conditions: How they are run; all but the tiles in at most five rounds.
+        model: A bundled model, for all but the tiles.
         side: Of a tile.
         images: In the folder.
         large: Rows and columns of the large image; another has a quarter of them.
@@ -97,13 +102,14 @@ def measure_throughput(
     """
     torch.set_num_threads(conditions.threads)
     few = conditions.model_copy(update={"rounds": min(conditions.rounds, 5), "block": 0})
-    total = conditions.rounds + 2 * few.rounds
+    total = conditions.rounds + 3 * few.rounds
 
     def advance() -> None:
         watch(total)
 
     rows = _tiles(engines, conditions, side=side, watch=advance)
     rows += _layers(engines, conditions, side=side)
+    rows += _start(few, model=model, watch=advance)
     rows += _folder(few, model=model, images=images, watch=advance)
     rows += _large(few, model=model, sides=(max(large // 4, 64), large), watch=advance)
     return ThroughputMeasured(conditions=conditions, model=model, side=side, images=images, rows=tuple(rows))
@@ -181,6 +187,33 @@ def _product(path: Path, side: int) -> tuple[NDArray[np.float32], int]:
     graph = helper.make_graph([node], "product", ends[:1], ends[1:], [constant])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
     return rng.standard_normal((side, side), dtype=np.float32), side**3
+
+
+def _start(conditions: Conditions, *, model: str, watch: Callable[[], None]) -> list[ThroughputRow]:
+    """Count one image on the disk with the command, from the start of its process to its end."""
+    seconds: dict[str, list[float]] = {COMPILED: [], CACHED: []}
+    with TemporaryDirectory() as place:
+        image = Path(place) / "image.tif"
+        tifffile.imwrite(image, field(0))
+        command = [sys.executable, "-m", "elmgan", "count", str(image), "--model", model, "--quiet", "-o"]
+        for k in range(conditions.rounds):
+            environment = os.environ | {"XDG_CACHE_HOME": str(Path(place) / f"cache-{k}")}
+            for name, taken in seconds.items():
+                begun = perf_counter()
+                subprocess.run([*command, str(Path(place) / f"{name} {k}")], env=environment, check=True)
+                taken.append(float(f"{perf_counter() - begun:.4g}"))
+            watch()
+    runtime = open_engine(read_bundle(find_bundle(model))).runtime
+    return [
+        ThroughputRow(
+            part="start",
+            name=name,
+            engine=f"{runtime.name} {runtime.precision}",
+            amount=1,
+            times=Times(calls=1, seconds=tuple(taken)),
+        )
+        for name, taken in seconds.items()
+    ]
 
 
 def _folder(conditions: Conditions, *, model: str, images: int, watch: Callable[[], None]) -> list[ThroughputRow]:
