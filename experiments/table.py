@@ -2,10 +2,13 @@
 
     python experiments/table.py
 
-The page has `<!-- table of EXPERIMENT -->` before each table and `<!-- end of table -->` after it.
+The page has `<!-- table of NAME -->` before each table and `<!-- end of table -->` after it; NAME is a folder with an
+experiment.yaml, or one of DRAWN, which have scripts of their own.
 """
 
+import json
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -19,6 +22,19 @@ EXPERIMENTS = Path(__file__).parent
 PAGE = EXPERIMENTS.parent / "docs" / "recipe.md"
 PLACE = re.compile(r"(<!-- table of (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 SHOWN = ("mae", "bias", "dice", "ap50")
+
+SEPARATED = "separated by shape and count map"
+OF_MODEL, OF_TRUTH = "masks of the model", "true masks"
+WAYS = {
+    "connected parts of the mask": (OF_MODEL, "components"),
+    "plain watershed": (OF_MODEL, "plain watershed"),
+    "separated by shape": (OF_MODEL, "by shape"),
+    SEPARATED: (OF_MODEL, "program"),
+    "true masks, connected parts": (OF_TRUTH, "components"),
+    "true masks, plain watershed": (OF_TRUTH, "plain watershed"),
+    "true masks, separated by shape": (OF_TRUTH, "program"),
+}
+"""Row of the table of separation.py -> where its scores are."""
 
 
 class Experiment(Strict):
@@ -67,8 +83,8 @@ def draw(folder: Path) -> str:
         return "Not run yet.\n"
     first = next(iter(results.values()))
     scores = [name for name in SHOWN if name in first[0].kinds["all"].model]
-    rows = [["images of", "images", "mean count", "model", "runs", *(SCORES[name].heading for name in scores)]]
-    rows.append(["---"] * len(rows[0]))
+    columns = ["images of", "images", "mean count", "model", "runs", *(SCORES[name].heading for name in scores)]
+    rows = []
     for kind, of_all in first[0].kinds.items():
         data = [kind, str(of_all.images), f"{of_all.mean_count:.1f}"]
         for row, metrics in results.items():
@@ -77,7 +93,51 @@ def draw(folder: Path) -> str:
             data = ["", "", ""]
         found = [run.kinds[kind].baseline for run in first]
         rows.append([*data, BASELINE, "", *(spread(name, found) for name in scores)])
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return markdown(columns, rows)
+
+
+def draw_separation(experiments: Path) -> str:
+    """Draw the AP50 of each way to tell cells apart, and the time of those that were timed."""
+    found = json.loads((experiments / "separation" / METRICS).read_bytes())
+    groups = {"bbbc039": "bbbc039", "fluorescence": "dsb2018, fluorescence", "other": "dsb2018, others"}
+    times = found["milliseconds of a core"]["median and quartiles of a call"]
+    rows = []
+    for row, (masks, way) in WAYS.items():
+        median, low, high = times.get(row, (None, None, None))
+        time = "" if median is None else f"{median:.0f} ({low:.0f} to {high:.0f})"
+        scores = found[masks][way]
+        ap50 = scores.get("ap50", scores)
+        rows.append([row, *(f"{ap50[group]:.3f}" for group in groups), time])
+    return markdown(["", *groups.values(), "ms of a core"], rows)
+
+
+def draw_layers(experiments: Path) -> str:
+    """Draw the size of each layer, and its time with either mask head."""
+    fold, detail = (
+        {part["part"]: part for part in json.loads((experiments / f"layers-{head}.json").read_bytes())["parts"]}
+        for head in ("fold", "detail")
+    )
+    rows = [
+        [
+            name,
+            f"{part['parameters']:,}",
+            f"{part['multiply_adds'] / 1e6:.1f}",
+            f"{part['megabytes']:.2f}",
+            f"{part['milliseconds']:.2f}",
+            f"{detail[name]['milliseconds']:.2f}",
+        ]
+        for name, part in fold.items()
+    ]
+    columns = ["part", "parameters", "million multiply-adds", "outputs, MB", "ms, `fold`", "ms, `detail`"]
+    return markdown(columns, rows)
+
+
+DRAWN: dict[str, Callable[[Path], str]] = {"separation": draw_separation, "layers": draw_layers}
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table in Markdown."""
+    return "".join(f"| {' | '.join(row)} |\n" for row in (columns, ["---"] * len(columns), *rows))
 
 
 def spread(score: str, runs: list[dict[str, Value]]) -> str:
@@ -92,7 +152,11 @@ def spread(score: str, runs: list[dict[str, Value]]) -> str:
 
 def fill(page: str, experiments: Path = EXPERIMENTS) -> str:
     """Put the tables of experiments into their places on a page."""
-    return PLACE.sub(lambda place: f"{place[1]}\n{draw(experiments / place[2])}\n{place[3]}", page)
+
+    def drawn(name: str) -> str:
+        return DRAWN[name](experiments) if name in DRAWN else draw(experiments / name)
+
+    return PLACE.sub(lambda place: f"{place[1]}\n{drawn(place[2])}\n{place[3]}", page)
 
 
 def main() -> None:
