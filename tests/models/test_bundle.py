@@ -68,7 +68,7 @@ def without(field: str) -> Callable[[Path], None]:
         (edit(learned=["mask", "outline"]), "model.json: learned.1: Input should be 'mask' or 'count'"),
         (edit(architecture={"count_head": "pooled"}), "model.json: architecture: size is None; the pooled head needs"),
         (edit(architecture={"count_head": "pooled", "size": [64, 100]}), "each a multiple of 64"),
-        (edit(architecture={"size": [64, 128]}), r"size is \(64, 128\); the map head takes images of any size"),
+        (edit(architecture={"size": [64, 128]}), r"size is \(64, 128\); the count map takes images of any size"),
         (edit(architecture={"width": -1}), "model.json: architecture.width"),
         (edit(training={"colour": [0, 1]}), r"model.json: training.colour.*: Input should be 'density', 'darkness'"),
         (edit(unheard_of=True), "model.json: unheard_of"),

@@ -223,15 +223,16 @@ def test_the_u_net_keeps_the_size() -> None:
 
 
 def test_cells_are_counted_on_the_mask_which_does_not_learn_from_it() -> None:
-    head = MapCountHead(8, 4)
+    head, free = MapCountHead(8, 4, free=False), MapCountHead(8, 4, free=True)
+    free.load_state_dict(head.state_dict())
     features = torch.randn(1, 8, 4, 4)
     logits = torch.full((1, 1, 16, 16), 30.0)
     logits[..., :8] = -30
     logits.requires_grad_()
-    free = head(features, torch.full((1, 1, 16, 16), 30.0))
-    count_map = head(features, logits)
+    count_map, everywhere = head(features, logits), free(features, logits)
     assert (count_map[..., :2] < 1e-12).all()
-    torch.testing.assert_close(count_map[..., 2:], free[..., 2:])
+    torch.testing.assert_close(count_map[..., 2:], everywhere[..., 2:])
+    assert (everywhere > 0).all()
     count_map.sum().backward()
     assert logits.grad is None
     assert all(parameter.grad is not None for parameter in head.parameters())

@@ -216,6 +216,15 @@ def test_totals_alone_teach_to_count(data: Path, tmp_path: Path) -> None:
     assert float(rows(tmp_path / "run")[1]["mask"]) == 0
 
 
+def test_totals_alone_are_not_held_to_a_mask_that_nothing_teaches(
+    four_epochs: Path, data: Path, tmp_path: Path
+) -> None:
+    folder, start = without(data, tmp_path / "data", "masks"), read_bundle(four_epochs / "model")
+    train(folder, tmp_path / "run", starting_from(start, tiny("base", "optimisation.epochs=1")), start=start)
+    for path, head in ((four_epochs, "map"), (tmp_path / "run", "free")):
+        assert read_bundle(path / "model").card.architecture.count_head == head
+
+
 def test_masks_alone_teach_to_segment_and_the_model_says_that_it_cannot_count(data: Path, tmp_path: Path) -> None:
     folder = without(data, tmp_path / "data", "*.csv")
     train(folder, tmp_path / "run", tiny("base", "optimisation.epochs=2"))

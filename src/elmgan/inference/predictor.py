@@ -67,7 +67,7 @@ class Predictor:
         if shape == image.shape:
             return self._predict_seen(image, stretch)
         probability, count_map = self._predict_seen(resize(image if stretch is None else stretch(image), shape), None)
-        if self._architecture.count_head == "map":
+        if self._architecture.maps:
             count_map = redistribute(count_map, shape, image.shape, self._architecture.stride)
         return resize(probability, image.shape), count_map
 
@@ -111,7 +111,7 @@ class Predictor:
         architecture = self._architecture
         rows, columns = image.shape
         reduced = (rows // architecture.stride, columns // architecture.stride)
-        expected = ((1, 1, rows, columns), (1, 1, *(reduced if architecture.count_head == "map" else (1, 1))))
+        expected = ((1, 1, rows, columns), (1, 1, *(reduced if architecture.maps else (1, 1))))
         # Several threads may be here: of large images, which take much memory, one after the other goes on.
         with self._all_cores if image.size > SMALL else nullcontext():
             probability, count_map = self._engine.predict(np.ascontiguousarray(image[np.newaxis, np.newaxis]))

@@ -52,7 +52,7 @@ def standalone(bundle: Bundle) -> bytes:
         outputs["probability"] = graph.Slice(graph.value(f"{NETWORK}probability"), [0, 0], sides, SIDES)
     if card.counts:
         count_map = graph.value(f"{NETWORK}count_map")
-        if architecture.count_head == "map":
+        if architecture.maps:
             reduced = (sides + (architecture.stride - 1)) / architecture.stride
             count_map = graph.Slice(count_map, [0, 0], reduced, SIDES)
         outputs["count_map"] = count_map * np.float32(1 if card.calibration is None else card.calibration.gain)

@@ -49,8 +49,9 @@ class Architecture(Strict):
     """A generator, completely: enough to build it and to run it.
 
     The network halves the image ``depth`` times, so the sides of its input are multiples of ``multiple``. It gives two
-    arrays: the probability of cell per pixel, and a count map whose sum is the count. With the ``map`` head the count
-    map has one value per ``stride`` x ``stride`` pixels; with the ``pooled`` head of the paper it is a single value,
+    arrays: the probability of cell per pixel, and a count map whose sum is the count. The ``map`` head's
+    count map has one value per ``stride`` x ``stride`` pixels, on the cells of the mask; that of the ``free`` head is
+    the same without regard to the mask, for totals alone. With the ``pooled`` head of the paper it is a single value,
     made for one image size.
     """
 
@@ -60,7 +61,7 @@ class Architecture(Strict):
     dropout: float = Field(0.0, ge=0, lt=1, description="in the deepest blocks, as in the paper")
     upsampling: Literal["fbu", "nearest", "bilinear", "transposed"] = "fbu"
     mask_head: Literal["fold", "detail", "paper"] = "fold"
-    count_head: Literal["map", "pooled"] = "map"
+    count_head: Literal["map", "free", "pooled"] = "map"
     size: tuple[int, int] | None = Field(None, description="(rows, columns) of the only input the pooled head takes")
 
     @field_validator("size")
@@ -68,8 +69,8 @@ class Architecture(Strict):
     def _only_the_pooled_head_has_a_size(
         cls, size: tuple[int, int] | None, info: ValidationInfo
     ) -> tuple[int, int] | None:
-        if size is not None and info.data.get("count_head") == "map":
-            raise ValueError(f"size is {size}; the map head takes images of any size and has none")
+        if size is not None and info.data.get("count_head") in ("map", "free"):
+            raise ValueError(f"size is {size}; the count map takes images of any size and has none")
         return size
 
     @property
@@ -79,7 +80,7 @@ class Architecture(Strict):
 
     @property
     def stride(self) -> int:
-        """Pixels along one side of a value of the count map (``map`` head)."""
+        """Pixels along one side of a value of the count map (heads ``map`` and ``free``)."""
         return STRIDE
 
     @property
@@ -91,9 +92,14 @@ class Architecture(Strict):
         return {"fbu": 2, "nearest": 3, "transposed": 3, "bilinear": 4}[self.upsampling] * self.multiple
 
     @property
+    def maps(self) -> bool:
+        """Whether the count is the sum of a map, rather than one number for images of one size."""
+        return self.count_head != "pooled"
+
+    @property
     def tiles(self) -> bool:
         """Whether tiles of an image give what the whole image gives: no statistics over the image, a spatial count."""
-        return self.norm == "batch" and self.count_head == "map"
+        return self.norm == "batch" and self.maps
 
 
 def spread(estimate: ArrayLike) -> NDArray[np.float64]:

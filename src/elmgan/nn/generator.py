@@ -31,7 +31,8 @@ class Prediction(NamedTuple):
     count_map: Float[Tensor, "n 1 map_row map_column"]
     """Cells per value, float32, summing to the count.
 
-    The map head gives values of at least 0, one per 4 x 4 pixels; the pooled head a single value of either sign.
+    The heads ``map`` and ``free`` give values of at least 0, one per 4 x 4 pixels; the pooled head a single value of
+    either sign.
     """
 
 
@@ -143,10 +144,16 @@ class MapCountHead(nn.Module):
     A total does not say where its cells are, and a map that is free to choose puts them wherever the sum comes easiest:
     between the cells. Here a value is held back by the share of its pixels that the mask takes for background. The mask
     itself does not learn from this.
+
+    Args:
+        in_channels: Of the features at a quarter of the resolution.
+        width: Channels in between.
+        free: Leave out the mask: where it is not learned, it drifts, and would hold back whatever it comes upon.
     """
 
-    def __init__(self, in_channels: int, width: int) -> None:
+    def __init__(self, in_channels: int, width: int, *, free: bool) -> None:
         super().__init__()
+        self.free = free
         self.mix = nn.Conv2d(in_channels, width, 1)
         self.act = nn.LeakyReLU(0.2)
         self.out = nn.Conv2d(width, 1, 1)
@@ -156,6 +163,8 @@ class MapCountHead(nn.Module):
         """Give a (n, 1, row / 4, column / 4) count map."""
         # Many small numbers are added up: float32 from here on, whatever the layers below ran in.
         cells = nn.functional.softplus(self.out(self.act(self.mix(features))).float())
+        if self.free:
+            return cells
         return cells * nn.functional.avg_pool2d(torch.sigmoid(mask_logits.detach()), STRIDE)
 
 
@@ -206,8 +215,8 @@ class Generator(nn.Module):
             mask_head = PaperMaskHead if a.mask_head == "paper" else DetailMaskHead
             self.mask_head = mask_head(2 * w, w, a.upsampling)
         self.count_head: nn.Module
-        if a.count_head == "map":
-            self.count_head = MapCountHead(4 * w, w)
+        if a.maps:
+            self.count_head = MapCountHead(4 * w, w, free=a.count_head == "free")
         elif a.size is None or any(side < 1 or side % a.multiple for side in a.size):
             raise UsageError(
                 f"architecture.size is {a.size}; the pooled count head is made for images of one size: "
@@ -230,7 +239,7 @@ class Generator(nn.Module):
             if len(maps) == 1:
                 at_quarter = x
         mask_logits = self.mask_head(x, image).float()
-        if self.architecture.count_head == "map":
+        if self.architecture.maps:
             return Prediction(mask_logits, self.count_head(at_quarter, mask_logits))
         return Prediction(mask_logits, self.count_head(deepest))
 

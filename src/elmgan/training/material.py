@@ -25,12 +25,14 @@ class Material:
         train: The data set's images to train on.
         synthetic: Drawn ones to train on.
         validation: Images that choose the best epoch.
-        learned: What the first two teach, or the model has learned before and the third can vouch for.
+        taught: What the first two teach.
+        learned: That, and what the model has learned before if the third can vouch for it.
     """
 
     train: list[Example]
     synthetic: list[Example]
     validation: list[Example]
+    taught: Learned
     learned: Learned
 
     def unvalidated(self) -> str:
@@ -62,7 +64,8 @@ def gather(
     synthetic = draw_synthetic(config, rng, console)
     validation = load(sides.validation, config.normalisation, "validation images", console)
     weights = {"mask": config.loss.mask, "count": config.loss.count}
-    taught = [what for what in known([*train, *(synthetic if config.data.synthetic_share else [])]) if weights[what]]
+    there = known([*train, *(synthetic if config.data.synthetic_share else [])])
+    taught: Learned = tuple(what for what in there if weights[what])
     judged = known(validation)
     if not set(taught) & set(judged):
         teaches, judges = (f"{what[0]}s alone" if what else "nothing" for what in (taught, judged))
@@ -71,7 +74,7 @@ def gather(
             "give images with both, or mark some of each sort for either side in the column split of counts.csv"
         )
     learned: Learned = tuple(what for what in BOTH if what in taught or (what in before and what in judged))
-    return Material(train, synthetic, validation, learned)
+    return Material(train, synthetic, validation, taught, learned)
 
 
 def known(examples: list[Example]) -> Learned:
@@ -98,11 +101,15 @@ def draw_synthetic(config: TrainingConfig, rng: np.random.Generator, console: Co
     return examples
 
 
-def fit_size(config: TrainingConfig, material: Material) -> TrainingConfig:
-    """Give the pooled count head the one image size that it is made for: that of the data."""
+def fit(config: TrainingConfig, material: Material) -> TrainingConfig:
+    """Give the architecture what only the data tell.
+
+    A count map is free of a mask that nothing teaches. The pooled count head has the one size of the images.
+    """
     architecture = config.architecture
-    if architecture.count_head == "map":
-        return config
+    if architecture.maps:
+        free = architecture.count_head == "free" or "mask" not in material.taught
+        return _with_architecture(config, count_head="free" if free else "map")
     everything = material.train + material.validation + material.synthetic
     sizes = {padded_size(example.image.shape, architecture.multiple) for example in everything}
     if len(sizes) > 1:
@@ -110,4 +117,8 @@ def fit_size(config: TrainingConfig, material: Material) -> TrainingConfig:
             f"images of {len(sizes)} sizes, and the pooled count head takes one only: "
             "give images of one size, or set architecture.count_head=map"
         )
-    return config.model_copy(update={"architecture": architecture.model_copy(update={"size": sizes.pop()})})
+    return _with_architecture(config, size=sizes.pop())
+
+
+def _with_architecture(config: TrainingConfig, **changes: object) -> TrainingConfig:
+    return config.model_copy(update={"architecture": config.architecture.model_copy(update=changes)})

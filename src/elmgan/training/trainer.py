@@ -27,7 +27,7 @@ from elmgan.training.bundling import Origin, bundle_run, shown
 from elmgan.training.config import LAST_EPOCH, TrainingConfig, describe_fault, dump_config
 from elmgan.training.curves import Curves, draw_samples
 from elmgan.training.feed import Feed
-from elmgan.training.material import Material, fit_size, gather
+from elmgan.training.material import Material, fit, gather
 from elmgan.training.memory import freed_memory_kept
 from elmgan.training.processes import first_process, joined, share, summed, told
 from elmgan.training.step import GENERATOR_TERMS, GanStep, collate
@@ -89,7 +89,7 @@ def train(
         for said in (shortcoming(material.learned), material.unvalidated(), lacking):
             if said:
                 console.print(said)
-        fitted = fit_size(config, material)
+        fitted = fit(config, material)
         torch.manual_seed(config.seed)
         trainer = Trainer(run, fitted, material, processor, console, on_epoch)
         if first_process():
