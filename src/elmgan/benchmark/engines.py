@@ -1,10 +1,7 @@
 """What runs a network in a benchmark: one call, always on the same images."""
 
-import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.errors import UsageError
+from elmgan.inference.libraries import (
+    ERRORS_ONLY,
+    OPENVINO_PRECISIONS,
+    import_onnxruntime,
+    import_openvino,
+    openvino_has_bf16,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,14 +24,12 @@ if TYPE_CHECKING:
 Run = Callable[[], object]
 """Runs a network once, and gives its outputs as the library does."""
 
-ERRORS_ONLY = 3  # the level of ONNX Runtime's log
-
 
 @dataclass(frozen=True)
-class Engine:
+class EngineSetting:
     """A library, and how it is told to run a network on the processor.
 
-    >>> print(Engine("torch", "fp32", channels_last=True))
+    >>> print(EngineSetting("torch", "fp32", channels_last=True))
     torch fp32 channels-last
     """
 
@@ -42,24 +44,24 @@ class Engine:
 ENGINES = {
     str(engine): engine
     for engine in (
-        Engine("torch", "fp32"),
-        Engine("torch", "fp32", channels_last=True),
-        Engine("torch", "bf16", channels_last=True),
-        Engine("onnxruntime", "fp32"),
-        Engine("openvino", "fp32"),
-        Engine("openvino", "bf16"),
+        EngineSetting("torch", "fp32"),
+        EngineSetting("torch", "fp32", channels_last=True),
+        EngineSetting("torch", "bf16", channels_last=True),
+        EngineSetting("onnxruntime", "fp32"),
+        EngineSetting("openvino", "fp32"),
+        EngineSetting("openvino", "bf16"),
     )
 }
 
 
-def engines_here() -> dict[str, Engine]:
+def engines_here() -> dict[str, EngineSetting]:
     """Give the engines that this installation and this processor have."""
     low = {"torch": _torch_has_bf16, "openvino": _openvino_has_bf16}
     installed = {name: engine for name, engine in ENGINES.items() if find_spec(engine.library)}
     return {name: engine for name, engine in installed.items() if engine.precision != "bf16" or low[engine.library]()}
 
 
-def chosen_engines(names: Sequence[str] | None, default: Sequence[str] = tuple(ENGINES)) -> dict[str, Engine]:
+def chosen_engines(names: Sequence[str] | None, default: Sequence[str] = tuple(ENGINES)) -> dict[str, EngineSetting]:
     """Give the engines of these names, or for None those of the default that are here.
 
     Raises:
@@ -80,7 +82,9 @@ def usual_threads() -> int:
     return torch.get_num_threads()
 
 
-def run_torch(engine: Engine, network: "nn.Module", images: NDArray[np.float32], *, backward: bool = False) -> Run:
+def run_torch(
+    engine: EngineSetting, network: "nn.Module", images: NDArray[np.float32], *, backward: bool = False
+) -> Run:
     """Give what runs a network in PyTorch.
 
     Args:
@@ -117,7 +121,7 @@ def run_torch(engine: Engine, network: "nn.Module", images: NDArray[np.float32],
     return lambda: torch.autograd.grad(network(x), learned, gradient)
 
 
-def run_onnx(engine: Engine, graph: Path, images: NDArray[np.float32], *, threads: int) -> Run:
+def run_onnx(engine: EngineSetting, graph: Path, images: NDArray[np.float32], *, threads: int) -> Run:
     """Give what runs a network from an ONNX file, in ONNX Runtime or OpenVINO.
 
     Args:
@@ -127,7 +131,7 @@ def run_onnx(engine: Engine, graph: Path, images: NDArray[np.float32], *, thread
         threads: To run it with.
     """
     if engine.library == "onnxruntime":
-        onnxruntime = _import_onnxruntime()
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = ERRORS_ONLY
         options.intra_op_num_threads = threads
@@ -138,7 +142,7 @@ def run_onnx(engine: Engine, graph: Path, images: NDArray[np.float32], *, thread
 
 
 def compiled_by_openvino(
-    engine: Engine, graph: Path | bytes, shape: Sequence[int], *, threads: int, told: bool = False
+    engine: EngineSetting, graph: Path | bytes, shape: Sequence[int], *, threads: int, told: bool = False
 ) -> Any:
     """Compile a network for images of one shape.
 
@@ -149,11 +153,11 @@ def compiled_by_openvino(
         threads: To run it with.
         told: Whether a request tells the time of each node; that takes some itself.
     """
-    core = _import_openvino().Core()
+    core = import_openvino().Core()
     network = core.read_model(graph)
     network.reshape(list(shape))
     options = {
-        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[engine.precision],
+        "INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[engine.precision],
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
         "ENABLE_CPU_PINNING": False,
@@ -170,15 +174,4 @@ def _torch_has_bf16() -> bool:
 
 
 def _openvino_has_bf16() -> bool:
-    return "BF16" in _import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
-def _import_onnxruntime() -> Any:
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    return import_module("onnxruntime")
-
-
-def _import_openvino() -> Any:
-    """Import OpenVINO without its telemetry; it does without where None stands for that package."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    return import_module("openvino")
+    return openvino_has_bf16(import_openvino().Core())

@@ -10,7 +10,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from elmgan.benchmark.engines import Engine, compiled_by_openvino
+from elmgan.benchmark.engines import EngineSetting, compiled_by_openvino
 from elmgan.benchmark.timing import Conditions, Times
 
 FOLDS, JOINS, REST = "folds", "concatenations", "norms, activations and the rest"
@@ -19,7 +19,9 @@ KINDS = {"DepthToSpace": FOLDS, "Concat": JOINS}
 """OpenVINO's kinds of nodes that have no weights -> what they are called here."""
 
 
-def layer_times(graph: bytes, engine: Engine, shape: tuple[int, ...], conditions: Conditions) -> dict[str, Times]:
+def layer_times(
+    graph: bytes, engine: EngineSetting, shape: tuple[int, ...], conditions: Conditions
+) -> dict[str, Times]:
     """Time the parts of a generator: its convolutions by the layer that they belong to, all else by its kind.
 
     Args:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from elmgan.benchmark.engines import Engine, run_onnx, run_torch
+from elmgan.benchmark.engines import EngineSetting, run_onnx, run_torch
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 def peak_memory(
-    engine: Engine, network: "Path | Callable[[], nn.Module]", shape: tuple[int, ...], *, threads: int
+    engine: EngineSetting, network: "Path | Callable[[], nn.Module]", shape: tuple[int, ...], *, threads: int
 ) -> int | None:
     """Run a network in a process of its own, as one that counts would, without PyTorch where the engine is another.
 
@@ -35,7 +35,7 @@ def peak_memory(
 
 
 def _load_and_run(
-    engine: Engine, network: "Path | Callable[[], nn.Module]", shape: tuple[int, ...], threads: int
+    engine: EngineSetting, network: "Path | Callable[[], nn.Module]", shape: tuple[int, ...], threads: int
 ) -> int | None:
     images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     if isinstance(network, Path):

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import nn
 from torch.export import Dim
 
-from elmgan.benchmark.engines import Engine, Run, run_onnx, run_torch
+from elmgan.benchmark.engines import EngineSetting, Run, run_onnx, run_torch
 from elmgan.benchmark.memory import peak_memory
 from elmgan.benchmark.sizes import size_of
 from elmgan.benchmark.timing import Conditions, Measured, Times, take_turns
@@ -112,7 +112,7 @@ def networks(side: int, names: Sequence[str] | None = None) -> dict[str, Callabl
 
 def measure_networks(
     builds: Mapping[str, Callable[[], nn.Module]],
-    engines: Mapping[str, Engine],
+    engines: Mapping[str, EngineSetting],
     conditions: Conditions,
     *,
     side: int,

@@ -23,7 +23,7 @@ from pydantic import Field
 from torch.export import Dim
 
 from elmgan.benchmark.counting import FIELD, count_folder, count_large, field
-from elmgan.benchmark.engines import Engine, Run, run_onnx, run_torch
+from elmgan.benchmark.engines import EngineSetting, Run, run_onnx, run_torch
 from elmgan.benchmark.layers import layer_multiply_adds, layer_times
 from elmgan.benchmark.networks import U_NET, networks
 from elmgan.benchmark.sizes import size_of
@@ -80,7 +80,7 @@ class ThroughputMeasured(Measured):
 
 
 def measure_throughput(
-    engines: Mapping[str, Engine],
+    engines: Mapping[str, EngineSetting],
     conditions: Conditions,
     *,
     model: str = "nuclei",
@@ -116,7 +116,7 @@ def measure_throughput(
 
 
 def _tiles(
-    engines: Mapping[str, Engine], conditions: Conditions, *, side: int, watch: Callable[[], None]
+    engines: Mapping[str, EngineSetting], conditions: Conditions, *, side: int, watch: Callable[[], None]
 ) -> list[ThroughputRow]:
     """Time networks on a tile, and a product of matrices for what the processor can do."""
     tile = np.random.default_rng(0).standard_normal((1, 1, side, side), dtype=np.float32)
@@ -153,7 +153,7 @@ def _tiles(
     ]
 
 
-def _layers(engines: Mapping[str, Engine], conditions: Conditions, *, side: int) -> list[ThroughputRow]:
+def _layers(engines: Mapping[str, EngineSetting], conditions: Conditions, *, side: int) -> list[ThroughputRow]:
     """Time the layers of the bundled networks in OpenVINO, in bf16 if that was asked for."""
     chosen = {engine.precision: engine for engine in engines.values() if engine.library == "openvino"}
     if not chosen:

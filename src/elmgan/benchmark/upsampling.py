@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from elmgan.benchmark.engines import Engine, Run, run_onnx, run_torch
+from elmgan.benchmark.engines import EngineSetting, Run, run_onnx, run_torch
 from elmgan.benchmark.sizes import size_of
 from elmgan.benchmark.timing import Conditions, Measured, Times, take_turns
 from elmgan.errors import UsageError
@@ -110,7 +110,7 @@ def decoder_shapes(width: int, side: int) -> list[Shape]:
 
 def measure_upsampling(
     shapes: Sequence[Shape],
-    engines: Mapping[str, Engine],
+    engines: Mapping[str, EngineSetting],
     conditions: Conditions,
     *,
     width: int,

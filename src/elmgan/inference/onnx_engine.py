@@ -1,19 +1,13 @@
 """The engine that every installation has: ONNX Runtime."""
 
-import os
-from importlib import import_module
-
 import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.errors import ModelError, one_line
 from elmgan.inference.engine import INPUT, OUTPUTS, SMALL, Runtime, check_names, threads
+from elmgan.inference.libraries import ERRORS_ONLY, import_onnxruntime
 
 PROVIDERS = ["CPUExecutionProvider"]
-ERRORS_ONLY = 3  # the level of ONNX Runtime's log
-
-# It reports to its maker from its first import on, whoever imports it, if it does not find this.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
 class OnnxEngine:
@@ -28,8 +22,7 @@ class OnnxEngine:
     """
 
     def __init__(self, onnx: bytes, *, parallel: bool = False) -> None:
-        onnxruntime = import_module("onnxruntime")  # not before it is needed
-        onnxruntime.disable_telemetry_events()  # on Windows it does not look at the environment
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = ERRORS_ONLY
         options.enable_mem_pattern = False  # a plan for each shape, with memory that is never given back

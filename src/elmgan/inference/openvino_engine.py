@@ -5,11 +5,9 @@ import os
 import sys
 from collections import OrderedDict
 from contextlib import nullcontext, suppress
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Lock
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,9 +15,7 @@ from numpy.typing import NDArray
 
 from elmgan.errors import ModelError, UsageError, one_line
 from elmgan.inference.engine import INPUT, OUTPUTS, SMALL, Runtime, check_names, threads
-
-PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
-"""Our names -> OpenVINO's."""
+from elmgan.inference.libraries import OPENVINO_PRECISIONS, import_openvino, openvino_has_bf16
 
 FITTED = 1 << 21
 """Pixels of all the shapes together that have a network of their own: 250 MB of memory in bf16, 400 MB in fp32."""
@@ -53,9 +49,9 @@ class OpenVinoEngine:
 
     def __init__(self, onnx: bytes, *, precision: str = "auto", parallel: bool = False) -> None:
         try:
-            openvino = _import_openvino()
+            openvino = import_openvino()
             self._core = openvino.Core()
-            capable = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+            capable = openvino_has_bf16(self._core)
         except Exception as error:  # a broken installation fails in many ways
             problem = "is not installed" if isinstance(error, ModuleNotFoundError) else f"fails: {one_line(error)}"
             raise UsageError(
@@ -66,7 +62,7 @@ class OpenVinoEngine:
         precision = ("bf16" if capable else "fp32") if precision == "auto" else precision
         self.runtime = Runtime("openvino", openvino.__version__.partition("-")[0], precision, "cpu")
         self._options = {
-            "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
+            "INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[precision],
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads(),
             "ENABLE_CPU_PINNING": False,  # several processes would pin themselves to the same cores
@@ -149,12 +145,3 @@ def _forget_oldest(folder: Path) -> None:
         networks = sorted(folder.glob("*.blob"), key=lambda path: path.stat().st_mtime_ns)
         for path in networks[:-MOST_CACHED]:
             path.unlink()
-
-
-def _import_openvino() -> ModuleType:
-    """Import OpenVINO without its telemetry, which would report each import to its maker.
-
-    It does without where its package for telemetry cannot be imported, and None stands for that.
-    """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    return import_module("openvino")
