@@ -6,7 +6,9 @@ import platform
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -61,11 +63,22 @@ def run(home: Path, source: str, *arguments: str) -> subprocess.CompletedProcess
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
+def names(command: Any) -> Iterator[tuple[str, ...]]:
+    """Name every command that does something, with the groups that it is in."""
+    for name, part in command.commands.items():
+        if hasattr(part, "commands"):
+            yield from ((name, *within) for within in names(part))
+        else:
+            yield (name,)
+
+
 @pytest.mark.slow
 def test_no_command_opens_a_connection(tmp_path: Path) -> None:
     data, images, model, run_folder = (str(tmp_path / name) for name in ("data", "data/images", "tiny-model", "run"))
     write_tiny(tmp_path)
     write_data_set(tmp_path / "data", 10, seed=1, size=(64, 64))
+    speed = str(tmp_path / "speed")
+    quick = ("-o", speed, "--side", "64", "--rounds", "1", "--block", "0", "--engine", "onnxruntime fp32")
     small = ("architecture.width=2", "discriminator.width=2", "optimisation.epochs=1", "optimisation.steps=1")
     commands = [
         ["info"],
@@ -78,9 +91,13 @@ def test_no_command_opens_a_connection(tmp_path: Path) -> None:
         ["calibrate", model, data, "-o", str(tmp_path / "calibrated")],
         ["train", data, "-o", run_folder, *(part for setting in small for part in ("--set", setting))],
         ["count", images, "-o", str(tmp_path / "by-torch"), "--model", f"{run_folder}/model", "--engine", "torch"],
-        ["benchmark", "upsampling", "-o", str(tmp_path / "speed"), "--width", "2", "--side", "64", "--rounds", "1"],
+        ["benchmark", "upsampling", *quick, "--width", "2"],
+        ["benchmark", "model", *quick, "--network", "LFMMG small", "--batch", "1"],
+        ["benchmark", "throughput", *quick, "--model", "nuclei-small", "--images", "2", "--large", "320"],
+        ["benchmark", "report", f"{speed}/model.json", "-o", f"{speed}/page.md"],
     ]
-    assert {command[0] for command in commands} == set(get_command(app).commands)  # type: ignore[attr-defined]
+    every = set(names(get_command(app)))
+    assert {name for name in every if any(command[: len(name)] == name for command in map(tuple, commands))} == every
     home = tmp_path / "home"
     done = run(home, COMMANDS, json.dumps(commands))
     assert done.returncode == 0, done.stderr
