@@ -57,6 +57,7 @@ def test_tiff_keeps_type_and_values(tmp_path: Path, dtype: str, compression: str
     read = read_image(path)
     assert read.dtype == np.dtype(dtype).newbyteorder("=")
     np.testing.assert_array_equal(read, image)
+    np.testing.assert_array_equal(read_image(str(path)), image)
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def _natural(path: PurePath) -> tuple[list[list[str | int]], str]:
     return [[int(run) if run.isdecimal() else run for run in part] for part in parts], str(path)
 
 
-def read_image(path: Path, *, channel: int | None = None) -> NDArray:
+def read_image(path: str | Path, *, channel: int | None = None) -> NDArray:
     """Read one image as it is stored: (row, column), or (row, column, channel) for colour.
 
     TIFF, PNG or JPEG are told apart by their content. Integers keep their type, floats become float32, one-bit images
@@ -128,7 +128,7 @@ def read_image(path: Path, *, channel: int | None = None) -> NDArray:
 
     """
     try:
-        return _checked(_decode(path, channel), channel)
+        return _checked(_decode(Path(path), channel), channel)
     except Exception as error:  # on damaged bytes the decoders raise whatever they trip over
         raise ImageError(f"{path}: {_problem(error)}") from error
 
