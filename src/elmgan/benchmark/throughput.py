@@ -40,6 +40,8 @@ from elmgan.training.export import export
 
 PAPER, PRODUCT = "LFMMG paper", "matrix product"
 BARE, UNSEPARATED, WHOLE = "network alone", "counts and masks", "counts, masks and separated cells"
+BATCH = 4
+BATCHED = f"network alone, {BATCH} images at a time on all cores"
 COMPILED, CACHED = "nothing compiled yet", "network from the cache"
 DISTINCT = 8
 """Images that are drawn; the folder repeats them."""
@@ -236,6 +238,12 @@ def _folder(conditions: Conditions, *, model: str, images: int, watch: Callable[
                 for _ in pool.map(network.predict, [padded] * images):
                     pass
 
+        in_batches = open_engine(bundle)
+
+        def network_in_batches() -> None:
+            for k in range(0, images, BATCH):
+                in_batches.predict(padded.repeat(min(BATCH, images - k), 0))
+
         def without_separation() -> None:
             out.mkdir(exist_ok=True)
             futures = in_order(
@@ -251,6 +259,7 @@ def _folder(conditions: Conditions, *, model: str, images: int, watch: Callable[
 
         runs: dict[str, Run] = {
             BARE: network_alone,
+            BATCHED: network_in_batches,
             UNSEPARATED: without_separation,
             WHOLE: lambda: count_images([source], out / "whole", counter),
         }
