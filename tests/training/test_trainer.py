@@ -17,9 +17,10 @@ from elmgan.data.synthetic import write_data_set
 from elmgan.errors import ConfigError, DataError, ModelError, TrainingError, UsageError
 from elmgan.imaging import read_image
 from elmgan.inference import Predictor
-from elmgan.models import read_bundle
+from elmgan.models import Learned, read_bundle
 from elmgan.training import read_config, shipped_configs, starting_from, train
 from elmgan.training.config import TrainingConfig
+from elmgan.training.material import Material, fit
 from elmgan.training.step import Batch, GanStep
 
 TINY = [
@@ -217,12 +218,31 @@ def test_totals_alone_teach_to_count(data: Path, tmp_path: Path) -> None:
 
 
 def test_totals_alone_are_not_held_to_a_mask_that_nothing_teaches(
-    four_epochs: Path, data: Path, tmp_path: Path
+    four_epochs: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, start = without(data, tmp_path / "data", "masks"), read_bundle(four_epochs / "model")
-    train(folder, tmp_path / "run", starting_from(start, tiny("base", "optimisation.epochs=1")), start=start)
+    config = starting_from(start, tiny("base", "optimisation.epochs=1"))
+    train(folder, tmp_path / "run", config, start=start, console=Console(width=400))
+    assert "batch norms are fixed after 60% of the steps" in capsys.readouterr().out
     for path, head in ((four_epochs, "map"), (tmp_path / "run", "free")):
         assert read_bundle(path / "model").card.architecture.count_head == head
+
+
+@pytest.mark.parametrize(
+    ("start", "taught", "asked", "taken"),
+    [
+        ("nuclei@0", ("count",), 0.1, 0.6),
+        ("nuclei@0", ("count",), 0.8, 0.8),
+        ("nuclei@0", ("mask", "count"), 0.1, 0.1),
+        ("", ("count",), 0.1, 0.1),
+    ],
+)
+def test_batch_norms_follow_totals_alone_for_longer_where_a_model_starts_from_another(
+    start: str, taught: Learned, asked: float, taken: float
+) -> None:
+    config = tiny("base", f"optimisation.fix_norm={asked}").model_copy(update={"start": start})
+    material = Material(train=[], synthetic=[], validation=[], taught=taught, learned=taught)
+    assert fit(config, material).optimisation.fix_norm == taken
 
 
 def test_masks_alone_teach_to_segment_and_the_model_says_that_it_cannot_count(data: Path, tmp_path: Path) -> None:

@@ -16,6 +16,9 @@ from elmgan.training.windows import padded_size
 
 BOTH: Learned = ("mask", "count")
 
+STEADY = 0.6
+"""Share of the steps for which batch norms follow the batches, at least, where a model meets totals alone."""
+
 
 @dataclass(frozen=True)
 class Material:
@@ -102,11 +105,15 @@ def draw_synthetic(config: TrainingConfig, rng: np.random.Generator, console: Co
 
 
 def fit(config: TrainingConfig, material: Material) -> TrainingConfig:
-    """Give the architecture what only the data tell.
+    """Give the configuration what only the data tell.
 
-    A count map is free of a mask that nothing teaches. The pooled count head has the one size of the images.
+    A count map is free of a mask that nothing teaches. The pooled count head has the one size of the images. A model
+    that meets other images with totals alone loses its counts if its batch norms are fixed before :data:`STEADY`.
     """
     architecture = config.architecture
+    if config.start and "mask" not in material.taught:
+        steady = max(STEADY, config.optimisation.fix_norm)
+        config = config.model_copy(update={"optimisation": config.optimisation.model_copy(update={"fix_norm": steady})})
     if architecture.maps:
         free = architecture.count_head == "free" or "mask" not in material.taught
         return _with_architecture(config, count_head="free" if free else "map")

@@ -90,6 +90,8 @@ def train(
             if said:
                 console.print(said)
         fitted = fit(config, material)
+        if (steady := fitted.optimisation.fix_norm) > config.optimisation.fix_norm:
+            console.print(f"counts alone: batch norms are fixed after {steady:.0%} of the steps, not before")
         torch.manual_seed(config.seed)
         trainer = Trainer(run, fitted, material, processor, console, on_epoch)
         if first_process():
