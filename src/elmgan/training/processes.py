@@ -64,11 +64,13 @@ def parallel(network: nn.Module) -> nn.Module:
 
 def average_buffers(network: nn.Module) -> None:
     """Let the processes agree on a network's running statistics: on the mean of theirs."""
-    if distributed.is_initialized():
-        for buffer in network.buffers():
-            if buffer.is_floating_point():
-                distributed.all_reduce(buffer)
-                buffer /= distributed.get_world_size()
+    buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+    if distributed.is_initialized() and buffers:
+        together = torch.cat([buffer.flatten() for buffer in buffers])  # one message, not one for each
+        distributed.all_reduce(together)
+        together /= distributed.get_world_size()
+        for buffer, mean in zip(buffers, torch.split(together, [buffer.numel() for buffer in buffers]), strict=True):
+            buffer.copy_(mean.view_as(buffer))
 
 
 def unsynchronised(network: nn.Module, more: bool) -> AbstractContextManager[None]:
