@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from skimage.measure import label
 
 import elmgan
 from elmgan.data.synthetic import Scene, draw
@@ -153,21 +154,33 @@ def held_out() -> list[str]:
 def test_a_cell_cut_by_the_frame_counts_one(model: Model, shared_data: Path) -> None:
     """What quarters of images count more than the images themselves is as many cells as their new borders cross.
 
-    Of the pieces those of 25 pixels and more: of the smaller ones, most are missed.
+    Of the pieces those of 25 pixels and more: of the smaller ones, most are missed. A twentieth of the images at either
+    end is left out: in a haze, a quarter has other grey values than the whole, which moves its count more than all
+    borders do.
     """
-    folder = shared_data / "dsb2018"
-    crossed, more = 0, 0.0
-    for name in (name for name, kind in kinds(folder) if kind == "fluorescence" and f"dsb2018/{name}" in held_out()):
-        image, labels = (read_image(folder / part / f"{name}.png") for part in ("images", "labels"))
-        image = image if image.ndim == 2 else image.mean(axis=-1)
+    crossed, surplus = [], []
+    for image, labels in held_out_fluorescence(shared_data):
         half = image.shape[0] // 2, image.shape[1] // 2
-        crossed -= pieces(labels)
-        more -= estimate(model, image)
-        for rows, columns in product((slice(half[0]), slice(half[0], None)), (slice(half[1]), slice(half[1], None))):
-            crossed += pieces(labels[rows, columns])
-            more += estimate(model, image[rows, columns])
-    assert crossed > 150
-    assert more / crossed == pytest.approx(1, abs=0.15)
+        quarters = list(product((slice(half[0]), slice(half[0], None)), (slice(half[1]), slice(half[1], None))))
+        crossed.append(sum(pieces(labels[quarter]) for quarter in quarters) - pieces(labels))
+        more = sum(estimate(model, image[quarter]) for quarter in quarters) - estimate(model, image)
+        surplus.append(more - crossed[-1])
+    assert sum(crossed) > 350
+    ends = len(surplus) // 20
+    assert np.mean(sorted(surplus)[ends:-ends]) == pytest.approx(0, abs=0.15 * float(np.mean(crossed)))
+
+
+def held_out_fluorescence(shared_data: Path) -> Iterator[tuple[NDArray, NDArray]]:
+    """Grey images of fluorescence that trained no shipped model, with their labels."""
+    folder, known = shared_data / "dsb2018", held_out()
+    for name in (name for name, kind in kinds(folder) if kind == "fluorescence" and f"dsb2018/{name}" in known):
+        image, labels = (read_image(folder / part / f"{name}.png") for part in ("images", "labels"))
+        yield image if image.ndim == 2 else image.mean(axis=-1), labels
+    folder = shared_data / "bbbc039"
+    for stem in (name.removeprefix("bbbc039/") for name in known if name.startswith("bbbc039/")):
+        # Connected pixels of one value of the mask are a cell.
+        labels = label(read_image(folder / "masks" / f"{stem}.png")[..., 0])  # type: ignore[no-untyped-call]
+        yield read_image(folder / "images" / f"{stem}.tif"), labels
 
 
 def pieces(labels: NDArray) -> int:

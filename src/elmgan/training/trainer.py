@@ -111,7 +111,7 @@ def train(
             if config.data.synthetic:
                 drawn = config.data.synthetic
                 sources.append(TrainingData(name="synthetic cells", licence="made here", images=drawn))
-            sources += before.data if before else []
+            sources += [source for source in (before.data if before else []) if source not in sources]
             origin = Origin(named, sources, sides, material.learned, trainer.epoch, trainer.best_epoch)
             bundle_run(run / "model", fitted, trainer.best(), origin, console)
         return told(run / "model")
