@@ -35,11 +35,12 @@ from elmgan.data import read_data_set, read_labels
 from elmgan.evaluation import average_precision
 from elmgan.imaging import read_image
 from elmgan.inference import Model, separation
+from table import SEPARATED
 
 SMOOTHINGS = (0.5, 0.75, 1.0, 1.25, 1.5)
 NECKS = (0.85, 0.88, 0.9, 0.91, 0.92, 0.94)
-WEIGHTS = (0.05, 0.1, 0.15, 0.2, 0.3)
-CRUMBS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+WEIGHTS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+CRUMBS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 DISTANCES = (1, 2, 3, 4, 5, 7, 10, 14)
 CALLS = 51
 MOST = 50
@@ -129,7 +130,7 @@ def milliseconds(network: Model, distance: int) -> Results:
     result = network.count(field(0))
     assert result.mask is not None
     ways: dict[str, Separate] = {
-        "by shape and count map": separation.separate,
+        SEPARATED: separation.separate,
         "plain watershed": partial(plain_watershed, distance=distance),
     }
     times: dict[str, list[float]] = {name: [] for name in ways}

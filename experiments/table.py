@@ -100,14 +100,16 @@ def draw_separation(experiments: Path) -> str:
     """Draw the AP50 of each way to tell cells apart, and the time of those that were timed."""
     found = json.loads((experiments / "separation" / METRICS).read_bytes())
     groups = {"bbbc039": "bbbc039", "fluorescence": "dsb2018, fluorescence", "other": "dsb2018, others"}
-    times = found["milliseconds of a core"]["median and quartiles of a call"]
+    times = dict.fromkeys(WAYS, "")
+    for row, (median, low, high) in found["milliseconds of a core"]["median and quartiles of a call"].items():
+        if row not in times:
+            raise ValueError(f"{row} was timed, and has no row in the table")
+        times[row] = f"{median:.0f} ({low:.0f} to {high:.0f})"
     rows = []
     for row, (masks, way) in WAYS.items():
-        median, low, high = times.get(row, (None, None, None))
-        time = "" if median is None else f"{median:.0f} ({low:.0f} to {high:.0f})"
         scores = found[masks][way]
         ap50 = scores.get("ap50", scores)
-        rows.append([row, *(f"{ap50[group]:.3f}" for group in groups), time])
+        rows.append([row, *(f"{ap50[group]:.3f}" for group in groups), times[row]])
     return markdown(["", *groups.values(), "ms of a core"], rows)
 
 
