@@ -10,6 +10,7 @@ share of what they counted before.
 
 import csv
 import json
+import math
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -56,6 +57,12 @@ def zoomed(grey: NDArray[np.float32], factor: float) -> NDArray:
     return np.asarray(cv2.resize(grey, None, fx=factor, fy=factor, interpolation=method))[:1000, :1000]
 
 
+def surrounded(grey: NDArray[np.float32], share: float) -> NDArray:
+    """Add pixels without data, which are 0, below and to the right until they are this share of the image."""
+    sides = [round(side * (1 / math.sqrt(1 - share) - 1)) for side in grey.shape]
+    return np.pad(grey, [(0, side) for side in sides])
+
+
 def noisy(grey: NDArray[np.float32], share: float) -> NDArray:
     """Add noise of this share of the contrast as standard deviation."""
     noise = np.random.default_rng(0).normal(0, share * contrast(grey), grey.shape)
@@ -74,6 +81,7 @@ SPOILS: dict[str, Spoil] = {
     **{f"blur {deviation}": partial(blurred, deviation=deviation) for deviation in (4, 8)},
     **{f"zoom {factor}": partial(zoomed, factor=factor) for factor in (0.2, 0.33, 3)},
     **{f"noise {share}": partial(noisy, share=share) for share in (0.1, 0.2, 0.3)},
+    **{f"surround {share}": partial(surrounded, share=share) for share in (0.15, 0.4)},
     "clipped": lambda grey: clipped(grey, float(np.percentile(grey, 99)) * 0.3),
 }
 

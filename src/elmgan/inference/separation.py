@@ -15,8 +15,8 @@ SMOOTHING = 1.0  # standard deviation, in pixels, of the blur that takes the rip
 NECK = 0.9  # two parts are one cell where the way between them is wider than this share of the narrower part
 
 # These were chosen with a model's masks and count maps of its training images, by the same program.
-WEIGHT = 0.2  # how much more or less NECK is when the count map is sure that two parts are two cells, or one
-CRUMB = 0.3  # a part with less of a cell than this is none
+WEIGHT = 0.3  # how much more or less NECK is when the count map is sure that two parts are two cells, or one
+CRUMB = 0.4  # a part with less of a cell than this is none
 
 MARGIN = 16  # rows around a strip that settle how high its pixels are: those that the blur reaches, and their distance
 
