@@ -95,6 +95,6 @@ def test_the_folder_and_the_large_image() -> None:
         f"{UNSEPARATED}: 80% of the network's images/s": ("96%", "reached"),
         f"{WHOLE}: 60% of the network's images/s": ("50%", "missed"),
         f"{WHOLE}: under 1 GB": ("0.40 GB", "reached"),
-        "20 × 20: at most 1.5× the time per pixel of 10 × 10": ("2.0×", "missed"),
+        "20 × 20: at most 1.5× the time per pixel of 10 × 10": ("2.00×", "missed"),
         "20 × 20: under 1.5 GB": ("2.00 GB", "missed"),
     }

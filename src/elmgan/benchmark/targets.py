@@ -140,7 +140,7 @@ def _of_large(result: ThroughputMeasured) -> list[Target]:
     found = [
         Target(
             f"{large.name}: at most {LARGE_TIME:g}× the time per pixel of {small.name}",
-            multiple(ratio),
+            f"{ratio:.2f}×",
             _judged(ratio <= LARGE_TIME),
         )
     ]
