@@ -14,11 +14,11 @@ from elmgan.inference.scaling import check_scale, redistribute, resize, scaled_s
 from elmgan.inference.tiling import Tile, predict_in_tiles
 from elmgan.models import Architecture
 
-TILE = 1408
+TILE = 1280
 """Side of tiles, in pixels."""
 
-WHOLE = 1.5
-"""Images of up to so many sides of a tile, 2112 pixels by default, are read whole: their tiles would be mostly halo."""
+WHOLE = 1.6
+"""Images of up to so many sides of a tile, 2048 pixels by default, are read whole: their tiles would be mostly halo."""
 
 
 class Predictor:
