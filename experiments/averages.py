@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from elmgan import Model, load
 from elmgan.data import read_data_set, read_grey, read_labels
-from elmgan.reporting.record import machine
+from elmgan.report.record import machine
 
 HELD_OUT = {"validation", "calibration"}
 

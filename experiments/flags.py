@@ -22,9 +22,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from elmgan.counting import Model
 from elmgan.data import Record, read_data_set
-from elmgan.imaging import read_image, to_grey
-from elmgan.inference import Model
+from elmgan.images import read_image
+from elmgan.light import to_grey
 from elmgan.models import find_bundle, read_bundle
 from elmgan.training.bundling import ranges_in
 

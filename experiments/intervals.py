@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from elmgan.evaluation import cross_validate, resplits
-from elmgan.models import FEWEST
+from elmgan.trust import FEWEST, cross_validate, resplits
 
 FEW = 5
 """Cells of an image that has hardly any."""

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from elmgan.nn import Generator
-from elmgan.reporting.record import machine
-from elmgan.training import read_config
+from elmgan.nn.generator import Generator
+from elmgan.report.record import machine
+from elmgan.training.config import read_config
 from elmgan.training.step import has_fast_bf16
 
 SIDE = 256

@@ -14,9 +14,9 @@ import numpy as np
 
 from elmgan import load
 from elmgan.data import read_data_set
-from elmgan.imaging import read_image
+from elmgan.images import read_image
 from elmgan.models import shipped
-from elmgan.reporting.record import machine
+from elmgan.report.record import machine
 
 MOST_OF_COUNT, MOST_CELLS, MOST_OF_MASK = 0.005, 0.1, 0.002
 """What the tests allow: share of the count or cells, whichever is more, and share of the pixels."""

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.data import read_data_set, read_labels
-from elmgan.imaging import read_image, write_labels
+from elmgan.images import read_image, write_labels
 
 SMALLEST = 25
 """BBBC039's objects of fewer pixels are micronuclei and crumbs, not cells."""

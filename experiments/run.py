@@ -17,7 +17,7 @@ from pathlib import Path
 
 import prepare
 import table
-from elmgan.reporting import write_text
+from elmgan.files import write_text
 
 ELMGAN = Path(sysconfig.get_path("scripts"), "elmgan")
 

@@ -1,4 +1,4 @@
-"""Choose the constants of `elmgan.inference.separation`, and score the choice on other images.
+"""Choose the constants of `elmgan.counting.separation`, and score the choice on other images.
 
     python experiments/separation.py DATASET SPLIT MODEL OUT
 
@@ -31,10 +31,10 @@ from skimage.segmentation import watershed
 
 import elmgan
 from elmgan.benchmark.counting import field
+from elmgan.counting import Model, separation
 from elmgan.data import read_data_set, read_labels
-from elmgan.evaluation import average_precision
-from elmgan.imaging import read_image
-from elmgan.inference import Model, separation
+from elmgan.images import read_image
+from elmgan.scores import average_precision
 from table import SEPARATED
 
 SMOOTHINGS = (0.5, 0.75, 1.0, 1.25, 1.5)

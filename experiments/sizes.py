@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from skimage.segmentation import expand_labels
 
 from elmgan import load
+from elmgan.counting import Result
 from elmgan.data import read_data_set, read_labels
-from elmgan.imaging import read_image
-from elmgan.inference import Result
+from elmgan.images import read_image
 from elmgan.models import STRIDE
 
 HELD_OUT = {"validation", "calibration"}

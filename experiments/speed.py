@@ -62,7 +62,7 @@ def summary(values: list[float]) -> dict[str, float]:
 
 def main(dataset: Path, out: Path, versions: list[str]) -> None:
     """Time all of them and write what came out."""
-    from elmgan.reporting.record import machine
+    from elmgan.report.record import machine
 
     parts = [version.partition("=")[::2] for version in versions]
     trees = {name: (Path(rest.split(",")[0]), rest.split(",")[1:]) for name, rest in parts}

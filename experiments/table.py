@@ -14,9 +14,10 @@ from statistics import mean, stdev
 
 import yaml
 
-from elmgan.evaluation import BASELINE, METRICS, SCORES, Metrics, Value
-from elmgan.models.schema import Strict
-from elmgan.reporting import write_text
+from elmgan.files import write_text
+from elmgan.scores import BASELINE, SCORES, Metrics, Value
+from elmgan.strict import Strict
+from elmgan.work import METRICS
 
 EXPERIMENTS = Path(__file__).parent
 PAGE = EXPERIMENTS.parent / "docs" / "recipe.md"

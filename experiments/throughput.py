@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from elmgan.data import load_example, read_data_set
-from elmgan.reporting.record import machine
-from elmgan.training import read_config
+from elmgan.report.record import machine
+from elmgan.training.config import read_config
 from elmgan.training.feed import Feed
 from elmgan.training.step import Batch, GanStep, collate
 

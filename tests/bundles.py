@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from scipy.ndimage import uniform_filter
 
-from elmgan.imaging import Normalisation
+from elmgan.light import Normalisation
 from elmgan.models import FORMAT, Architecture, Bundle, Learned, ModelCard, TrainingData, write_bundle
 
 AREA = 100

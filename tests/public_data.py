@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from elmgan.imaging import write_mask
+from elmgan.images import write_mask
 
 
 def write_bbbc005(folder: Path) -> None:

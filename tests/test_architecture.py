@@ -18,14 +18,19 @@ SOURCE = ROOT / "src" / "elmgan"
 # What stands directly under src/elmgan; each imports only from lines above its own. __init__ is the public package.
 ORDER = (
     {"errors"},
-    {"imaging"},
+    {"strict", "files"},
+    {"images"},
+    {"light"},
+    {"trust"},
     {"models"},
-    {"inference"},
+    {"engines"},
+    {"counting"},
     {"__init__"},
-    {"reporting"},
+    {"scores"},
     {"data"},
-    {"evaluation"},
-    {"jobs", "interop"},
+    {"report"},
+    {"export"},
+    {"work"},
     {"nn"},
     {"training"},
     {"benchmark"},
@@ -40,7 +45,7 @@ EXTRA_PACKAGES = {
     *("scipy", "skimage", "imagecodecs", "openvino"),
 }
 # Modules of other folders that need some of them all the same, and are imported on demand.
-ON_DEMAND = {"elmgan.interop.standalone": {"onnx"}}
+ON_DEMAND = {"elmgan.export.standalone": {"onnx"}}
 
 
 def modules() -> Iterator[tuple[str, str, Path]]:
@@ -83,18 +88,19 @@ def test_imports_point_one_way() -> None:
 @pytest.mark.parametrize(
     ("folder", "source"),
     [
-        ("imaging", "from elmgan.models import Bundle"),
-        ("imaging", "from elmgan import models"),
-        ("imaging", "import elmgan.jobs.table"),
-        ("imaging", "from elmgan import load"),
-        ("interop", "from elmgan.jobs import pipeline"),
-        ("jobs", "def later():\n    from elmgan.training import train"),
+        ("images", "from elmgan.models import Bundle"),
+        ("images", "from elmgan import models"),
+        ("images", "import elmgan.work.count"),
+        ("images", "from elmgan import load"),
+        ("export", "from elmgan.work import pipeline"),
+        ("work", "def later():\n    from elmgan.training import train"),
         ("errors", "import elmgan"),
-        ("__init__", "from elmgan.jobs import count"),
-        ("inference", "import torch"),
+        ("__init__", "from elmgan.work import count"),
+        ("engines", "import torch"),
+        ("engines", "def later():\n    from elmgan.nn import TorchEngine"),
         ("apps", "def later():\n    from torch.nn import Module"),
-        ("imaging", "import imagecodecs"),
-        ("interop", "import onnx"),
+        ("images", "import openvino"),
+        ("export", "import onnx"),
         ("cellar", ""),
     ],
 )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from elmgan.benchmark.engines import ENGINES, Run, run_onnx, run_torch
 from elmgan.benchmark.memory import peak_memory
-from elmgan.inference import open_engine
+from elmgan.engines import open_engine
 from elmgan.models import find_bundle, read_bundle
 
 # PyTorch is not imported here: the processes whose memory is measured import this file.
@@ -85,7 +85,7 @@ def _ours(graph: Path, tile: NDArray[np.float32], threads: int) -> Measured:
     from functools import partial
 
     from elmgan.benchmark.sizes import size_of
-    from elmgan.nn import Generator
+    from elmgan.nn.generator import Generator
 
     bundle = read_bundle(find_bundle(OURS))
     graph.write_bytes(bundle.onnx)

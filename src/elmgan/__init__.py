@@ -10,7 +10,7 @@ __version__ = "0.1.0"  # above the imports: parts of the package read it
 
 from pathlib import Path
 
-from elmgan.inference import Model, Result
+from elmgan.counting import Model, Result
 from elmgan.models import find_bundle, read_bundle
 
 __all__ = ["Model", "Result", "__version__", "load"]

@@ -19,10 +19,9 @@ from bundles import squares, write_tiny
 from elmgan import __version__
 from elmgan.apps.cli import app, main
 from elmgan.apps.results import MOST_ROWS
+from elmgan.counting import Model, Row
 from elmgan.errors import ModelError
-from elmgan.imaging import write_mask
-from elmgan.inference import Model
-from elmgan.jobs import Row
+from elmgan.images import write_mask
 from elmgan.models import Bundle, read_bundle, shipped
 
 

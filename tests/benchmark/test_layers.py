@@ -9,7 +9,7 @@ from elmgan.benchmark.layers import FOLDS, JOINS, REST, layer_multiply_adds, lay
 from elmgan.benchmark.sizes import size_of
 from elmgan.benchmark.timing import Conditions
 from elmgan.models import find_bundle, read_bundle
-from elmgan.nn import Generator
+from elmgan.nn.generator import Generator
 
 SHAPE = (1, 1, 64, 128)
 

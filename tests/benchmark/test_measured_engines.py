@@ -15,7 +15,8 @@ from elmgan.benchmark.memory import peak_memory
 from elmgan.benchmark.networks import NOISE, networks
 from elmgan.benchmark.sizes import size_of
 from elmgan.errors import UsageError
-from elmgan.nn import PRESETS, FullyConnected, Generator
+from elmgan.nn.baselines import FullyConnected
+from elmgan.nn.generator import PRESETS, Generator
 from elmgan.training.export import export
 
 

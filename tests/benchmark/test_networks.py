@@ -13,7 +13,7 @@ from elmgan.benchmark.engines import engines_here
 from elmgan.benchmark.networks import measure_networks
 from elmgan.benchmark.report import read_result
 from elmgan.benchmark.timing import Conditions
-from elmgan.nn import FullyConnected
+from elmgan.nn.baselines import FullyConnected
 
 
 def elmgan(*arguments: object) -> Result:

@@ -9,7 +9,7 @@ import pytest
 
 from elmgan.benchmark import timing
 from elmgan.benchmark.timing import Conditions, Measured, Times, take_turns
-from elmgan.models.schema import Strict
+from elmgan.strict import Strict
 
 
 def conditions(rounds: int = 2, block: float = 0.0) -> Conditions:

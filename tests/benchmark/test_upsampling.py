@@ -9,7 +9,8 @@ from elmgan.benchmark.sizes import size_of
 from elmgan.benchmark.timing import Conditions
 from elmgan.benchmark.upsampling import Shape, decoder_shapes, measure_upsampling, ways
 from elmgan.errors import UsageError
-from elmgan.nn import FBU, PRESETS, Generator
+from elmgan.nn.fbu import FBU
+from elmgan.nn.generator import PRESETS, Generator
 
 
 def test_shapes_are_those_that_the_generator_upsamples() -> None:

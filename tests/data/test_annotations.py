@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.segmentation import relabel_sequential
 
-from elmgan.data import reduce_labels
-from elmgan.data.annotations import count_dots, read_labels, read_mask
+from elmgan.data import read_labels, reduce_labels
+from elmgan.data.annotations import count_dots, read_mask
 from elmgan.errors import DataError
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from elmgan.data import Record, load_example
 from elmgan.errors import DataError, ImageError
-from elmgan.imaging import Normalisation, to_grey
+from elmgan.light import Normalisation, to_grey
 
 LABELS = np.zeros((20, 30), np.uint16)
 LABELS[2:6, 2:8] = 7

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from elmgan.data import Record, read_data_set, read_sources
 from elmgan.data.faults import MOST
 from elmgan.errors import DataError
-from elmgan.imaging import write_png
-from elmgan.models.schema import TrainingData
+from elmgan.images import write_png
+from elmgan.models import TrainingData
 
 SHAPE = (12, 16)
 

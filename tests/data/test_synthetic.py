@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.random import Generator, default_rng
 from pydantic import ValidationError
 
-from elmgan.data.folder import read_data_set
+from elmgan.data import read_data_set
 from elmgan.data.synthetic import Scene, draw, random_scene, sample_scene, write_data_set
 from elmgan.errors import UsageError
 

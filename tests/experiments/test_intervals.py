@@ -5,7 +5,7 @@ from pathlib import Path
 from numpy.random import default_rng
 
 import intervals
-from elmgan.reporting import write_table
+from elmgan.files import write_table
 
 
 def test_each_kind_is_checked_alone_and_with_all(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from skimage import measure
 
 from elmgan.data import SIDES, Record, divide, group_alike, read_data_set, read_labels, read_sources
-from elmgan.training import read_config
+from elmgan.training.config import read_config
 from prepare import SETS, Item, bbbc039, dsb2018, nuclei
 from public_data import write_bbbc005
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 import run
 import table
 from elmgan.apps.cli import app
-from elmgan.training import read_config
+from elmgan.training.config import read_config
 from public_data import write_bbbc005
 
 EXPERIMENT = """

@@ -12,7 +12,8 @@ import prepare
 import table
 from elmgan.apps.cli import app
 from elmgan.models import find_bundle, read_bundle
-from elmgan.training import read_config, starting_from
+from elmgan.training.config import read_config
+from elmgan.training.trainer import starting_from
 
 EXPERIMENTS = [path.parent for path in sorted(table.EXPERIMENTS.glob("*/experiment.yaml"))]
 

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from elmgan.nn import FullyConnected, Pix2Pix
+from elmgan.nn.baselines import FullyConnected, Pix2Pix
 
 
 def parameters(network: nn.Module) -> int:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from elmgan.nn import Discriminator
+from elmgan.nn.discriminator import Discriminator
 
 
 def judge(network: Discriminator, rows: int, columns: int) -> tuple[torch.Tensor, torch.Tensor]:

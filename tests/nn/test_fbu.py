@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from elmgan.nn import FBU, fold, unfold
+from elmgan.nn.fbu import FBU, fold, unfold
 
 small = st.integers(1, 4)
 

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from elmgan.counting.tiling import predict_in_tiles
 from elmgan.errors import UsageError
-from elmgan.inference.tiling import predict_in_tiles
 from elmgan.models import Architecture
-from elmgan.nn import FBU, PRESETS, Generator, UNet
-from elmgan.nn.generator import MapCountHead, PooledCountHead, pooling_matrix
+from elmgan.nn.fbu import FBU
+from elmgan.nn.generator import PRESETS, Generator, MapCountHead, PooledCountHead, pooling_matrix
+from elmgan.nn.unet import UNet
 
 Layer = TypeVar("Layer", bound=nn.Module)
 UPSAMPLINGS = ["fbu", "nearest", "bilinear", "transposed"]

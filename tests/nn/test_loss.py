@@ -10,14 +10,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from elmgan.models import Architecture
-from elmgan.nn import (
-    PRESETS,
-    Discriminator,
-    Generator,
-    Judgement,
+from elmgan.nn.discriminator import Discriminator, Judgement
+from elmgan.nn.generator import PRESETS, Generator, Prediction
+from elmgan.nn.loss import (
     Known,
     LossWeights,
-    Prediction,
     Targets,
     adversarial_loss,
     discriminator_loss,

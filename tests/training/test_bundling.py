@@ -10,9 +10,9 @@ from rich.console import Console
 from bundles import known, tiny_onnx
 from elmgan.data import Sides, read_data_set
 from elmgan.data.synthetic import write_data_set
-from elmgan.imaging import Normalisation, Ranges
+from elmgan.light import Normalisation, Ranges
 from elmgan.models import Architecture, Learned, TrainingData, read_bundle
-from elmgan.nn import Generator
+from elmgan.nn.generator import Generator
 from elmgan.training.bundling import Origin, bundle_run, ranges_in
 from elmgan.training.config import TrainingConfig
 

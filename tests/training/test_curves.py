@@ -6,7 +6,7 @@ import pytest
 
 from elmgan.data import Example
 from elmgan.errors import OutputError
-from elmgan.imaging import read_image
+from elmgan.images import read_image
 from elmgan.training.curves import Curves, draw_samples, panel
 from elmgan.training.validation import Sample
 

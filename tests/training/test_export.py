@@ -8,9 +8,9 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from elmgan.inference import OnnxEngine
+from elmgan.engines import OnnxEngine
 from elmgan.models import Architecture
-from elmgan.nn import PRESETS, Generator
+from elmgan.nn.generator import PRESETS, Generator
 from elmgan.training.export import rounded, to_onnx
 
 SIZES = [(64, 64), (64, 192), (256, 128), (320, 448)]

@@ -11,7 +11,8 @@ import torch
 
 import elmgan
 from elmgan.data.synthetic import write_data_set
-from elmgan.training import read_config, train
+from elmgan.training.config import read_config
+from elmgan.training.trainer import train
 
 # Instance norm looks at one image at a time, so that nothing depends on which process has which image. A learning rate
 # that small keeps rounding from growing over the steps.

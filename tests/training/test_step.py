@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from elmgan.errors import TrainingError
-from elmgan.nn import discriminator_loss
-from elmgan.training import read_config
+from elmgan.nn.loss import discriminator_loss
+from elmgan.training.config import read_config
 from elmgan.training.step import Batch, GanStep, collate, one_cycle
 from elmgan.training.windows import UNKNOWN, Window
 

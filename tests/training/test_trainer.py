@@ -13,15 +13,15 @@ from rich.console import Console
 
 import elmgan
 from bundles import known
+from elmgan.counting import Predictor
 from elmgan.data.synthetic import write_data_set
 from elmgan.errors import ConfigError, DataError, ModelError, TrainingError, UsageError
-from elmgan.imaging import read_image
-from elmgan.inference import Predictor
+from elmgan.images import read_image
 from elmgan.models import Learned, read_bundle
-from elmgan.training import read_config, shipped_configs, starting_from, train
-from elmgan.training.config import TrainingConfig
+from elmgan.training.config import TrainingConfig, read_config, shipped_configs
 from elmgan.training.material import Material, fit
 from elmgan.training.step import Batch, GanStep
+from elmgan.training.trainer import starting_from, train
 
 TINY = [
     "architecture.width=4",

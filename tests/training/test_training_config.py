@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from elmgan.errors import ConfigError
 from elmgan.models import Architecture
-from elmgan.nn import PRESETS, LossWeights
-from elmgan.training import read_config, shipped_configs
-from elmgan.training.config import TrainingConfig, dump_config
+from elmgan.nn.generator import PRESETS
+from elmgan.nn.loss import LossWeights
+from elmgan.training.config import TrainingConfig, dump_config, read_config, shipped_configs
 
 
 @pytest.mark.parametrize("name", shipped_configs())

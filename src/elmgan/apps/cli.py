@@ -28,13 +28,15 @@ from elmgan.apps.terminal import (
     tell,
     torch_needed,
 )
+from elmgan.counting import Failure, Row
 from elmgan.data import layout_of, read_data_set, survey
 from elmgan.data.synthetic import write_data_set
+from elmgan.engines import open_engine
 from elmgan.errors import UsageError
-from elmgan.evaluation import Score, calibrate_model, evaluate_model
-from elmgan.inference import open_engine
-from elmgan.jobs import Failure, Row, count_images, write_contact_sheet
 from elmgan.models import find_bundle, read_bundle, shipped
+from elmgan.report import write_contact_sheet
+from elmgan.scores import Score
+from elmgan.work import calibrate_model, count_images, evaluate_model
 
 app = typer.Typer(
     help="Count and segment the cells in microscope images.",

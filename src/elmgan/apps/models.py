@@ -6,7 +6,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from elmgan.apps.terminal import console, tell
-from elmgan.inference import Model, open_engine
+from elmgan.counting import Model
+from elmgan.engines import open_engine
 from elmgan.models import Bundle, shortcoming
 
 

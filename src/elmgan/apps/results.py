@@ -6,8 +6,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from elmgan.apps.terminal import console, many
-from elmgan.evaluation import BASELINE, METRICS, SCORES, Calibrated, Evaluated, interval_shown, shown
-from elmgan.jobs import Counted
+from elmgan.scores import BASELINE, SCORES, interval_shown, shown
+from elmgan.work import METRICS, Calibrated, Counted, Evaluated
 
 MOST_ROWS = 30
 """Rows of the table on the terminal; counts.csv has all."""

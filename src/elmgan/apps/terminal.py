@@ -27,7 +27,7 @@ def torch_needed(doing: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise UsageError(f"{doing} needs {error.name}: pip install 'elmgan[train]'") from error
+        raise UsageError(f"{doing} needs {error.name}: pip install {error.name}") from error
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from elmgan import load
 from elmgan.benchmark.memory import peak_so_far
 from elmgan.data.synthetic import Scene, draw
-from elmgan.jobs import count_images
+from elmgan.work import count_images
 
 FIELD = (520, 696)
 """Rows and columns of an image of the folder: those of BBBC039."""

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.errors import UsageError
-from elmgan.inference.libraries import (
+from elmgan.engines.libraries import (
     ERRORS_ONLY,
     OPENVINO_PRECISIONS,
     import_onnxruntime,
     import_openvino,
     openvino_has_bf16,
 )
+from elmgan.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import nn

@@ -17,8 +17,10 @@ from elmgan.benchmark.memory import peak_memory
 from elmgan.benchmark.sizes import size_of
 from elmgan.benchmark.timing import Conditions, Measured, Times, take_turns
 from elmgan.errors import UsageError
-from elmgan.models.schema import Strict
-from elmgan.nn import PRESETS, FullyConnected, Generator, Pix2Pix, UNet
+from elmgan.nn.baselines import FullyConnected, Pix2Pix
+from elmgan.nn.generator import PRESETS, Generator
+from elmgan.nn.unet import UNet
+from elmgan.strict import Strict
 from elmgan.training.export import export
 
 OURS, U_NET, PIX2PIX = "LFMMG paper", "U-Net", "pix2pix"

@@ -14,7 +14,8 @@ from elmgan.benchmark.timing import Conditions, Measured, Spread
 from elmgan.benchmark.upsampling import UpsamplingMeasured
 from elmgan.benchmark.verdicts import Verdict, against_ours, listed, slower_than_others, verdicts
 from elmgan.errors import DataError, one_line
-from elmgan.reporting import Dots, dot_plot, write_text
+from elmgan.files import write_text
+from elmgan.report import Dots, dot_plot
 
 Result = UpsamplingMeasured | ModelMeasured | ThroughputMeasured
 

@@ -28,15 +28,16 @@ from elmgan.benchmark.layers import layer_multiply_adds, layer_times
 from elmgan.benchmark.networks import U_NET, networks
 from elmgan.benchmark.sizes import size_of
 from elmgan.benchmark.timing import Conditions, Measured, Times, take_turns
-from elmgan.imaging import read_image, to_grey, write_mask
-from elmgan.inference import Model
-from elmgan.inference.choice import open_engine
-from elmgan.jobs import count_images
-from elmgan.jobs.pipeline import cores, in_order
+from elmgan.counting import Model
+from elmgan.engines import open_engine
+from elmgan.images import read_image, write_mask
+from elmgan.light import to_grey
 from elmgan.models import find_bundle, read_bundle, shipped
-from elmgan.models.schema import Strict
-from elmgan.nn import Generator
+from elmgan.nn.generator import Generator
+from elmgan.strict import Strict
 from elmgan.training.export import export
+from elmgan.work import count_images
+from elmgan.work.pipeline import cores, in_order
 
 PAPER, PRODUCT = "LFMMG paper", "matrix product"
 BARE, UNSEPARATED, WHOLE = "network alone", "counts and masks", "counts, masks and separated cells"

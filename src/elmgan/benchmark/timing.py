@@ -19,9 +19,9 @@ import numpy as np
 from pydantic import Field
 
 from elmgan import __version__
-from elmgan.models.schema import Strict
-from elmgan.reporting import write_text
-from elmgan.reporting.record import machine
+from elmgan.files import write_text
+from elmgan.report.record import machine
+from elmgan.strict import Strict
 
 BUSY = 0.1
 """Share of a machine's time that others may take before its times are not to be trusted."""

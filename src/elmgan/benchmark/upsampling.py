@@ -15,9 +15,9 @@ from elmgan.benchmark.engines import EngineSetting, Run, run_onnx, run_torch
 from elmgan.benchmark.sizes import size_of
 from elmgan.benchmark.timing import Conditions, Measured, Times, take_turns
 from elmgan.errors import UsageError
-from elmgan.models.schema import Strict
-from elmgan.nn import FBU, PRESETS, Generator
-from elmgan.nn.generator import upsample
+from elmgan.nn.fbu import FBU
+from elmgan.nn.generator import PRESETS, Generator, upsample
+from elmgan.strict import Strict
 from elmgan.training.export import export
 
 OURS = "FBU"

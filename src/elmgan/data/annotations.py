@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from elmgan.data.record import Record
 from elmgan.errors import DataError
-from elmgan.imaging import read_image
+from elmgan.images import read_image
 
 Truth = tuple[NDArray[np.uint16] | None, NDArray[np.float32] | None, float | None]
 """Regions, shares and total of an image, as an :class:`~elmgan.data.Example` has them."""

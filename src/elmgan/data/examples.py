@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from elmgan.data.annotations import read_truth
 from elmgan.data.record import Record, read_grey
-from elmgan.imaging import Normalisation
+from elmgan.light import Normalisation
 
 
 @dataclass(frozen=True)

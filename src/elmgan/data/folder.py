@@ -14,8 +14,8 @@ from elmgan.data.record import Record
 from elmgan.data.splits import check_sides
 from elmgan.data.table import read_table
 from elmgan.errors import DataError, ImageError
-from elmgan.imaging import image_size
-from elmgan.models.schema import TrainingData
+from elmgan.images import image_size
+from elmgan.models import TrainingData
 
 
 def read_data_set(folder: Path) -> list[Record]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from elmgan.data.faults import Faults
 from elmgan.data.record import Record
 from elmgan.errors import DataError, UsageError
-from elmgan.imaging import find_images
+from elmgan.images import find_images
 
 BBBC005 = re.compile(r".*_[A-P](?P<column>\d\d)_C(?P<count>\d+)_F\d+_(?P<site>s\d\d)_(?P<stain>w\d)")
 """A file's stem: well, cells, focus, site and stain."""

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.errors import ImageError
-from elmgan.imaging import read_image, to_grey
+from elmgan.images import read_image
+from elmgan.light import to_grey
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Record:
     kind: str
     dots: Path | None = None
     split: str = ""
+
+    @property
+    def file_name(self) -> str:
+        """Name of the image as counts.csv has it: with the extension."""
+        return self.name + self.image.suffix
 
 
 def read_grey(image: Path) -> NDArray[np.float32]:

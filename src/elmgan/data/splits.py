@@ -9,7 +9,7 @@ from elmgan.data.faults import Faults
 from elmgan.data.record import Record
 from elmgan.data.table import NAMED
 from elmgan.errors import DataError
-from elmgan.models import FEWEST
+from elmgan.trust import FEWEST
 
 
 @dataclass(frozen=True)

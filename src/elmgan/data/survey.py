@@ -12,7 +12,8 @@ from elmgan.data.faults import Faults
 from elmgan.data.likeness import has_groups, join_alike, thumbnail
 from elmgan.data.record import Record
 from elmgan.errors import ImageError
-from elmgan.imaging import read_image, to_grey
+from elmgan.images import read_image
+from elmgan.light import to_grey
 
 MOST_BARS = 15
 """Bars of a histogram."""

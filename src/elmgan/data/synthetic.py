@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from elmgan.errors import UsageError
-from elmgan.imaging.write import write_labels, write_mask
+from elmgan.images import write_labels, write_mask
 
 ANGLES = 128  # directions in which the contour of a cell is given
 ORDERS = np.arange(2.0, 9.0)  # of the Fourier series of a contour; order 1 would only move the cell

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from elmgan.data.faults import Faults
-from elmgan.imaging import EXTENSIONS
+from elmgan.images import EXTENSIONS
 
 SIDES = ("train", "validation", "calibration", "test")
 NAMED = f"{', '.join(SIDES[:-1])} or {SIDES[-1]}"

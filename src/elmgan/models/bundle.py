@@ -11,8 +11,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from elmgan.errors import ModelError, OutputError, one_line
-from elmgan.imaging.write import whole_file
-from elmgan.models.schema import FORMAT, Calibration, ModelCard
+from elmgan.files import whole_file
+from elmgan.models.schema import FORMAT, ModelCard
+from elmgan.trust import Calibration
 
 SHIPPED = Path(__file__).parent / "shipped"
 CARD, NETWORK, README = "model.json", "model.onnx", "README.md"

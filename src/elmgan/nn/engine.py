@@ -4,28 +4,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from elmgan.engines import Runtime
 from elmgan.errors import ModelError, UsageError, one_line
-from elmgan.inference import Runtime
 from elmgan.models import Bundle
 from elmgan.nn.generator import Generator
 from elmgan.nn.weights import load_weights
 
 
 class TorchEngine:
-    """Runs a generator on the device that it is on; see :class:`elmgan.inference.Engine`."""
+    """Runs a generator on the device that it is on; see :class:`elmgan.engines.Engine`."""
 
     def __init__(self, generator: Generator, *, precision: str = "fp32") -> None:
         self.generator = generator
         self.precision = precision
 
     @classmethod
-    def of(cls, bundle: Bundle, *, precision: str = "auto", device: str = "auto") -> "TorchEngine":
+    def of(
+        cls, bundle: Bundle, *, precision: str = "auto", device: str = "auto", parallel: bool = False
+    ) -> "TorchEngine":
         """Make the engine of a model.
 
         Args:
             bundle: The model.
             precision: fp32 or bf16; auto is bf16 on a graphics card that computes in it, and fp32 elsewhere.
             device: cpu or cuda; auto is cuda if there is one.
+            parallel: Makes no difference: PyTorch shares its threads between callers.
 
         Raises:
             ModelError: model.onnx does not have the weights of the network that model.json tells.

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from elmgan.errors import UsageError
-from elmgan.models.schema import STRIDE, Architecture
+from elmgan.models import STRIDE, Architecture
 from elmgan.nn.fbu import FBU, fold
 
 PRESETS = {

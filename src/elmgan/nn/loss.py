@@ -10,9 +10,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from elmgan.models.schema import Strict
 from elmgan.nn.discriminator import Judgement
 from elmgan.nn.generator import Prediction
+from elmgan.strict import Strict
 
 
 class LossWeights(Strict):

@@ -4,4 +4,11 @@ from elmgan.training.config import read_config, shipped_configs
 from elmgan.training.processes import first_process
 from elmgan.training.trainer import CONFIG, starting_from, train
 
-__all__ = ["CONFIG", "first_process", "read_config", "shipped_configs", "starting_from", "train"]
+__all__ = [
+    "CONFIG",
+    "first_process",
+    "read_config",
+    "shipped_configs",
+    "starting_from",
+    "train",
+]

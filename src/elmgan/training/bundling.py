@@ -10,15 +10,16 @@ from rich.console import Console
 from rich.progress import track
 
 from elmgan import __version__
+from elmgan.counting import Model
 from elmgan.data import Record, Sides, read_grey, read_truth
 from elmgan.errors import DataError
-from elmgan.evaluation import SCORES, Calibrated, Score, calibrate, score_image, summarise
-from elmgan.imaging import Appearance, Normalisation, Ranges, appearance_of, ranges_of
-from elmgan.inference import Model
+from elmgan.light import Appearance, Normalisation, Ranges, appearance_of, ranges_of
 from elmgan.models import FORMAT, Bundle, Learned, ModelCard, TrainingData, shortcoming, write_bundle
-from elmgan.nn import Generator
+from elmgan.nn.generator import Generator
+from elmgan.scores import SCORES, Score, summarise
 from elmgan.training.config import LAST_EPOCH, Optimisation, TrainingConfig
 from elmgan.training.export import rounded, to_onnx
+from elmgan.work import Calibrated, calibrate, score_image
 
 MEANINGS = {
     "mae": "MAE, RMSE and bias are in cells.",

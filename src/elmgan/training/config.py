@@ -17,9 +17,11 @@ from pydantic import (
 )
 
 from elmgan.errors import ConfigError
-from elmgan.imaging import Normalisation
-from elmgan.models.schema import Architecture, Strict
-from elmgan.nn import PRESETS, LossWeights
+from elmgan.light import Normalisation
+from elmgan.models import Architecture
+from elmgan.nn.generator import PRESETS
+from elmgan.nn.loss import LossWeights
+from elmgan.strict import Strict
 
 WINDOW_GRID = 16
 """Windows and margins keep to multiples of this: the coarsest count map, the discriminator's, has values this wide."""

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
-from elmgan.imaging import whole_file, write_png
+from elmgan.files import whole_file
+from elmgan.images import write_png
 from elmgan.models import Learned
 from elmgan.training.validation import Sample
 

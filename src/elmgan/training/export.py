@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from elmgan.errors import TrainingError
-from elmgan.nn import Generator
-from elmgan.nn.generator import MapCountHead
+from elmgan.nn.generator import Generator, MapCountHead
 
 
 class Exported(Generator):

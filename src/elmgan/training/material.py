@@ -8,7 +8,7 @@ from rich.console import Console
 from elmgan.data import Example, Record, Sides, load_example, reduce_labels
 from elmgan.data.synthetic import draw, random_scene
 from elmgan.errors import DataError
-from elmgan.imaging import Normalisation, to_grey
+from elmgan.light import Normalisation, to_grey
 from elmgan.models import Learned
 from elmgan.training.bundling import shown
 from elmgan.training.config import TrainingConfig

@@ -13,21 +13,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from elmgan.counting import Tile
+from elmgan.counting.tiling import split
 from elmgan.errors import TrainingError
-from elmgan.inference.tiling import Tile, split
-from elmgan.nn import (
-    Discriminator,
-    Generator,
-    Judgement,
-    Known,
-    Sums,
-    Targets,
-    adversarial_loss,
-    discriminator_loss,
-    generator_loss,
-    load_weights,
-    sums_of,
-)
+from elmgan.nn.discriminator import Discriminator, Judgement
+from elmgan.nn.generator import Generator
+from elmgan.nn.loss import Known, Sums, Targets, adversarial_loss, discriminator_loss, generator_loss, sums_of
+from elmgan.nn.weights import load_weights
 from elmgan.training.config import WINDOW_GRID, TrainingConfig
 from elmgan.training.processes import average_buffers, parallel, share, summed, unsynchronised
 from elmgan.training.windows import Window

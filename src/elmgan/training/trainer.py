@@ -17,12 +17,13 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from elmgan.counting import Predictor
 from elmgan.data import SIDES, Sides, divide, group_alike, read_data_set, read_sources
 from elmgan.errors import ConfigError, TrainingError, UsageError
-from elmgan.imaging import whole_file
-from elmgan.inference import Predictor
-from elmgan.models import FEWEST, Bundle, ModelCard, TrainingData, shortcoming
-from elmgan.nn import Generator, TorchEngine
+from elmgan.files import whole_file
+from elmgan.models import Bundle, ModelCard, TrainingData, shortcoming
+from elmgan.nn.engine import TorchEngine
+from elmgan.nn.generator import Generator
 from elmgan.training.bundling import Origin, bundle_run, shown
 from elmgan.training.config import LAST_EPOCH, TrainingConfig, describe_fault, dump_config
 from elmgan.training.curves import Curves, draw_samples
@@ -32,6 +33,7 @@ from elmgan.training.memory import freed_memory_kept
 from elmgan.training.processes import first_process, joined, share, summed, told
 from elmgan.training.step import GENERATOR_TERMS, GanStep, collate
 from elmgan.training.validation import Validation
+from elmgan.trust import FEWEST
 
 CONFIG, SPLIT, START, BEST, LAST = "config.yaml", "split.csv", "start.json", "best.pt", "last.pt"
 

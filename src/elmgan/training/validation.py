@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from elmgan.counting import Predictor
 from elmgan.data import Example
 from elmgan.errors import ConfigError, TrainingError
-from elmgan.evaluation import SCORES, count_scores, dice
-from elmgan.inference import Predictor
 from elmgan.models import Learned
+from elmgan.scores import SCORES, count_scores, dice
 from elmgan.training.config import BALANCE, LAST_EPOCH
 
 SAMPLES = 6

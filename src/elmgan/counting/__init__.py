@@ -1,0 +1,18 @@
+"""One plane to its numbers and maps: tiles, the mask, the count, the separated cells."""
+
+from elmgan.counting.model import Model
+from elmgan.counting.predictor import Predictor
+from elmgan.counting.result import Result
+from elmgan.counting.row import Failure, Row
+from elmgan.counting.separation import separate
+from elmgan.counting.tiling import Tile
+
+__all__ = [
+    "Failure",
+    "Model",
+    "Predictor",
+    "Result",
+    "Row",
+    "Tile",
+    "separate",
+]

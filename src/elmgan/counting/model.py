@@ -1,0 +1,85 @@
+"""A model that counts: from an array to a Result."""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from elmgan.counting.predictor import TILE, Predictor
+from elmgan.counting.result import Result
+from elmgan.engines import Engine, Runtime, open_engine
+from elmgan.errors import ModelError
+from elmgan.light import appearance_of, to_grey
+from elmgan.models import Bundle, ModelCard
+from elmgan.trust import flags_of
+
+
+class Model:
+    """Counts the cells of images with the network of a bundle.
+
+    Args:
+        bundle: The model as read from disk.
+        engine: What runs the network, or its name, or auto for the fastest there is; see :func:`open_engine`.
+        precision: What the named engine's layers compute in: fp32, bf16 or auto.
+        device: What the named engine runs on: cpu, cuda or auto.
+        parallel: Whether several threads count with it at once; for a named engine.
+        tile: Side of the tiles in which large images are read; see :class:`Predictor`.
+
+    Raises:
+        ModelError: The network cannot be loaded.
+        UsageError: The tile does not fit the network, or there is no such engine, precision or device.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: Engine | str = "auto",
+        *,
+        precision: str = "auto",
+        device: str = "auto",
+        parallel: bool = False,
+        tile: int = TILE,
+    ) -> None:
+        self.card: ModelCard = bundle.card
+        self.version: str = bundle.version
+        if isinstance(engine, str):
+            engine = open_engine(bundle, engine, precision=precision, device=device, parallel=parallel)
+        self.runtime: Runtime = engine.runtime
+        self._predict = Predictor(bundle.card.architecture, engine, tile=tile)
+
+    def count(self, image: ArrayLike, *, channel: int | None = None, scale: float = 1) -> Result:
+        """Count the cells of a (row, column) or (row, column, channel) image of any numeric dtype.
+
+        The result has what the model learned: counts, masks or both. An image that counts 0 has no foreground.
+
+        Args:
+            image: The pixels, as read; they are normalised here.
+            channel: Which channel to count in, from 1. Colour without it is reduced to luminance.
+            scale: The network sees the image resized by this factor, 0.1 to 10: 0.5 for cells twice as large as those
+                that the model learned from. The result is of the image's own size all the same.
+
+        Raises:
+            ImageError: The image is not of a kind or size that the model takes.
+            ModelError: The network cannot run on the image, or gives numbers that are not finite.
+            UsageError: There is no such scale.
+        """
+        image = np.asarray(image)
+        grey = to_grey(image, channel=channel)
+        stretch = self.card.normalisation.stretch(grey)
+        predicted = self._predict(grey, scale=scale, stretch=stretch)
+        probability = predicted[0] if self.card.segments else None
+        count_map = predicted[1] if self.card.counts else None
+        if not all(math.isfinite(values.sum()) for values in (probability, count_map) if values is not None):
+            raise ModelError(f"model {self.version} gives no finite numbers for this image: train or choose another")
+        calibration = self.card.calibration
+        if count_map is not None and calibration is not None:
+            count_map = count_map * np.float32(calibration.gain)
+        # As it is shown, and rounded again for the count.
+        estimate = None if count_map is None else round(float(count_map.sum(dtype=np.float64)), 2)
+        mask = None if probability is None else probability >= self.card.threshold
+        if mask is not None and estimate is not None and estimate < 0.5:
+            mask = np.zeros_like(mask)  # what is no cell by the count is none by the mask: a few pixels of a background
+        interval = None if estimate is None or calibration is None else calibration.interval(estimate)
+        appearance = appearance_of(grey, stretch, mask, estimate, scale=scale)
+        flags = flags_of(image if channel is None else grey, mask, appearance, self.card.training)
+        return Result(grey.shape, estimate, mask, probability, count_map, flags, interval)

@@ -1,0 +1,106 @@
+"""What counting one image gives."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from elmgan.counting.region import covered_share, pixels_of
+from elmgan.counting.separation import separate
+from elmgan.errors import UsageError
+from elmgan.models import STRIDE, shortcoming
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The cells of one image; arrays are (row, column).
+
+    What the model did not learn is None: the estimate and the count map of one that learned masks alone, the mask and
+    the probability of one that learned counts alone.
+
+    >>> nothing = np.zeros((4, 4), dtype=np.float32)
+    >>> Result(
+    ...     shape=(4, 4), estimate=2.5, mask=nothing > 0, probability=nothing, count_map=nothing, flags=("empty",)
+    ... )
+    Result(count=3, estimate=2.5, interval=None, flags=empty)
+    """
+
+    shape: tuple[int, int]
+    """Rows and columns of the image."""
+    estimate: float | None
+    """Cells in the image: the sum of the count map, to two decimals."""
+    mask: NDArray[np.bool_] | None
+    """Where there is cell; the image's size."""
+    probability: NDArray[np.float32] | None
+    """Probability of cell, 0..1; the image's size."""
+    count_map: NDArray[np.float32] | None
+    """Cells per 4 x 4 pixels; sides are a quarter of the image's, rounded up. One value with the pooled head."""
+    flags: tuple[str, ...]
+    """Why the count should not be trusted; () when the image looks fine."""
+    interval: tuple[float, float] | None = None
+    """90 % interval of the count, (low, high) in cells around the estimate; None if the model has none."""
+
+    @property
+    def count(self) -> int | None:
+        """The estimate, rounded half up; None without one."""
+        return None if self.estimate is None else math.floor(self.estimate + 0.5)
+
+    @property
+    def objects(self) -> int | None:
+        """Number of separated cells, which need not be the count; None without a mask."""
+        return None if self.mask is None else int(self.labels().max())
+
+    @property
+    def foreground(self) -> float | None:
+        """Fraction of the image that is cell, 0..1; None without a mask."""
+        return None if self.mask is None else float(self.mask.mean())
+
+    def count_in(self, region: ArrayLike) -> float:
+        """Cells in a part of the image: the sum of the count map there. The parts of an image add up to the whole.
+
+        Where the region cuts a value of the map, which stands for 4 x 4 pixels, it gets the share that it covers.
+
+        Args:
+            region: A boolean array of the image's shape, or the vertices of a polygon, each (row, column) in pixels
+                from the image's top left corner; a pixel is inside if its centre is.
+
+        Raises:
+            UsageError: The region is neither, or there is no count map.
+
+        >>> count_map = np.array([[1, 0], [2, 4]], np.float32)
+        >>> result = Result((8, 8), estimate=7, mask=None, probability=None, count_map=count_map, flags=())
+        >>> result.count_in([(0, 0), (0, 8), (6, 8), (6, 0)])
+        4.0
+        >>> right = np.zeros((8, 8), dtype=bool)
+        >>> right[:, 4:] = True
+        >>> result.count_in(right), result.count_in(~right)
+        (4.0, 3.0)
+        """
+        if self.count_map is None:
+            raise UsageError(f"there is nothing to add up: {shortcoming(['mask'])}; use one that learned counts")
+        share = covered_share(pixels_of(region, self.shape), STRIDE)
+        if self.count_map.shape != share.shape:
+            raise UsageError("there is one number for the whole image: use a model with a count map")
+        return float((self.count_map * share).sum(dtype=np.float64))
+
+    def labels(self) -> NDArray[np.uint32]:
+        """Separated cells as a label image, 1..n, 0 = background; computed at the first call.
+
+        Raises:
+            UsageError: There is no mask.
+        """
+        return self._labels
+
+    @cached_property
+    def _labels(self) -> NDArray[np.uint32]:
+        if self.mask is None:
+            raise UsageError(f"there is nothing to separate: {shortcoming(['count'])}; use one that learned masks")
+        blocks = tuple(-(-side // STRIDE) for side in self.shape)
+        one_number = self.count_map is not None and self.count_map.shape != blocks  # of the pooled head
+        return separate(self.mask, None if one_number else self.count_map)
+
+    def __repr__(self) -> str:
+        found = f"count={self.count}, estimate={self.estimate}, interval={self.interval}"
+        return f"Result({found}, flags={';'.join(self.flags)})"

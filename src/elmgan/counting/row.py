@@ -1,0 +1,123 @@
+"""The table of counts: one row per image; to counts.csv, to JSON, and back."""
+
+import csv
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from elmgan.counting.result import Result
+from elmgan.errors import ElmganError, one_line
+
+DECIMALS = {"estimate": 2, "low": 2, "high": 2, "foreground": 4, "seconds": 3}
+"""Column -> decimals that are shown, and kept."""
+
+
+class Row(BaseModel):
+    """One image in the table. The descriptions of the fields are what people read about the columns.
+
+    A row is rebuilt from its texts by ``Row.model_validate``; ``model_dump(mode="json")`` gives it as JSON.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: str = Field(description="path of the image, relative to the folder that was given")
+    plane: int = Field(description="plane of a stack, from 1; 1 for an image of one plane")
+    count: int | None = Field(
+        description="number of cells: the estimate, rounded half up; empty when the model learned no counts"
+    )
+    estimate: float | None = Field(
+        description="number of cells as the model estimates it; empty when the model learned no counts"
+    )
+    low: float | None = Field(description="lower end of the count's 90 % interval; empty when the model has none")
+    high: float | None = Field(description="upper end of the count's 90 % interval; empty when the model has none")
+    objects: int | None = Field(
+        description="cells that could be separated in the mask; empty when the model learned no masks"
+    )
+    foreground: float | None = Field(
+        description="fraction of the image that is cell, 0 to 1; empty when the model learned no masks"
+    )
+    flags: tuple[str, ...] = Field(description="why not to trust the count; empty when the image looks fine")
+    height: int = Field(description="rows of the image, in pixels")
+    width: int = Field(description="columns of the image, in pixels")
+    seconds: float = Field(description="from reading the image to its separated cells; several are worked on at once")
+    model: str = Field(description="name of the model, and the beginning of the SHA-256 of its weights and calibration")
+
+    @field_validator("count", "estimate", "low", "high", "objects", "foreground", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @field_validator("flags", mode="before")
+    @classmethod
+    def _flags_of_text(cls, value: Any) -> Any:
+        return tuple(filter(None, value.split(";"))) if isinstance(value, str) else value
+
+    @field_validator(*DECIMALS)
+    @classmethod
+    def _as_shown(cls, value: float | None, field: ValidationInfo) -> float | None:
+        return None if value is None else round(value, DECIMALS[str(field.field_name)])
+
+    @classmethod
+    def of(cls, result: Result, *, image: str, shape: tuple[int, ...], seconds: float, model: str) -> Self:
+        """Return the row of a counted image, whose array had this shape."""
+        low, high = result.interval or (None, None)
+        height, width = shape[:2]
+        return cls(
+            image=image,
+            plane=1,
+            count=result.count,
+            estimate=result.estimate,
+            low=low,
+            high=high,
+            objects=result.objects,
+            foreground=result.foreground,
+            flags=result.flags,
+            height=height,
+            width=width,
+            seconds=seconds,
+            model=model,
+        )
+
+    def texts(self) -> dict[str, str]:
+        """Column -> its text in counts.csv."""
+        return {column: _text(getattr(self, column), DECIMALS.get(column)) for column in COLUMNS}
+
+
+COLUMNS = tuple(Row.model_fields)
+
+
+def read_table(path: Path) -> list[Row]:
+    """Read the rows of a counts.csv.
+
+    Raises:
+        OSError: There is none.
+        ValueError: It is not the table of a count.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        return [Row.model_validate(texts) for texts in csv.DictReader(file)]
+
+
+def _text(value: Any, decimals: int | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return ";".join(value)
+    return str(value) if decimals is None else f"{value:.{decimals}f}"
+
+
+class Failure(BaseModel):
+    """An image that could not be counted or scored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: str = Field(description="path of the image, relative to the folder that was given")
+    error: str = Field(description="what was found, where, and what to do")
+
+    @classmethod
+    def of(cls, image: str, error: Exception, source: Path) -> Self:
+        """Return the row of an image that met an exception: why, in one line, without its path ``source``."""
+        text = one_line(error)
+        if not isinstance(error, ElmganError):
+            return cls(image=image, error=f"unexpected {type(error).__name__}: {text}")
+        return cls(image=image, error=text.removeprefix(f"{one_line(source)}: "))

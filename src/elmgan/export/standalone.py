@@ -1,0 +1,229 @@
+"""A model as one ONNX file for programs that know nothing of elmgan: from grey values to cells and their number.
+
+It needs the package onnx, which the runtime is not installed with: import it on demand.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import ArrayLike, DTypeLike
+from onnx import TensorProto, compose, helper, numpy_helper
+
+from elmgan.light import Normalisation, normalise
+from elmgan.models import Bundle
+
+NETWORK = "network/"  # stands before every name of model.onnx, so that none is also one of ours
+SIDES = [2, 3]  # axes of the rows and columns
+TO_THE_END = [np.iinfo(np.int64).max] * 2
+
+
+def standalone(bundle: Bundle) -> bytes:
+    """Give one ONNX graph that normalises an image, runs a model's network on it, and corrects the counts.
+
+    The graph takes ``image``, float32 (1, 1, row, column): the grey values of a whole image as they were read, finite,
+    at most 1e15 from 0, colour reduced to its luminance. Images may have any size; with the pooled head it is that of
+    the architecture. It gives what the model learned, and what ``Model.count`` gives without tiles: ``probability``,
+    float32 of the image's shape, cell from the card's threshold on; and ``count_map``, float32 (1, 1, row / 4,
+    column / 4), rounded up, or (1, 1, 1, 1) from the pooled head, whose sum is the count.
+
+    Args:
+        bundle: The model; its network uses version 18 of ONNX's operators or a later one.
+
+    Returns:
+        The ONNX file's bytes.
+    """
+    card, network = bundle.card, compose.add_prefix(onnx.load_from_string(bundle.onnx), NETWORK)
+    architecture = card.architecture
+    graph = Graph()
+
+    image = graph.value("image")
+    sides = graph.Shape(image, start=2)
+    missing = graph.Mod(graph.Neg(sides), architecture.multiple)
+    padded = graph.Pad(_normalised(image, card.normalisation), graph.Concat([0, 0], missing, axis=0), None, SIDES)
+    graph.name(padded, f"{NETWORK}image")
+    graph.nodes += network.graph.node
+
+    outputs = {}
+    if card.segments:
+        outputs["probability"] = graph.Slice(graph.value(f"{NETWORK}probability"), [0, 0], sides, SIDES)
+    if card.counts:
+        count_map = graph.value(f"{NETWORK}count_map")
+        if architecture.maps:
+            reduced = (sides + (architecture.stride - 1)) / architecture.stride
+            count_map = graph.Slice(count_map, [0, 0], reduced, SIDES)
+        outputs["count_map"] = count_map * np.float32(1 if card.calibration is None else card.calibration.gain)
+    for name, value in outputs.items():
+        graph.name(value, name)
+
+    size = architecture.size or ("row", "column")
+    shapes = {"image": size, "probability": size, "count_map": ("map_row", "map_column")}
+    described = {
+        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, *shape]) for name, shape in shapes.items()
+    }
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            card.name,
+            [described["image"]],
+            [described[name] for name in outputs],
+            [*graph.constants, *network.graph.initializer],
+        ),
+        producer_name="elmgan",
+        producer_version=card.elmgan,
+        doc_string=bundle.version,
+        opset_imports=network.opset_import,
+        functions=network.functions,
+        ir_version=network.ir_version,
+    )
+    return bytes(model.SerializeToString())
+
+
+def _normalised(image: "Value", normalisation: Normalisation) -> "Value":
+    """Do what a Normalisation does when called, step by step, in the same precision. Below as well."""
+    graph = image.graph
+    values = _sorted(_sample(image))
+    places = (graph.Shape(values) - 1).to(np.float64) * [normalisation.low / 100, normalisation.high / 100]
+    below, above = (values.at(rounded.to(np.int64)) for rounded in (graph.Floor(places), graph.Ceil(places)))
+    ends = below + (places - graph.Floor(places)) * (above - below)
+    low, high = graph.Gather(ends, [0]), graph.Gather(ends, [1])
+    between = high - low
+    centre = _densest(values, normalisation.background, between * normalise.ROUNDING)
+    least = _noise(image, values) * float(normalisation.noise_span)
+    # Not Max, which would pass on NaN: where no data is -3.4e38, some processors give it as the noise.
+    span = graph.Where(least > between, least, between).to(np.float32)
+    sign = graph.Where(high - centre >= centre - low, np.float32(1), np.float32(-1))
+    reach = span * np.float32(normalisation.limit)
+    centred = graph.Max(graph.Min((image - centre.to(np.float32)) * sign, reach), graph.Neg(reach))
+    normalised = centred / graph.Where(span > np.float32(0), span, np.float32(1))
+    if normalisation.compression:
+        compression = normalisation.compression
+        normalised = graph.Asinh(normalised * np.float32(compression)) / np.float32(math.asinh(compression))
+    return normalised
+
+
+def _sample(image: "Value") -> "Value":
+    graph = image.graph
+    step = graph.Ceil(graph.Sqrt(graph.Size(image).to(np.float64) / float(normalise.MOST_PIXELS))).to(np.int64)
+    return graph.Slice(image, [0, 0], TO_THE_END, SIDES, graph.Expand(step, [2]))
+
+
+def _sorted(values: "Value") -> "Value":
+    graph = values.graph
+    flat = graph.Reshape(values, [-1])
+    return graph.TopK(flat, graph.Shape(flat), largest=0, outputs=2)
+
+
+def _middle(values: "Value") -> "Value":
+    """The two values in the middle, twice the same one where the number is odd."""
+    graph = values.graph
+    return graph.Gather(values, (graph.Shape(values) - [1, 0]) / 2)
+
+
+def _densest(values: "Value", share: float, rounding: "Value") -> "Value":
+    graph = values.graph
+    number = graph.Shape(values)
+    length = graph.Round((number - 1).to(np.float64) * share).to(np.int64)
+    widths = graph.Slice(values, length, number) - graph.Slice(values, [0], number - length)
+    short = widths <= graph.ReduceMin(widths, keepdims=0) + rounding.to(np.float32)
+    shortest = graph.Reshape(graph.NonZero(short), [-1])
+    return graph.ReduceMean(values.at(_middle(shortest) + (length + np.arange(2)) / 2))
+
+
+def _noise(image: "Value", values: "Value") -> "Value":
+    graph = image.graph
+    edged = graph.Pad(image, [1, 1, 1, 1], None, SIDES, mode="edge")  # the same as BORDER_REFLECT for one pixel
+    detail = _sample(graph.Abs(graph.Conv(edged, normalise.DETAIL[np.newaxis, np.newaxis])))
+    squares = graph.ReduceMean(detail * detail, [3]).to(np.float64)
+    mean_square = graph.Sqrt(graph.Reshape(graph.ReduceMean(squares), [1])) / normalise.DETAIL_GAIN
+    middle = graph.ReduceMean(_middle(_sorted(detail))).to(np.float64)
+    median = middle / (normalise.DETAIL_GAIN * normalise.NORMAL_QUARTILE)
+    infinity = np.full(1, np.inf, np.float32)
+    steps = graph.Concat(graph.Slice(values, [1], graph.Shape(values)), infinity, axis=0) - values
+    step = graph.ReduceMin(graph.Where(steps > np.float32(0), steps, infinity)).to(np.float64)
+    return graph.Max(median, graph.Min(mean_square, step / math.sqrt(12)))
+
+
+class Graph:
+    """Nodes and constants of an ONNX graph, as they are added.
+
+    A method of an operator's name adds it and gives its first output. Inputs are values, arrays or numbers, which
+    become constants (whole numbers int64, others float64 unless they are NumPy's), or None for one that is left out.
+    Attributes are keywords.
+
+    >>> graph = Graph()
+    >>> doubled = graph.Abs(graph.value("image")) * np.float32(2)
+    >>> [node.op_type for node in graph.nodes], len(graph.constants)
+    (['Abs', 'Mul'], 1)
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[TensorProto] = []
+
+    def value(self, name: str) -> "Value":
+        """Return a value that has a name already: an input of the graph, or what other nodes give."""
+        return Value(self, name)
+
+    def name(self, value: "Value", name: str) -> None:
+        """Give a value one more name."""
+        self.nodes.append(helper.make_node("Identity", [value.name], [name]))
+
+    def __getattr__(self, operator: str) -> Callable[..., "Value"]:
+        def add(*inputs: "Value | ArrayLike | None", outputs: int = 1, **attributes: Any) -> Value:
+            names = [f"{operator}_{len(self.nodes)}_{k}" for k in range(outputs)]
+            self.nodes.append(helper.make_node(operator, [self._name(each) for each in inputs], names, **attributes))
+            return Value(self, names[0])
+
+        return add
+
+    def _name(self, given: "Value | ArrayLike | None") -> str:
+        if given is None:
+            return ""
+        if isinstance(given, Value):
+            return given.name
+        values = np.asarray(given)
+        name = f"constant_{len(self.constants)}"
+        whole = np.issubdtype(values.dtype, np.integer)
+        self.constants.append(numpy_helper.from_array(values.astype(np.int64) if whole else values, name))
+        return name
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value of a graph; what is done to it becomes nodes."""
+
+    graph: Graph
+    name: str
+
+    def __add__(self, other: "Value | ArrayLike") -> "Value":
+        return self.graph.Add(self, other)
+
+    def __sub__(self, other: "Value | ArrayLike") -> "Value":
+        return self.graph.Sub(self, other)
+
+    def __mul__(self, other: "Value | ArrayLike") -> "Value":
+        return self.graph.Mul(self, other)
+
+    def __truediv__(self, other: "Value | ArrayLike") -> "Value":
+        return self.graph.Div(self, other)
+
+    def __gt__(self, other: "Value | ArrayLike") -> "Value":
+        return self.graph.Greater(self, other)
+
+    def __ge__(self, other: "Value | ArrayLike") -> "Value":
+        return self.graph.GreaterOrEqual(self, other)
+
+    def __le__(self, other: "Value | ArrayLike") -> "Value":
+        return self.graph.LessOrEqual(self, other)
+
+    def to(self, dtype: DTypeLike) -> "Value":
+        """Return it as another type."""
+        return self.graph.Cast(self, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    def at(self, places: "Value") -> "Value":
+        """Return a vector's values at some places, as float64."""
+        return self.graph.Gather(self, places).to(np.float64)

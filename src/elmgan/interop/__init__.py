@@ -1,1 +1,0 @@
-"""Models and results in the formats of other programs."""

@@ -1,0 +1,133 @@
+"""What an image and its cells look like, in a few numbers by which images are compared with those of a training."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from elmgan.light.normalise import DETAIL_GAIN, Grey, sample, second_differences
+
+Measure = Literal["density", "darkness", "diameter", "agreement", "sharpness", "contrast"]
+Appearance = Mapping[Measure, float]
+"""Measure -> its value; without those that an image has none of, for want of a mask, of foreground or of a count."""
+
+Ranges = dict[Measure, tuple[float, float]]
+"""Measure -> where most images of a set lie: its 1st and its 99th percentile."""
+
+STANDS_OUT = 0.3
+"""Normalised grey values this far from the background are no noise."""
+
+RIM = 2
+"""Pixels on either side of a cell's edge, between which its steepness is measured."""
+
+BAND, REACH = 1024, 64
+"""Rows whose distances to the edge are measured at once, and rows around them: cells are no larger than twice that."""
+
+DISC = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * RIM + 1, 2 * RIM + 1))
+
+
+def appearance_of(
+    grey: Grey,
+    stretch: Callable[[Grey], NDArray[np.float32]],
+    mask: NDArray[np.bool_] | None,
+    cells: float | None,
+    *,
+    scale: float = 1,
+) -> Appearance:
+    """Measure an image, its foreground and its number of cells.
+
+    - ``density``: cells per million pixels.
+    - ``darkness``: of the pixels that normalisation puts farther than 0.3 from the background at 0, the share that is
+      darker than it, 0..1. Bright cells on a dark background give nearly 0, dark ones on a bright background nearly 1.
+    - ``diameter``: of a typical cell, in pixels: 6 times the mean distance of the foreground to its edge, which is the
+      diameter of a disc. Cells that touch are measured like single ones as long as necks part them.
+    - ``agreement``: how well the mask explains the normalised image: the size of the correlation of the two, 0..1.
+    - ``sharpness``: of the step from all background to all foreground, the share that is taken per pixel at the mask's
+      edge, from the two pixels outside to the two inside. Its inverse is the width of an edge in pixels.
+    - ``contrast``: the step from background to foreground, in standard deviations of the background's noise.
+
+    Args:
+        grey: The image; (row, column).
+        stretch: Gives grey values as the network sees them; it rises or falls throughout.
+        mask: Its foreground; ``None`` if it is not known.
+        cells: Their number; ``None`` if it is not known.
+        scale: The network sees the image resized by this factor. Pixels are those that it sees.
+
+    >>> image = np.zeros((40, 60), np.float32)
+    >>> mask = cv2.circle(np.zeros(image.shape, np.uint8), (30, 20), 12, 1, cv2.FILLED) > 0
+    >>> {name: round(value, 1) for name, value in appearance_of(image + mask, np.positive, mask, cells=1).items()}
+    {'density': 416.7, 'darkness': 0.0, 'diameter': 22.6, 'agreement': 1.0, 'sharpness': 0.5}
+    """
+    measured: dict[Measure, float] = {}
+    if cells is not None:
+        measured["density"] = cells / (grey.size * scale**2) * 1e6
+    if mask is not None and not mask.any():
+        return measured
+    seen = sample(grey)
+    normalised = stretch(seen)
+    below, above = (int(np.count_nonzero(each)) for each in (normalised < -STANDS_OUT, normalised > STANDS_OUT))
+    if below or above:
+        measured["darkness"] = (above if _falls(seen, normalised) else below) / (below + above)
+    if mask is None or mask.all():
+        return measured
+    inside = mask.view(np.uint8)
+    outside = 1 - inside
+    measured["diameter"] = (
+        6 * (_depth(inside) - 0.5) * scale
+    )  # from the centres of pixels, half a pixel inside the edge
+    of_seen = np.ascontiguousarray(sample(inside))
+    share, deviation = cv2.mean(of_seen)[0], cv2.meanStdDev(normalised)[1].item()
+    if deviation == 0:
+        return measured
+    difference = _mean(normalised, of_seen) - _mean(normalised, 1 - of_seen)
+    measured["agreement"] = abs(difference) * (share * (1 - share)) ** 0.5 / deviation
+    step = _mean(grey, inside) - _mean(grey, outside)
+    if step == 0:
+        return measured
+    grown = cv2.dilate(inside, DISC)
+    slope = (_mean(grey, inside - cv2.erode(inside, DISC)) - _mean(grey, grown - inside)) / RIM
+    measured["sharpness"] = slope / step / scale
+    noise = cv2.meanStdDev(second_differences(grey), mask=1 - sample(grown))[1].item() / DETAIL_GAIN
+    if 0 < noise < math.inf:  # neither without noise nor beyond float32, where pixels without data are -3.4e38
+        measured["contrast"] = abs(step) / noise
+    return measured
+
+
+def _depth(inside: NDArray[np.uint8]) -> float:
+    """Mean distance of the foreground to its edge, in pixels; a band of rows at a time, whose distances fit memory."""
+    total = 0.0
+    for top in range(0, len(inside), BAND):
+        first = max(top - REACH, 0)
+        seen = inside[first : top + BAND + REACH]
+        distance = cv2.distanceTransform(seen, cv2.DIST_L2, cv2.DIST_MASK_5)
+        total += cv2.sumElems(distance[top - first : top - first + BAND])[0]
+    return float(total / cv2.countNonZero(inside))
+
+
+def _falls(grey: NDArray, normalised: NDArray) -> bool:
+    """Tell whether normalisation turned dark into bright."""
+    (left, top), (right, bottom) = cv2.minMaxLoc(normalised)[2:]
+    return bool(grey[top, left] > grey[bottom, right])
+
+
+def _mean(image: NDArray, mask: NDArray) -> float:
+    return float(cv2.mean(image, mask)[0])
+
+
+def ranges_of(appearances: Iterable[Appearance]) -> Ranges:
+    """Give the range of each measure that any of the images has, to four significant digits.
+
+    >>> ranges_of([{"diameter": 10.0, "density": 0.0}, {"diameter": 20.0}])
+    {'diameter': (10.1, 19.9), 'density': (0.0, 0.0)}
+    """
+    values: dict[Measure, list[float]] = {}
+    for appearance in appearances:
+        for measure, value in appearance.items():
+            values.setdefault(measure, []).append(value)
+    return {
+        measure: (float(f"{low:.4g}"), float(f"{high:.4g}"))
+        for measure, (low, high) in ((each, np.percentile(found, (1, 99))) for each, found in values.items())
+    }

@@ -1,0 +1,183 @@
+"""Grey values as the networks see them: the background at 0, what stands out from it up to about 1.
+
+``elmgan.export.standalone`` does the same as nodes of ONNX; what changes here changes there.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Grey = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
+"""One channel as read: (row, column). What is neither uint8 nor uint16 is float32."""
+
+MOST_PIXELS = 2**18
+"""Statistics of larger images are taken from a regular grid of at most this many pixels.
+
+The bundled model's counts move by less than a thousandth from those with every pixel's statistics; to sort all pixels
+takes longer than the rest of the normalisation.
+"""
+
+# Second difference along rows and columns: it removes any plane, so that little but noise is left.
+DETAIL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
+DETAIL_GAIN = 6.0  # root of the sum of squares: white noise of deviation 1 comes out with deviation 6
+LARGEST = float(np.finfo(np.float32).max)
+ROUNDING = 1e-3  # lengths that differ by this share of the image's span are not told apart
+NORMAL_QUARTILE = 0.6745  # median of |x| for x of the standard normal distribution
+
+
+class Normalisation(BaseModel):
+    """Background to 0, the span between two percentiles to 1, clipped; the same for any gain and offset of the camera.
+
+    The background is where grey values lie closest: in the middle of the shortest interval that holds a share of the
+    pixels. Cells may so cover more than half of an image, where a median would be one of theirs. Whichever percentile
+    is farther from it belongs to what stands out, and becomes positive: dark cells on a bright ground look like bright
+    cells on a dark one.
+
+    An image without objects is not stretched until its noise looks like cells: the span is at least ``noise_span``
+    standard deviations of the noise. A bright speck widens the span, and would leave the cells dim; therefore x becomes
+    asinh(compression x) / asinh(compression), which is steepest at the background and flat at the top. The statistics
+    are the whole image's, never a tile's.
+
+    >>> normalise = Normalisation()
+    >>> image = np.full((64, 64), 100, dtype=np.float32)
+    >>> image[8:24, 8:24] = 300
+    >>> normalised = normalise(image)
+    >>> float(normalised[0, 0]), float(normalised[16, 16])
+    (0.0, 1.0)
+    >>> bool(np.array_equal(normalise(7 - image), normalised))
+    True
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    background: float = Field(0.25, gt=0, lt=1, description="share of the pixels that the background holds at least")
+    low: float = Field(0.2, ge=0, le=100, description="percentile where the span begins")
+    high: float = Field(99.8, ge=0, le=100, description="percentile where the span ends")
+    noise_span: float = Field(36, ge=0, description="least span, in standard deviations of the noise")
+    limit: float = Field(3, gt=0, description="values are clipped to [-limit, limit] before they are compressed")
+    compression: float = Field(10, ge=0, description="the larger, the dimmer the brightest; 0 is linear")
+
+    @model_validator(mode="after")
+    def _percentiles_in_order(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low ({self.low:g}) must be less than high ({self.high:g})")
+        return self
+
+    def __call__(self, grey: Grey) -> NDArray[np.float32]:
+        """Normalise a whole (row, column) image of finite values; float32 out, the input is left as it is.
+
+        An image of one value becomes 0 everywhere.
+        """
+        return self.stretch(grey)(grey)
+
+    def stretch(self, grey: Grey) -> "Stretch":
+        """Give what becomes of each value of a whole image, to be applied to any part of it."""
+        values = _sorted(sample(grey))
+        low, high = (_percentile(values, percentage) for percentage in (self.low, self.high))
+        centre = _densest(values, self.background, ROUNDING * (high - low))
+        span = float(np.float32(max(high - low, self.noise_span * _noise(grey, values))))
+        return Stretch(self, centre, span, bright=high - centre >= centre - low)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A normalisation with the statistics of one image."""
+
+    normalisation: Normalisation
+    centre: float
+    """The grey value of the background."""
+    span: float
+    """The difference to it that becomes 1; 0 in an image of one value."""
+    bright: bool
+    """Whether what stands out is brighter than the background."""
+
+    def __call__(self, grey: Grey) -> NDArray[np.float32]:
+        """Normalise some of the image's pixels; the input is left as it is."""
+        span, rule = np.float32(self.span), self.normalisation
+        if span == 0:
+            return np.zeros(grey.shape, np.float32)
+        centred = np.subtract(grey, np.float32(self.centre), dtype=np.float32)
+        if not self.bright:
+            np.negative(centred, out=centred)
+        # Clipped before it is divided, so that no quotient can overflow; the reach could, where no data is -3.4e38.
+        reach = min(float(np.float32(rule.limit)) * self.span, LARGEST)
+        np.clip(centred, -reach, reach, out=centred)
+        centred /= span
+        if rule.compression:
+            centred *= np.float32(rule.compression)
+            np.arcsinh(centred, out=centred)
+            centred /= np.float32(math.asinh(rule.compression))
+        return centred
+
+
+def sample(image: NDArray) -> NDArray:
+    """Every pixel of the image, or of a large one those on a regular grid."""
+    step = _step(image)
+    return image[::step, ::step]
+
+
+def second_differences(grey: Grey) -> NDArray[np.float32]:
+    """Where :func:`sample` takes pixels, the difference to the neighbours: of what varies, little but the noise.
+
+    Noise of standard deviation 1 that differs from pixel to pixel gives values of standard deviation ``DETAIL_GAIN``.
+    """
+    step, last = _step(grey), len(grey) - 1
+    rows = np.arange(0, len(grey), step)[:, np.newaxis] + (-1, 0, 1)  # only those that are looked at
+    bands = grey[np.clip(rows, 0, last).ravel()]
+    detail = cv2.filter2D(bands, cv2.CV_32F, DETAIL, borderType=cv2.BORDER_REFLECT)
+    return np.ascontiguousarray(detail[1::3, ::step])
+
+
+def _step(image: NDArray) -> int:
+    return math.ceil(math.sqrt(image.size / MOST_PIXELS))
+
+
+def _sorted(grey: Grey) -> NDArray[np.float32]:
+    """Sort all grey values; whole numbers need only be counted."""
+    if grey.dtype.kind == "f":
+        return np.sort(grey, axis=None)
+    numbers = np.bincount(grey.ravel())
+    return np.repeat(np.arange(len(numbers), dtype=np.float32), numbers)
+
+
+def _percentile(values: NDArray[np.float32], percentage: float) -> float:
+    """Give a percentile of sorted values as NumPy does, which would sort them again: between two along a line."""
+    place = percentage / 100 * (len(values) - 1)
+    below, part = int(place), place % 1
+    low, high = float(values[below]), float(values[min(below + 1, len(values) - 1)])
+    return low + part * (high - low)
+
+
+def _densest(values: NDArray[np.float32], share: float, rounding: float) -> float:
+    """Give the middle of the shortest interval that holds a share of sorted values.
+
+    Of several that are as short, up to ``rounding``, it is the middle one: the same from either end, so that the
+    negative of an image has the negative of its background.
+    """
+    length = round(share * (len(values) - 1))
+    with np.errstate(over="ignore"):  # the span of all float32 is not one
+        widths = values[length:] - values[: len(values) - length]
+        shortest = np.flatnonzero(widths <= widths.min() + np.float32(min(rounding, LARGEST)))
+    first, last = int(shortest[(len(shortest) - 1) // 2]), int(shortest[len(shortest) // 2])
+    return (float(values[first + length // 2]) + float(values[last + (length + 1) // 2])) / 2
+
+
+def _noise(grey: Grey, values: NDArray[np.float32]) -> float:
+    """Estimate the standard deviation of an image's noise; ``values`` are the image's (sampled) pixels, sorted.
+
+    After Immerkaer, Fast noise variance estimation, CVIU 64 (1996) 300, with the median in place of the mean, so that
+    edges of cells do not count as noise. In a dim 8-bit image most neighbours hold the same grey level and the median
+    is 0. There the mean square of the same differences is believed, up to the rounding error of the grey levels:
+    step / sqrt(12), where the step is the least difference between two values that occur.
+    """
+    detail = second_differences(grey)
+    mean_square = cv2.norm(detail, cv2.NORM_L2) / math.sqrt(detail.size) / DETAIL_GAIN
+    median = float(np.median(np.abs(detail))) / (DETAIL_GAIN * NORMAL_QUARTILE)
+    steps = np.diff(values)
+    step = float(steps.min(where=steps > 0, initial=np.inf))
+    return max(median, min(mean_square, step / math.sqrt(12)))

@@ -1,0 +1,27 @@
+"""What people read of a run: pictures, plots, pages, and the record of how it came about."""
+
+from elmgan.report.contact_sheet import write_contact_sheet
+from elmgan.report.overlay import OUTLINE, for_display, outlines, overlay
+from elmgan.report.page import facts_of, number_cards, page
+from elmgan.report.plot import MOST_POINTS, Dots, Line, Points, dot_plot, scatter
+from elmgan.report.record import run_record
+from elmgan.report.thumbnail import thumbnail
+
+__all__ = [
+    "MOST_POINTS",
+    "OUTLINE",
+    "Dots",
+    "Line",
+    "Points",
+    "dot_plot",
+    "facts_of",
+    "for_display",
+    "number_cards",
+    "outlines",
+    "overlay",
+    "page",
+    "run_record",
+    "scatter",
+    "thumbnail",
+    "write_contact_sheet",
+]

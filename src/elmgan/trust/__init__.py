@@ -1,0 +1,15 @@
+"""How far a count can be trusted: intervals, flags. Pure mathematics on measures and counts."""
+
+from elmgan.trust.calibration import cross_validate, resplits
+from elmgan.trust.flags import flags_of
+from elmgan.trust.interval import FEWEST, LEVEL, Calibration, spread
+
+__all__ = [
+    "FEWEST",
+    "LEVEL",
+    "Calibration",
+    "cross_validate",
+    "flags_of",
+    "resplits",
+    "spread",
+]

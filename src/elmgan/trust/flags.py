@@ -1,0 +1,89 @@
+"""Warnings beside a count: images that it should not be trusted on without a look."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elmgan.light import Appearance, Measure, Ranges
+
+SENSOR_BITS = (8, 10, 12, 14, 16)
+"""Depths of cameras and files, whose data often lie in a wider type."""
+
+# docs/flags.md says how these were chosen, and how many images of which kind they flag.
+SATURATED_SHARE = 0.2
+LEAST_CONTRAST = 6
+FACTOR = 1.33  # by which training zooms the images of the shipped models
+ROOM = 0.1
+
+
+def flags_of(
+    image: NDArray, mask: NDArray[np.bool_] | None, appearance: Appearance | None = None, training: Ranges | None = None
+) -> tuple[str, ...]:
+    """Name what is suspicious about an image.
+
+    - ``blurred``: sharpness below training's range.
+    - ``saturated``: more than a fifth of the foreground is at the ceiling, in any channel, and no less than of the
+      background; where there is no foreground, more than a fifth of the image. The ceiling is the image's largest
+      value, if that is the largest of its type or 2^k - 1 for k of 8, 10, 12, 14, 16 (or 1, for floats). The white
+      background of a bright-field image is as it should be, also where the mask takes in a rim of it.
+    - ``low-contrast``: contrast below 6.
+    - ``empty``: the mask has no foreground.
+    - ``crowded``: density above training's range.
+    - ``object-size``: diameter outside training's range.
+    - ``unlike-training``: darkness outside training's range, or agreement below it.
+
+    The ranges of density, diameter and agreement are widened by a factor of 1.33, that of darkness by 0.1.
+
+    A rule is passed over where what it takes is not known.
+
+    Args:
+        image: As read, finite; (row, column) or (row, column, channel).
+        mask: Its foreground, (row, column). ``None`` where it is not known: the image is not called empty then, and is
+            judged as a whole.
+        appearance: What was measured of the image; see :func:`~elmgan.light.appearance_of`.
+        training: What images the model was trained on.
+
+    >>> image = np.full((4, 4), 40, dtype=np.uint8)
+    >>> image[:2] = 255
+    >>> flags_of(image, image > 40), flags_of(image, image == 40), flags_of(image, image > 255)
+    (('saturated',), (), ('saturated', 'empty'))
+    >>> flags_of(image, image == 40, {"diameter": 30, "darkness": 0.1}, {"diameter": (10, 19), "darkness": (0, 0.05)})
+    ('object-size',)
+    """
+    empty = mask is not None and not mask.any()
+    foreground = np.ones(image.shape[:2], bool) if mask is None or empty else mask
+    appearance, training = appearance or {}, training or {}
+    known = appearance.keys() & training.keys()
+
+    def below(measure: Measure, factor: float, difference: float = 0) -> bool:
+        return measure in known and appearance[measure] < training[measure][0] / factor - difference
+
+    def above(measure: Measure, factor: float, difference: float = 0) -> bool:
+        return measure in known and appearance[measure] > training[measure][1] * factor + difference
+
+    found = {
+        "blurred": below("sharpness", 1),
+        "saturated": _saturated(image, foreground),
+        "low-contrast": appearance.get("contrast", math.inf) < LEAST_CONTRAST,
+        "empty": empty,
+        "crowded": above("density", FACTOR),
+        "object-size": below("diameter", FACTOR) or above("diameter", FACTOR),
+        "unlike-training": below("agreement", FACTOR) or below("darkness", 1, ROOM) or above("darkness", 1, ROOM),
+    }
+    return tuple(name for name, present in found.items() if present)
+
+
+def _saturated(image: NDArray, foreground: NDArray[np.bool_]) -> bool:
+    if image.dtype == np.bool_:  # there is nothing below its ceiling but 0
+        return False
+    ceilings = {2**bits - 1 for bits in SENSOR_BITS}
+    ceilings.add(np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else 1)
+    brightest = image.max()
+    if brightest not in ceilings:
+        return False
+    clipped = image == brightest
+    if clipped.ndim == 3:
+        clipped = clipped.any(axis=2)
+    share = clipped[foreground].mean()
+    return bool(share > SATURATED_SHARE and share >= clipped.mean())

@@ -1,0 +1,133 @@
+"""Models calibrated on counted images: the squares of the tiny model."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from bundles import known, squares, tiny_bundle
+from elmgan.counting import Model
+from elmgan.errors import DataError, UsageError
+from elmgan.files import write_table
+from elmgan.models import Bundle, read_bundle
+from elmgan.trust import Calibration
+from elmgan.work import calibrate_model, evaluate_model
+
+HALF = Calibration(data="earlier", images=20, groups=20, gain=0.5, quantile=1)
+
+
+def counted(folder: Path, images: int = 22, cells: int = 2) -> Path:
+    """Images of up to as many squares, each annotated as so many cells; the model finds 4 % fewer squares."""
+    rows = []
+    (folder / "images").mkdir(parents=True)
+    for k in range(images):
+        image = squares(k, (96, 120)) + np.random.default_rng(k).integers(0, 9, (96, 120)).astype(np.uint16)
+        tifffile.imwrite(folder / "images" / f"{k:02}.tif", image)
+        rows.append({"image": f"{k:02}.tif", "count": str(cells * k), "group": f"{k}"})
+    write_table(folder / "counts.csv", ("image", "count", "group"), rows)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return counted(tmp_path_factory.mktemp("calibrate") / "mine")
+
+
+def test_a_calibrated_model_counts_as_its_user_does(tmp_path: Path, data: Path) -> None:
+    bundle, out = tiny_bundle(), tmp_path / "deep" / "model.zip"
+    done = calibrate_model(bundle, data, out)
+    written = read_bundle(out)
+    assert written.card.calibration == done.calibration
+    assert (done.calibration.data, done.calibration.images, done.calibration.groups) == ("mine", 22, 22)
+    assert done.calibration.gain == pytest.approx(2 / 0.964, rel=0.005)
+    assert done.before.bias == pytest.approx(-10.5 * (2 - 0.964), abs=0.1)
+    assert abs(done.after.bias) < 0.2
+    assert (done.before.coverage, done.failures) == (None, [])
+    assert written.onnx == bundle.onnx
+    assert written.version != bundle.version
+    assert written.readme.startswith(bundle.readme)
+    for told in (
+        "Calibrated on 22 images of mine: counts are multiplied by 2.0",
+        "| bias | -10.8",
+        "from before this",
+    ):
+        assert told in written.readme
+
+    image = squares(9)
+    before, after = Model(bundle).count(image), Model(written).count(image)
+    assert after.count == 18
+    assert after.estimate == pytest.approx(known(after.count_map).sum(), abs=0.006)
+    np.testing.assert_allclose(known(after.count_map), known(before.count_map) * done.calibration.gain, rtol=1e-5)
+    assert after.interval == done.calibration.interval(known(after.estimate))
+    assert after.labels().max() == 9
+    checked = evaluate_model(data, tmp_path / "out", Model(written), seed=0).metrics.kinds["all"].model
+    assert checked["coverage"].value >= 0.9
+
+
+def test_counts_still_add_up_over_tiles(data: Path, tmp_path: Path) -> None:
+    calibrate_model(tiny_bundle(), data, tmp_path / "model")
+    bundle, image = read_bundle(tmp_path / "model"), squares(60, (203, 330))
+    whole, tiled = Model(bundle).count(image), Model(bundle, tile=64).count(image)
+    assert tiled.estimate == pytest.approx(whole.estimate, rel=5e-3)
+
+
+def test_an_earlier_calibration_is_replaced(tmp_path: Path, data: Path) -> None:
+    plain, earlier = tiny_bundle(), tiny_bundle().calibrated(HALF, "of old")
+    assert Model(earlier).count(squares(10)).count == 5
+    done = calibrate_model(earlier, data, tmp_path / "again")
+    assert calibrate_model(plain, data, tmp_path / "first").calibration == done.calibration
+    again, first = (read_bundle(tmp_path / name) for name in ("again", "first"))
+    assert done.before.bias == pytest.approx(-10.5 * (2 - 0.482), abs=0.1)
+    assert done.before.coverage is not None
+    assert again.version == first.version
+    assert again.readme.count("## Calibration") == 1
+    assert "of old" not in again.readme
+
+
+def test_a_run_says_which_images_to_take(tmp_path: Path, data: Path) -> None:
+    sides = ["train"] * 6 + ["calibration"] * 12 + ["validation"] * 2 + ["test"] * 2
+    split = tmp_path / "split.csv"
+    rows = ({"image": f"{k:02}", "side": side} for k, side in enumerate(sides))
+    write_table(split, ("image", "side"), rows)
+    done = calibrate_model(tiny_bundle(), data, tmp_path / "model", only=split)
+    assert done.calibration.images == 12
+    assert done.calibration.quantile is None
+    written = read_bundle(tmp_path / "model")
+    assert "No interval: 12 images of different cells are too few, it takes 20" in written.readme
+    assert Model(written).count(squares(9)).interval is None
+    split.write_text("image,side\n" + "".join(f"{k:02},train\n" for k in range(22)))
+    with pytest.raises(UsageError, match="names no image"):
+        calibrate_model(tiny_bundle(), data, tmp_path / "other", only=split)
+
+
+def test_images_that_show_the_same_count_as_one(tmp_path: Path, data: Path) -> None:
+    folder = tmp_path / "data"
+    (folder / "images").mkdir(parents=True)
+    for k in range(20):
+        image = squares(3 if k else 9) + np.random.default_rng(k).integers(0, 9, (96, 120)).astype(np.uint16)
+        tifffile.imwrite(folder / "images" / f"{k}.tif", image)
+    rows = ({"image": f"{k}.tif", "count": "3" if k else "9"} for k in range(20))
+    write_table(folder / "counts.csv", ("image", "count"), rows)
+    with pytest.raises(DataError, match="data has 2 images of different cells with a count"):
+        calibrate_model(tiny_bundle(), folder, tmp_path / "model")
+
+
+def test_what_cannot_be_calibrated_is_refused(tmp_path: Path, data: Path) -> None:
+    few = counted(tmp_path / "few", images=9)
+    there = tmp_path / "there"
+    there.mkdir()
+    cases: list[tuple[Bundle, Path, Path, str]] = [
+        (
+            tiny_bundle(),
+            few,
+            tmp_path / "out",
+            "few has 9 images of different cells with a count: calibration takes 10",
+        ),
+        (tiny_bundle(), data, there, "there is there already: name another with -o"),
+        (tiny_bundle(learned=("mask",)), data, tmp_path / "out", "learned masks alone, and has no counts to calibrate"),
+    ]
+    for bundle, folder, out, told in cases:
+        with pytest.raises((DataError, UsageError), match=told):
+            calibrate_model(bundle, folder, out)
+    assert not (tmp_path / "out").exists()

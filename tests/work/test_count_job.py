@@ -1,0 +1,477 @@
+import csv
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+from bundles import known, squares, tiny_bundle
+from elmgan.counting import Failure, Model, Result, Row
+from elmgan.errors import OutputError, UsageError
+from elmgan.images import write_png
+from elmgan.work import count_images
+
+MODEL = Model(tiny_bundle())
+COUNTS_ALONE = Model(tiny_bundle(learned=("count",)))
+
+
+def folder_of(folder: Path, *numbers: int) -> Path:
+    """A folder with one image per number: 3.tif shows 3 squares."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in numbers:
+        tifffile.imwrite(folder / f"{number}.tif", squares(number))
+    return folder
+
+
+def table(out: Path) -> list[dict[str, str]]:
+    with (out / "counts.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def files(out: Path) -> set[str]:
+    return {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+
+
+def untimed(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [row | {"seconds": ""} for row in rows]
+
+
+def test_a_folder_is_counted(tmp_path: Path) -> None:
+    images, out = folder_of(tmp_path / "images", 10, 2), tmp_path / "deep" / "out"
+    folder_of(images / "more", 5)
+    watched: list[tuple[int, Row | Failure]] = []
+    counted = count_images([images], out, MODEL, labels=True, overlays=True, watch=lambda *seen: watched.append(seen))
+    assert [(row["image"], row["count"], row["objects"]) for row in table(out)] == [
+        ("2.tif", "2", "2"),
+        ("10.tif", "10", "10"),
+        ("more/5.tif", "5", "5"),
+    ]
+    assert watched == [(3, row) for row in counted.rows]
+    stems = ("2", "10", "more/5")
+    pictures = {
+        f"{kind}/{stem}.{end}"
+        for stem in stems
+        for kind, end in [("masks", "tif"), ("labels", "tif"), ("overlays", "png")]
+    }
+    assert files(out) == pictures | {"counts.csv", "run.json", "report.html"}
+    mask, labels = (tifffile.imread(out / kind / "more/5.tif") for kind in ("masks", "labels"))
+    assert (str(mask.dtype), str(labels.dtype)) == ("uint8", "uint32")
+    assert set(np.unique(mask)) == {0, 255}
+    assert np.array_equal(mask > 0, known(MODEL.count(squares(5)).mask))
+    assert np.array_equal(labels > 0, mask > 0)
+    assert {path.name for path in counted.written} == {
+        "counts.csv",
+        "masks",
+        "labels",
+        "overlays",
+        "run.json",
+        "report.html",
+    }
+
+
+def test_a_model_of_masks_alone_separates_and_does_not_count(tmp_path: Path) -> None:
+    out, model = tmp_path / "out", Model(tiny_bundle(learned=("mask",)))
+    count_images([folder_of(tmp_path / "images", 3)], out, model, labels=True, overlays=True)
+    row = table(out)[0]
+    assert (row["count"], row["estimate"], row["low"], row["high"], row["objects"]) == ("", "", "", "", "3")
+    assert files(out) == {
+        *("counts.csv", "run.json", "report.html"),
+        *("masks/3.tif", "labels/3.tif", "overlays/3.png"),
+    }
+    assert count_images([tmp_path / "images"], out, model, resume=True).rows[0].texts() == row
+
+
+def test_a_model_of_counts_alone_writes_no_masks(tmp_path: Path) -> None:
+    images, out = folder_of(tmp_path / "images", 3), tmp_path / "out"
+    count_images([images], out, MODEL, labels=True)  # what it leaves must go
+    counted = count_images([images], out, COUNTS_ALONE)
+    row = table(out)[0]
+    assert (row["count"], row["objects"], row["foreground"]) == ("3", "", "")
+    assert (row["height"], row["width"]) == ("96", "120")
+    assert files(out) == {path.name for path in counted.written} == {"counts.csv", "run.json", "report.html"}
+    assert json.loads((out / "run.json").read_text())["model"]["learned"] == ["count"]
+
+
+@pytest.mark.parametrize("pictures", [{"labels": True}, {"overlays": True}])
+def test_pictures_of_cells_that_cannot_be_had_are_refused(tmp_path: Path, pictures: dict[str, bool]) -> None:
+    images, out = folder_of(tmp_path / "images", 3), tmp_path / "out"
+    with pytest.raises(UsageError, match=r"learned counts alone: .*; leave --labels and --overlays out"):
+        count_images([images], out, COUNTS_ALONE, **pictures)  # type: ignore[arg-type]
+    assert not out.exists()
+
+
+def test_counts_alone_are_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, out = folder_of(tmp_path / "images", 1, 2, 3), tmp_path / "out"
+    with pytest.raises(Stop):
+        count_images([images], out, COUNTS_ALONE, watch=interrupted_at(2))
+    tifffile.imwrite(images / "1.tif", squares(5))
+    later = (out / "run.json").stat().st_mtime_ns + 10**9
+    os.utime(images / "1.tif", ns=(later, later))
+    seen = counting(COUNTS_ALONE, monkeypatch)
+    count_images([images], out, COUNTS_ALONE, resume=True)
+    assert [(row["image"], row["count"]) for row in table(out)] == [("1.tif", "5"), ("2.tif", "2"), ("3.tif", "3")]
+    assert len(seen) == 2  # 2.tif was done
+
+
+def test_the_run_is_recorded(tmp_path: Path) -> None:
+    count_images([folder_of(tmp_path / "images", 2)], tmp_path / "out", Model(tiny_bundle(), "onnxruntime"))
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["options"] == {
+        "paths": [str(tmp_path / "images")],
+        "channel": None,
+        "scale": 1,
+        "labels": False,
+        "overlays": False,
+    }
+    assert record["model"]["hashes"] == tiny_bundle().card.hashes
+    assert record["model"]["normalisation"] == MODEL.card.normalisation.model_dump()
+    assert (record["images"], record["failed"]) == (1, 0)
+    assert record["seconds"] >= 0
+    assert record["folders"] == [str(tmp_path / "images")]
+    assert record["versions"].keys() == {"elmgan", "python", "numpy", "cv2", "tifffile", "PIL", "onnxruntime"}
+    assert record["engine"] == {"name": "onnxruntime", "precision": "fp32", "device": "cpu"}
+
+
+def test_images_of_one_name_keep_apart(tmp_path: Path) -> None:
+    one, two = folder_of(tmp_path / "p1", 3), folder_of(tmp_path / "p2", 3)
+    tifffile.imwrite(one / "3.tiff", squares(7))
+    count_images([one, two], tmp_path / "out", MODEL)
+    assert [(row["image"], row["count"]) for row in table(tmp_path / "out")] == [
+        ("p1/3.tif", "3"),
+        ("3.tiff", "7"),
+        ("p2/3.tif", "3"),
+    ]
+    assert files(tmp_path / "out" / "masks") == {"p1/3.tif", "3.tif", "p2/3.tif"}
+
+
+def spoil_with_nan(path: Path) -> None:
+    tifffile.imwrite(path, np.full((8, 8), np.nan, dtype=np.float32))
+
+
+def spoil_by_cutting(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-3000])
+
+
+BAD: dict[str, Callable[[Path], Any]] = {
+    "truncated": spoil_by_cutting,
+    "no image": lambda path: path.write_text("not an image"),
+    "empty": lambda path: path.write_bytes(b""),
+    "NaN": spoil_with_nan,
+    "five channels": lambda path: tifffile.imwrite(path, np.zeros((5, 8, 8), np.uint8), metadata={"axes": "CYX"}),
+    "a stack": lambda path: tifffile.imwrite(path, np.zeros((5, 8, 8), np.uint8), metadata={"axes": "ZYX"}),
+}
+
+
+@pytest.mark.parametrize("spoil", [*BAD])
+def test_a_bad_image_does_not_stop_the_others(tmp_path: Path, spoil: str) -> None:
+    images, out = folder_of(tmp_path / "images", 2, 3, 4), tmp_path / "out"
+    count_images([images], out, MODEL, labels=True)  # what it leaves of the image must go
+    BAD[spoil](images / "3.tif")
+    counted = count_images([images], out, MODEL, labels=True)
+    assert [row["image"] for row in table(out)] == ["2.tif", "4.tif"]
+    assert [failure.image for failure in counted.failures] == ["3.tif"]
+    assert "\n" not in counted.failures[0].error
+    assert "3.tif" not in counted.failures[0].error  # its name stands beside it
+    assert not (out / "masks" / "3.tif").exists()
+    assert not (out / "labels" / "3.tif").exists()
+    with (out / "failed.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == [counted.failures[0].model_dump()]
+    tifffile.imwrite(images / "3.tif", squares(3))
+    count_images([images], out, MODEL)
+    assert not (out / "failed.csv").exists()
+
+
+def test_an_unexpected_error_fails_one_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def trip(image: NDArray, scale: float) -> Result:
+        raise ZeroDivisionError("over\nthe edge")
+
+    monkeypatch.setattr(MODEL, "count", trip)
+    counted = count_images([folder_of(tmp_path / "images", 2)], tmp_path / "out", MODEL)
+    assert counted.failures == [Failure(image="2.tif", error="unexpected ZeroDivisionError: over the edge")]
+    assert table(tmp_path / "out") == []
+
+
+class Stop(KeyboardInterrupt):
+    """Ctrl-C."""
+
+
+def counting(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[NDArray]:
+    """The images that the model counts from now on."""
+    seen: list[NDArray] = []
+    count = model.count
+
+    def count_and_note(image: NDArray, scale: float) -> Result:
+        seen.append(image)
+        return count(image, scale=scale)
+
+    monkeypatch.setattr(model, "count", count_and_note)
+    return seen
+
+
+def interrupted_at(number: int) -> Callable[[int, Row | Failure], None]:
+    def watch(total: int, outcome: Row | Failure) -> None:
+        if outcome.image == f"{number}.tif":
+            raise Stop
+
+    return watch
+
+
+def test_an_interrupted_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = folder_of(tmp_path / "images", 1, 2, 3, 4)
+    (images / "5.tif").write_text("not an image")
+    count_images([images], tmp_path / "straight", MODEL, labels=True)
+
+    out = tmp_path / "out"
+    with pytest.raises(Stop):
+        count_images([images], out, MODEL, labels=True, watch=interrupted_at(3))
+    assert [row["image"] for row in table(out)] == ["1.tif", "2.tif", "3.tif"]
+    assert json.loads((out / "run.json").read_text())["seconds"] is None
+    before = table(out)
+
+    (out / "labels" / "2.tif").unlink()  # a row without its file is not done
+    seen = counting(MODEL, monkeypatch)
+    watched: list[str] = []
+    resumed = count_images(
+        [images], out, MODEL, labels=True, resume=True, watch=lambda _, outcome: watched.append(outcome.image)
+    )
+    assert len(seen) == 2
+    assert watched == ["1.tif", "2.tif", "3.tif", "4.tif", "5.tif"]
+    assert untimed(table(out)) == untimed(table(tmp_path / "straight"))
+    assert [table(out)[k] for k in (0, 2)] == [before[k] for k in (0, 2)]
+    assert files(out) == files(tmp_path / "straight")
+    assert [failure.image for failure in resumed.failures] == ["5.tif"]
+
+
+def test_a_resumed_run_that_is_interrupted_keeps_all_rows(tmp_path: Path) -> None:
+    images, out = folder_of(tmp_path / "images", 1, 2, 3), tmp_path / "out"
+    count_images([images], out, MODEL)
+    (out / "masks" / "2.tif").unlink()
+    with pytest.raises(Stop):
+        count_images([images], out, MODEL, resume=True, watch=interrupted_at(1))
+    assert [row["image"] for row in table(out)] == ["1.tif", "3.tif"]
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {name: (out / name).read_bytes() for name in files(out)}
+
+
+def test_resuming_knows_images_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, out = folder_of(tmp_path / "images", 1, 2), tmp_path / "out"
+    count_images([images], out, MODEL, overlays=True)
+    seen = counting(MODEL, monkeypatch)
+    assert len(count_images([images / "1.tif", images / "2.tif"], out, MODEL, resume=True).rows) == 2
+    moved = images.rename(tmp_path / "moved")
+    assert len(count_images([moved], out, MODEL, resume=True).rows) == 2
+    assert not seen
+    assert "overlays/1.png" in files(out)
+    count_images([moved], out, MODEL, labels=True, resume=True)
+    assert len(seen) == 2
+    assert {"labels/1.tif", "labels/2.tif"} <= files(out)
+
+
+def test_resuming_counts_a_changed_image_again_and_drops_one_that_is_gone(tmp_path: Path) -> None:
+    images, out = folder_of(tmp_path / "images", 1, 2, 3), tmp_path / "out"
+    count_images([images], out, MODEL, overlays=True)
+    tifffile.imwrite(images / "1.tif", squares(5))
+    later = (out / "overlays" / "1.png").stat().st_mtime_ns + 10**9
+    os.utime(images / "1.tif", ns=(later, later))
+    (images / "3.tif").unlink()
+    count_images([images], out, MODEL, resume=True)
+    assert [(row["image"], row["count"]) for row in table(out)] == [("1.tif", "5"), ("2.tif", "2")]
+    assert {"masks/1.tif", "masks/2.tif", "overlays/2.png"} == {name for name in files(out) if "/" in name}
+
+
+@pytest.mark.parametrize("setting", ["model", "engine", "channel", "scale", "version of elmgan"])
+def test_resuming_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
+    images, out = folder_of(tmp_path / "images", 1), tmp_path / "out"
+    count_images([images], out, MODEL)
+    before = contents(out)
+    if setting == "version of elmgan":
+        monkeypatch.setattr("elmgan.report.record.__version__", "99")
+    model = Model(tiny_bundle("other")) if setting == "model" else MODEL
+    model = Model(tiny_bundle(), "onnxruntime") if setting == "engine" else model
+    channel, scale = (1 if setting == "channel" else None), (2 if setting == "scale" else 1)
+    with pytest.raises(UsageError, match=f"count in {out} used another {setting}.*: leave out --resume to count again"):
+        count_images([images], out, model, channel=channel, scale=scale, resume=True)
+    assert contents(out) == before
+
+
+@pytest.mark.parametrize("given", ["plate2", "plate1/1.tif"])
+def test_resuming_with_other_images_is_refused(tmp_path: Path, given: str) -> None:
+    folder_of(tmp_path / "plate1", 1, 2)
+    folder_of(tmp_path / "plate2", 1, 2)  # the same names
+    out = tmp_path / "out"
+    count_images([tmp_path / "plate1"], out, MODEL)
+    before = contents(out)
+    with pytest.raises(
+        UsageError, match=r"plate1/[12]\.tif, which is not given now: give it too, or leave out --resume"
+    ):
+        count_images([tmp_path / given], out, MODEL, resume=True)
+    assert contents(out) == before
+    both = count_images([tmp_path / "plate1", tmp_path / "plate2"], out, MODEL, resume=True)
+    assert [row.image for row in both.rows] == ["plate1/1.tif", "plate1/2.tif", "plate2/1.tif", "plate2/2.tif"]
+    assert {name for name in files(out) if "/" in name} == {f"masks/{row.image}" for row in both.rows}
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("run.json", "{}"), ("run.json", "[]"), ("run.json", "not JSON"), ("counts.csv", "image\n1\n")],
+)
+def test_what_is_not_known_to_be_a_count_is_not_replaced(tmp_path: Path, name: str, content: str, resume: bool) -> None:
+    images, out = folder_of(tmp_path / "images", 1), tmp_path / "out"
+    count_images([images], out, MODEL)
+    (out / name).write_text(content)
+    before = contents(out)
+    with pytest.raises(UsageError, match="of something else than a count, or of one that was changed since"):
+        count_images([images], out, MODEL, resume=resume)
+    assert contents(out) == before
+
+
+def test_a_new_count_leaves_no_picture_of_the_earlier_one(tmp_path: Path) -> None:
+    images, out = folder_of(tmp_path / "images", 1, 2), tmp_path / "out"
+    folder_of(images / "more", 3)
+    count_images([images], out, MODEL, labels=True, overlays=True)
+    (out / "masks" / "corrected by hand.tif").touch()
+    (images / "more" / "3.tif").unlink()
+    counted = count_images([images], out, MODEL, labels=True)
+    pictures = {"masks/1.tif", "masks/2.tif", "masks/corrected by hand.tif", "labels/1.tif", "labels/2.tif"}
+    assert files(out) == pictures | {"counts.csv", "run.json", "report.html"}
+    assert {path.name for path in counted.written} == {path.name for path in out.iterdir()}
+    assert not (out / "masks" / "more").exists()
+
+
+def test_an_edited_table_removes_nothing_elsewhere(tmp_path: Path) -> None:
+    images, out = folder_of(tmp_path / "images", 1), tmp_path / "out"
+    count_images([images], out, MODEL)
+    edited = (out / "counts.csv").read_text().replace("1.tif", "../../images/1.tif")
+    (out / "counts.csv").write_text(edited)
+    assert [row.image for row in count_images([images], out, MODEL).rows] == ["1.tif"]
+    assert (images / "1.tif").exists()
+
+
+def test_without_resume_all_is_counted_again(tmp_path: Path) -> None:
+    images, out = folder_of(tmp_path / "images", 1, 2, 3), tmp_path / "out"
+    count_images([images], out, MODEL)
+    with pytest.raises(Stop):
+        count_images([images], out, MODEL, watch=interrupted_at(1))
+    assert [row["image"] for row in table(out)] == ["1.tif"]
+    assert not (out / "report.html").exists()  # it would show the other run
+
+
+def test_the_table_grows_with_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elmgan.work.count.SAVE_EVERY", -1)
+    out, lengths = tmp_path / "out", []
+    count_images(
+        [folder_of(tmp_path / "images", 1, 2, 3)], out, MODEL, watch=lambda *_: lengths.append(len(table(out)))
+    )
+    assert lengths == [0, 1, 2]
+
+
+@pytest.mark.parametrize("out", ["images/out", "images"])
+def test_results_inside_the_input_folder_are_no_images(tmp_path: Path, out: str) -> None:
+    images = folder_of(tmp_path / "images", 1, 2)
+    for _ in range(2):
+        counted = count_images([images], tmp_path / out, MODEL, overlays=True)
+        assert [row.image for row in counted.rows] == ["1.tif", "2.tif"]
+
+
+def test_results_of_another_count_are_no_images(tmp_path: Path) -> None:
+    images = folder_of(tmp_path / "images", 1, 2)
+    folder_of(images / "masks", 3)  # not beside a run.json
+    for out in ("out", "deep/out"):
+        count_images([images / "1.tif"], images / out, MODEL, labels=True, overlays=True)
+    counted = count_images([images], tmp_path / "out", MODEL)
+    assert [row.image for row in counted.rows] == ["1.tif", "2.tif", "masks/3.tif"]
+    with pytest.raises(UsageError, match="nothing to count: the paths hold only what an earlier count wrote"):
+        count_images([images / "out" / "masks"], images / "out", MODEL)
+
+
+def test_a_missing_file_does_not_stop_the_others(tmp_path: Path) -> None:
+    images, out = folder_of(tmp_path / "images", 1), tmp_path / "out"
+    counted = count_images([images / "absent.tif", images / "1.tif"], out, MODEL)
+    assert [row.image for row in counted.rows] == ["1.tif"]
+    assert counted.failures == [Failure(image="absent.tif", error="does not exist; check its name and folder")]
+    with pytest.raises(UsageError, match=r"absent\.tif does not exist"):
+        count_images([images / "absent.tif"], out, MODEL)
+
+
+@pytest.mark.parametrize("name", ["counts.csv", "masks", "report.html"])
+def test_what_others_wrote_is_not_replaced(tmp_path: Path, name: str) -> None:
+    images = folder_of(tmp_path / "images", 1)
+    (tmp_path / name).write_text("years of work")
+    with pytest.raises(UsageError, match=f"holds {name} of something else"):
+        count_images([images], tmp_path, MODEL)
+    assert (tmp_path / name).read_text() == "years of work"
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_counted(tmp_path: Path) -> None:
+    images = folder_of(tmp_path / "images", 1)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(
+        UsageError, match=r"nothing was counted: .*\(Not a directory\); make room or choose another out"
+    ):
+        count_images([images], tmp_path / "file" / "out", MODEL, watch=interrupted_at(1))
+
+
+def test_a_folder_that_is_read_only_now_keeps_its_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, out = folder_of(tmp_path / "images", 1), tmp_path / "out"
+    count_images([images], out, MODEL)
+    before = contents(out)
+    opened = Path.open
+
+    def read_only(
+        self: Path, mode: str = "r", *arguments: Any, **options: Any
+    ) -> Any:  # for root there is no such folder
+        if self.parent == out and mode.startswith("w"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(self, mode, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", read_only)
+        with pytest.raises(UsageError, match=r"nothing was counted: .*\(Permission denied\)"):
+            count_images([images], out, MODEL, watch=interrupted_at(1))
+    assert contents(out) == before
+
+
+def test_a_full_disk_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, out = folder_of(tmp_path / "images", 1, 2, 3), tmp_path / "out"
+    replace = Path.replace
+
+    def full_at_the_second_mask(self: Path, target: Path) -> Path:
+        if (out / "masks" / "1.tif").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full_at_the_second_mask)
+        with pytest.raises(OutputError, match="No space left on device"):
+            count_images([images], out, MODEL)
+    assert files(out) == {"counts.csv", "run.json", "masks/1.tif"}
+    assert table(out) == []
+    assert len(count_images([images], out, MODEL, resume=True).rows) == 3
+
+
+def test_one_file_that_cannot_be_written_fails_one_image(tmp_path: Path) -> None:
+    images, out = folder_of(tmp_path / "images", 1, 2), tmp_path / "out"
+    count_images([images], out, MODEL)
+    (out / "masks" / "1.tif").unlink()
+    (out / "masks" / "1.tif").mkdir()
+    (out / "masks" / "1.tif" / "in the way").touch()
+    counted = count_images([images], out, MODEL)
+    assert [row.image for row in counted.rows] == ["2.tif"]
+    assert [failure.image for failure in counted.failures] == ["1.tif"]
+
+
+def test_colour_is_counted_and_a_channel_can_be_named(tmp_path: Path) -> None:
+    grey = (squares(4) // 20).astype(np.uint8)
+    write_png(tmp_path / "colour.png", np.stack([np.full_like(grey, 9), grey, np.full_like(grey, 9)], axis=2))
+    one = count_images([tmp_path / "colour.png"], tmp_path / "out", MODEL, channel=2).rows[0]
+    assert (one.image, one.count, one.flags) == ("colour.png", 4, ())
+    assert count_images([tmp_path / "colour.png"], tmp_path / "out1", MODEL, channel=1).rows[0].count == 0
