@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from elmgan.counting import Tile
 from elmgan.counting.tiling import predict_in_tiles, split
+from elmgan.images import Tile
 
 sides = st.integers(1, 60)
 shapes = st.tuples(sides, sides)

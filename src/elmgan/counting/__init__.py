@@ -5,7 +5,6 @@ from elmgan.counting.predictor import Predictor
 from elmgan.counting.result import Result
 from elmgan.counting.row import Failure, Row
 from elmgan.counting.separation import separate
-from elmgan.counting.tiling import Tile
 
 __all__ = [
     "Failure",
@@ -13,6 +12,5 @@ __all__ = [
     "Predictor",
     "Result",
     "Row",
-    "Tile",
     "separate",
 ]

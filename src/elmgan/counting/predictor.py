@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.counting.scaling import check_scale, redistribute, resize, scaled_shape
-from elmgan.counting.tiling import Tile, predict_in_tiles
+from elmgan.counting.tiling import predict_in_tiles
 from elmgan.engines import Engine
 from elmgan.engines.engine import SMALL
 from elmgan.errors import ImageError, ModelError, UsageError
+from elmgan.images import Tile
 from elmgan.light import Stretch
 from elmgan.models import Architecture
 

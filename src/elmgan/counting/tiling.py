@@ -2,45 +2,11 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-@dataclass(frozen=True)
-class Tile:
-    """A rectangle of pixels, half-open: rows ``top`` to ``top + height``, columns ``left`` to ``left + width``.
-
-    >>> image = np.arange(12).reshape(3, 4)
-    >>> Tile(1, 2, height=2, width=1).of(image)
-    array([[ 6],
-           [10]])
-    """
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-    def of(self, image: NDArray) -> NDArray:
-        """View of the tile's pixels in a (row, column) image."""
-        return image[self.top : self.top + self.height, self.left : self.left + self.width]
-
-    def grown(self, halo: int, shape: tuple[int, int]) -> "Tile":
-        """Return the tile with ``halo`` pixels more on each side, as far as an image of (rows, columns) has them."""
-        top, left = max(self.top - halo, 0), max(self.left - halo, 0)
-        bottom, right = min(self.top + self.height + halo, shape[0]), min(self.left + self.width + halo, shape[1])
-        return Tile(top, left, bottom - top, right - left)
-
-    def within(self, window: "Tile") -> "Tile":
-        """Return the same pixels, counted from the corner of a window."""
-        return Tile(self.top - window.top, self.left - window.left, self.height, self.width)
-
-    def reduced(self, stride: int) -> "Tile":
-        """Return the same area in a map that has one value per ``stride`` x ``stride`` pixels."""
-        return Tile(self.top // stride, self.left // stride, self.height // stride, self.width // stride)
-
+from elmgan.images import Tile
 
 Predict = Callable[[Tile], tuple[NDArray[np.float32], NDArray[np.float32]]]
 """Tile of an image -> its (row, column) probability and its (row / stride, column / stride) count map."""

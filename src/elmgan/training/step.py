@@ -13,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from elmgan.counting import Tile
 from elmgan.counting.tiling import split
 from elmgan.errors import TrainingError
+from elmgan.images import Tile
 from elmgan.nn.discriminator import Discriminator, Judgement
 from elmgan.nn.generator import Generator
 from elmgan.nn.loss import Known, Sums, Targets, adversarial_loss, discriminator_loss, generator_loss, sums_of
