@@ -20,7 +20,7 @@ class View(Strict):
     refused.
 
     >>> View(channel="DAPI", z="mean").told
-    'channel DAPI, z mean'
+    'z mean, channel DAPI'
     >>> View(channel="2") == View(channel=2)
     True
     """
@@ -52,9 +52,7 @@ class View(Strict):
     def told(self) -> str:
         """Say what differs from the default, in words for people; nothing where nothing does."""
         default = View()
-        changed = [
-            (name, getattr(self, name)) for name in View.model_fields if getattr(self, name) != getattr(default, name)
-        ]
+        changed = {name: value for name, value in self if value != getattr(default, name)}
         return ", ".join(
-            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in changed
+            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in changed.items()
         )
