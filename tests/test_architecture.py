@@ -155,5 +155,5 @@ def test_the_version_is_the_one_of_the_project_file() -> None:
 
 
 def test_the_public_names_stay() -> None:
-    assert sorted(elmgan.__all__) == ["Model", "Result", "__version__", "load"]
+    assert sorted(elmgan.__all__) == ["Model", "Result", "View", "__version__", "errors", "load", "open_image"]
     assert all(hasattr(elmgan, name) for name in elmgan.__all__)

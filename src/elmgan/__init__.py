@@ -4,16 +4,20 @@
 >>> model = elmgan.load("nuclei")  # doctest: +SKIP
 >>> model.count(image).count  # doctest: +SKIP
 112
+>>> with elmgan.open_image("stack.nd2") as source:  # doctest: +SKIP
+...     counts = [model.count(plane).count for plane in source.planes(elmgan.View(channel="DAPI", z="each"))]
 """
 
 __version__ = "0.1.0"  # above the imports: parts of the package read it
 
 from pathlib import Path
 
+from elmgan import errors
 from elmgan.counting import Model, Result
+from elmgan.images import View, open_image
 from elmgan.models import find_bundle, read_bundle
 
-__all__ = ["Model", "Result", "__version__", "load"]
+__all__ = ["Model", "Result", "View", "__version__", "errors", "load", "open_image"]
 
 
 def load(

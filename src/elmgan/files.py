@@ -36,6 +36,13 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """Say that a file cannot be written, and what to do."""
+    return OutputError(
+        f"{path} cannot be written ({error.strerror or error}); make room or choose another output folder"
+    )
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; on success it becomes ``path``, in one step, and otherwise it is gone.
@@ -53,9 +60,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written ({error.strerror or error}); make room or choose another output folder"
-        ) from error
+        raise cannot_write(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

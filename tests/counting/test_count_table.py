@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,14 +9,20 @@ from hypothesis import strategies as st
 from elmgan.counting import Result, Row
 from elmgan.counting.row import COLUMNS, read_table
 from elmgan.files import write_table
+from elmgan.images import Plane, Scene, View
 
 name = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
 flags = st.lists(st.sampled_from(["empty", "saturated", "blurred"]), unique=True).map(tuple)
 amount = st.floats(0, 1e6)
+number = st.integers(1, 10**6)
 rows = st.builds(
     Row,
     image=name,
-    plane=st.just(1),
+    scene=number,
+    t=number,
+    z=number | st.sampled_from(["max", "mean"]),
+    channel=st.text(st.characters(exclude_categories=["Cs", "Cc"])),
+    scale=st.sampled_from([0.1, 0.125, 1.0, 10.0]),
     count=st.none() | st.integers(0, 10**6),
     objects=st.none() | st.integers(0, 10**6),
     low=st.none() | amount,
@@ -40,12 +47,14 @@ def test_the_columns_are_those_of_the_contract(tmp_path: Path) -> None:
     mask[0, 0] = True
     flat = mask.astype(np.float32)
     result = Result(mask.shape, 12.5, mask, flat, flat, flags=("empty", "saturated"))
-    row = Row.of(result, image="sub/ä,1.tif", shape=mask.shape, seconds=0.25, model="tiny@01234567")
+    source = SimpleNamespace(scenes=(Scene("CYX", (2, 4, 10), np.dtype(np.uint16)),))
+    plane = Plane(source, 1, 3, "max", "DAPI", 0, View(scale=0.5))  # type: ignore[arg-type]
+    row = Row.of(result, plane, image="sub/ä,1.tif", seconds=0.25, model="tiny@01234567")
     path = tmp_path / "counts.csv"
     write_table(path, COLUMNS, [row.texts()])
     assert path.read_bytes().decode() == (
-        "image,plane,count,estimate,low,high,objects,foreground,flags,height,width,seconds,model\n"
-        '"sub/ä,1.tif",1,13,12.50,,,1,0.0250,empty;saturated,4,10,0.250,tiny@01234567\n'
+        "image,scene,t,z,channel,count,estimate,low,high,objects,foreground,flags,scale,height,width,seconds,model\n"
+        '"sub/ä,1.tif",1,3,max,DAPI,13,12.50,,,1,0.0250,empty;saturated,0.5,4,10,0.250,tiny@01234567\n'
     )
 
 

@@ -3,12 +3,14 @@
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elmgan.work.pipeline import in_order
+from elmgan.counting import Failure
+from elmgan.work.pipeline import in_order, outcomes
 
 
 @settings(max_examples=30, deadline=None)
@@ -27,7 +29,7 @@ def test_items_in_memory_stay_below_the_bound_or_alone(sizes: list[int], workers
         return item[0]
 
     numbers = []
-    for future in in_order(work, enumerate(sizes), workers=workers, size=lambda item: item[1], most=most):
+    for _, future in in_order(work, enumerate(sizes), workers=workers, size=lambda item: item[1], most=most):
         numbers.append(future.result())
         with lock:
             held.remove(sizes[numbers[-1]])
@@ -36,7 +38,7 @@ def test_items_in_memory_stay_below_the_bound_or_alone(sizes: list[int], workers
 
 
 def test_an_exception_is_that_of_its_item() -> None:
-    futures = list(in_order(lambda x: 6 // x, [3, 0, 2], workers=2, size=lambda _: 1, most=9))
+    futures = [future for _, future in in_order(lambda x: 6 // x, [3, 0, 2], workers=2, size=lambda _: 1, most=9)]
     assert (futures[0].result(), futures[2].result()) == (2, 3)
     with pytest.raises(ZeroDivisionError):
         futures[1].result()
@@ -45,7 +47,7 @@ def test_an_exception_is_that_of_its_item() -> None:
 def test_two_items_are_worked_on_at_once() -> None:
     both = threading.Barrier(2, timeout=5)
     futures = in_order(lambda _: both.wait(), range(2), workers=2, size=lambda _: 1, most=2)
-    assert sorted(future.result() for future in futures) == [0, 1]
+    assert sorted(future.result() for _, future in futures) == [0, 1]
 
 
 def test_closing_gives_up_what_has_not_begun() -> None:
@@ -60,3 +62,22 @@ def test_closing_gives_up_what_has_not_begun() -> None:
     number = len(begun)
     time.sleep(0.05)
     assert len(begun) == number < 10
+
+
+def test_one_that_fails_stops_no_other() -> None:
+    done = list(outcomes(lambda x: 6 // x, [3, 0, 2], named=lambda x: (f"{x}.tif", Path(f"/{x}.tif")), workers=2))
+    assert [(item, outcome) for item, outcome in done if item] == [(3, 2), (2, 3)]
+    failed = done[1][1]
+    assert isinstance(failed, Failure)
+    assert failed.image == "0.tif"
+    assert failed.error.startswith("unexpected ZeroDivisionError")
+    assert "6 // x" in failed.trace
+    assert set(failed.model_dump()) == {"image", "error"}
+
+
+def test_being_stopped_is_no_failure_of_an_item() -> None:
+    def stop(item: int) -> int:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(outcomes(stop, [1], named=lambda x: ("", Path())))

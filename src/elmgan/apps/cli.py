@@ -11,8 +11,10 @@ from rich.console import Console
 from rich.progress import track
 
 from elmgan import __version__, load
+from elmgan.apps import view as options
 from elmgan.apps.benchmark import benchmarks
 from elmgan.apps.data_set import print_survey
+from elmgan.apps.images import folder_json, image_json, print_folder, print_image
 from elmgan.apps.models import print_card, print_models, tell_shortcoming
 from elmgan.apps.results import print_calibrated, print_counted, print_evaluated
 from elmgan.apps.terminal import (
@@ -29,10 +31,11 @@ from elmgan.apps.terminal import (
     torch_needed,
 )
 from elmgan.counting import Failure, Row
-from elmgan.data import layout_of, read_data_set, survey
+from elmgan.data import is_data_set, layout_of, read_data_set, survey
 from elmgan.data.synthetic import write_data_set
 from elmgan.engines import open_engine
 from elmgan.errors import UsageError
+from elmgan.images import PIXELS_ALLOWED, View, open_image, readers
 from elmgan.models import find_bundle, read_bundle, shipped
 from elmgan.report import write_contact_sheet
 from elmgan.scores import Score
@@ -84,14 +87,22 @@ def count(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Images, and folders that hold images.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the table, the masks and the report.")],
     model: Annotated[str, typer.Option(help="Name of a shipped model, or path of a model.")] = "nuclei",
-    channel: Annotated[int | None, typer.Option(min=1, help="Channel to count in; the first is 1.")] = None,
-    scale: Annotated[
-        float,
-        typer.Option(metavar="FACTOR", help="Resize the images for the network; results keep their size."),
-    ] = 1,
+    match: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="In folders, take the names that fit: '*_w1*'.")
+    ] = None,
+    axes: options.Axes = None,
+    scene: options.Scene = None,
+    t: options.Time = None,
+    z: options.Depth = None,
+    channel: options.Channel = None,
+    scale: options.Scale = None,
+    cells: options.Cells = None,
     labels: Annotated[bool, typer.Option("--labels", help="Write the separated cells as label images.")] = False,
     overlays: Annotated[bool, typer.Option("--overlays", help="Draw the separated cells over the images.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Keep what an interrupted count has done.")] = False,
+    max_pixels: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Planes of more pixels are refused.")
+    ] = PIXELS_ALLOWED,
     engine: EngineName = "auto",
     precision: Precision = "auto",
     device: Device = "auto",
@@ -106,7 +117,7 @@ def count(
         def watch(total: int, outcome: Row | Failure) -> None:
             advance(total)
             if isinstance(outcome, Failure):
-                tell(f"{outcome.image}: {outcome.error}", debug, terminal)
+                tell(f"{outcome.image}: {outcome.error}", debug, terminal, outcome.trace)
             if as_json:
                 print_json(outcome.model_dump(mode="json"), terminal)
 
@@ -115,14 +126,19 @@ def count(
             paths,
             out,
             counter,
-            channel=channel,
-            scale=scale,
+            view=counter.view.changed(scene=scene, t=t, z=z, channel=channel, scale=scale, cells=cells),
+            axes=axes,
+            match=match,
+            most_pixels=max_pixels,
             labels=labels,
             overlays=overlays,
             resume=resume,
             watch=watch,
         )
     tell_shortcoming(counter, quiet)
+    if not quiet:
+        for note in counted.notes:
+            tell(note, debug=False)
     if not quiet and not as_json:
         print_counted(counted)
     if counted.failures:
@@ -133,22 +149,37 @@ def count(
 def info(
     what: Annotated[
         str | None,
-        typer.Argument(metavar="MODEL|DATA", help="Name of a shipped model, or path of a model or a data set."),
+        typer.Argument(
+            metavar="MODEL|DATA|IMAGE",
+            help="Name of a shipped model, or path of a model, a data set, an image or a folder.",
+        ),
     ] = None,
     sheet: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Draw images of the data set with their masks on one picture.")
     ] = None,
+    axes: options.Axes = None,
+    scene: options.Scene = None,
+    t: options.Time = None,
+    z: options.Depth = None,
+    channel: options.Channel = None,
+    scale: options.Scale = None,
+    cells: options.Cells = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """List the shipped models, or tell what is known of one model, or what a data set holds."""
+    """List the shipped models, or tell what is known of one model, or what a data set, an image or a folder holds."""
     with errors_told(debug):
-        if what and what not in shipped() and Path(what).is_dir() and not any(Path(what).glob("model.*")):
-            _info_data_set(Path(what), sheet, quiet, as_json)
+        view = View().changed(scene=scene, t=t, z=z, channel=channel, scale=scale, cells=cells)
+        path = Path(what) if what and what not in shipped() else None
+        if path is not None and path.is_dir() and not any(path.glob("model.*")) and is_data_set(path):
+            _info_data_set(path, view, sheet, quiet, as_json)
             return
         if sheet:
             raise UsageError("--sheet draws images of a data set; name its folder")
+        if path is not None and path.exists() and not _is_model(path):
+            _info_images(path, view, axes, quiet, as_json)
+            return
         bundles = [read_bundle(find_bundle(name)) for name in ([what] if what else shipped())]
         if as_json:
             for bundle in bundles:
@@ -160,10 +191,29 @@ def info(
             print_models(bundles)
 
 
-def _info_data_set(folder: Path, sheet: Path | None, quiet: bool, as_json: bool) -> None:
+def _is_model(path: Path) -> bool:
+    return any(path.glob("model.*")) if path.is_dir() else path.suffix.lower() == ".zip"
+
+
+def _info_images(path: Path, view: View, axes: str | None, quiet: bool, as_json: bool) -> None:
+    """Tell what was found in an image, or in a folder that is no image itself."""
+    if path.is_dir() and not any(reader.recognises(path, b"") for reader in readers()):
+        if as_json:
+            print_json(folder_json(path))
+        elif not quiet:
+            print_folder(path)
+        return
+    with open_image(path, axes=axes) as source:
+        if as_json:
+            print_json(image_json(source))
+        elif not quiet:
+            print_image(source, view)
+
+
+def _info_data_set(folder: Path, view: View, sheet: Path | None, quiet: bool, as_json: bool) -> None:
     """Tell what a data set holds, and draw it where a contact sheet is asked for."""
     terminal = Console(stderr=True, quiet=quiet or not console(stderr=True).is_terminal)
-    records = read_data_set(folder)
+    records = read_data_set(folder, view=view)
     found = survey(records, watch=partial(track, description="looking at images", console=terminal, transient=True))
     if sheet:
         write_contact_sheet(sheet, records)
@@ -208,6 +258,12 @@ def train(
         str | None, typer.Option("--from", metavar="MODEL", help="Start from this model's weights: fine-tuning.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN after its last epoch.")] = False,
+    scene: options.Scene = None,
+    t: options.Time = None,
+    z: options.Depth = None,
+    channel: options.Channel = None,
+    scale: options.Scale = None,
+    cells: options.Cells = None,
     device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -238,6 +294,10 @@ def train(
             if fixed:
                 raise UsageError(f"--from takes the model's own network and normalisation; leave --set {fixed[0]} out")
             chosen = training.starting_from(bundle, chosen)
+        given = {"scene": scene, "t": t, "z": z, "channel": channel, "scale": scale, "cells": cells}
+        if resume and any(value is not None for value in given.values()):
+            raise UsageError("--resume goes on with the run's own view; leave its options out")
+        chosen = chosen.model_copy(update={"view": chosen.view.changed(**given)})
         model = training.train(
             data, out, chosen, start=bundle, resume=resume, device=device, console=terminal, on_epoch=watch
         )
@@ -258,6 +318,12 @@ def evaluate(
         typer.Option(metavar="FILE", help="Images to take, one per line, or a run's split.csv."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same intervals.")] = 0,
+    scene: options.Scene = None,
+    t: options.Time = None,
+    z: options.Depth = None,
+    channel: options.Channel = None,
+    scale: options.Scale = None,
+    cells: options.Cells = None,
     engine: EngineName = "auto",
     precision: Precision = "auto",
     device: Device = "auto",
@@ -271,10 +337,11 @@ def evaluate(
         def watch(total: int, outcome: Score | Failure) -> None:
             advance(total)
             if isinstance(outcome, Failure):
-                tell(f"{outcome.image}: {outcome.error}", debug, terminal)
+                tell(f"{outcome.image}: {outcome.error}", debug, terminal, outcome.trace)
 
         scored = load(model, engine=engine, precision=precision, device=device)
-        evaluated = evaluate_model(data, out, scored, seed=seed, only=only, watch=watch)
+        view = scored.view.changed(scene=scene, t=t, z=z, channel=channel, scale=scale, cells=cells)
+        evaluated = evaluate_model(data, out, scored, seed=seed, only=only, view=view, watch=watch)
     tell_shortcoming(scored, quiet)
     if as_json:
         for kind, summary in evaluated.metrics.kinds.items():
@@ -294,6 +361,12 @@ def calibrate(
         Path | None,
         typer.Option(metavar="FILE", help="Images to take, one per line, or a run's split.csv."),
     ] = None,
+    scene: options.Scene = None,
+    t: options.Time = None,
+    z: options.Depth = None,
+    channel: options.Channel = None,
+    scale: options.Scale = None,
+    cells: options.Cells = None,
     engine: EngineName = "auto",
     precision: Precision = "auto",
     device: Device = "auto",
@@ -307,11 +380,13 @@ def calibrate(
         def watch(total: int, outcome: Score | Failure) -> None:
             advance(total)
             if isinstance(outcome, Failure):
-                tell(f"{outcome.image}: {outcome.error}", debug, terminal)
+                tell(f"{outcome.image}: {outcome.error}", debug, terminal, outcome.trace)
 
         bundle = read_bundle(find_bundle(model))
         runs = open_engine(bundle, engine, precision=precision, device=device)
-        done = calibrate_model(bundle, data, out, only=only, engine=runs, watch=watch)
+        kept = bundle.card.view or View()
+        view = kept.changed(scene=scene, t=t, z=z, channel=channel, scale=scale, cells=cells)
+        done = calibrate_model(bundle, data, out, only=only, view=view, engine=runs, watch=watch)
         version = read_bundle(out).version
     if as_json:
         checks = {"before": asdict(done.before), "after": asdict(done.after)}

@@ -23,9 +23,13 @@ def print_counted(counted: Counted) -> None:
     if rows:
         table = Table(box=SIMPLE_HEAD, show_footer=True)
         more = len(rows) - MOST_ROWS
-        table.add_column("image", many(len(rows), "image"), overflow="fold")
+        table.add_column("image", many(len({row.image for row in rows}), "image"), overflow="fold")
         table.add_column("count", total(row.count for row in rows), justify="right")
         columns = ["image", "count"]
+        for place, column in enumerate(("scene", "t", "z")):
+            if len({row.place[place] for row in rows}) > 1:
+                table.add_column(column, justify="right")
+                columns.append(column)
         if any(row.low is not None for row in rows):
             table.add_column("low", justify="right")
             table.add_column("high", justify="right")

@@ -62,8 +62,10 @@ def errors_told(debug: bool, if_stopped: str = "") -> Iterator[None]:
         raise typer.Exit(SOME_FAILED) from None
 
 
-def tell(message: str, debug: bool, terminal: Console | None = None) -> None:
-    """Print to standard error; with ``debug`` also where the exception that is being handled arose.
+def tell(message: str, debug: bool, terminal: Console | None = None, trace: str = "") -> None:
+    """Print to standard error; with ``debug`` also where in the program the error arose.
+
+    That is ``trace``, or where the exception that is being handled arose.
 
     Only the console of a progress bar can print above the bar: ``terminal``, while there is one. Of several processes
     that torchrun started, the first speaks for all.
@@ -71,7 +73,7 @@ def tell(message: str, debug: bool, terminal: Console | None = None) -> None:
     if os.environ.get("RANK", "0") != "0":
         return
     if debug:
-        traceback.print_exc()
+        (terminal or console(stderr=True)).out(trace or traceback.format_exc())
     (terminal or console(stderr=True)).out(message)
 
 

@@ -254,7 +254,7 @@ def _folder(conditions: Conditions, *, model: str, images: int, watch: Callable[
                 size=lambda path: math.prod(FIELD),
                 most=2**23,
             )
-            for path, mask in (future.result() for future in futures):
+            for path, mask in (future.result() for _, future in futures):
                 assert mask is not None
                 write_mask(out / path.name, mask)
 

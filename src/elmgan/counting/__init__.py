@@ -3,12 +3,13 @@
 from elmgan.counting.model import Model
 from elmgan.counting.predictor import Predictor
 from elmgan.counting.result import Result
-from elmgan.counting.row import Failure, Row
+from elmgan.counting.row import Failure, Place, Row
 from elmgan.counting.separation import separate
 
 __all__ = [
     "Failure",
     "Model",
+    "Place",
     "Predictor",
     "Result",
     "Row",

@@ -1,6 +1,7 @@
 """A model that counts: from an array to a Result."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -8,7 +9,8 @@ from numpy.typing import ArrayLike
 from elmgan.counting.predictor import TILE, Predictor
 from elmgan.counting.result import Result
 from elmgan.engines import Engine, Runtime, open_engine
-from elmgan.errors import ModelError
+from elmgan.errors import ImageError, ModelError
+from elmgan.images import Plane, View
 from elmgan.light import appearance_of, to_grey
 from elmgan.models import Bundle, ModelCard
 from elmgan.trust import flags_of
@@ -47,24 +49,49 @@ class Model:
         self.runtime: Runtime = engine.runtime
         self._predict = Predictor(bundle.card.architecture, engine, tile=tile)
 
-    def count(self, image: ArrayLike, *, channel: int | None = None, scale: float = 1) -> Result:
-        """Count the cells of a (row, column) or (row, column, channel) image of any numeric dtype.
+    @property
+    def view(self) -> View:
+        """How it sees images by default: as it was calibrated or trained to; every scene and time point."""
+        kept = self.card.view or View()
+        return kept.model_copy(update={"scene": "each", "t": "each"})
 
-        The result has what the model learned: counts, masks or both. An image that counts 0 has no foreground.
+    def count(
+        self,
+        image: ArrayLike | Plane,
+        *,
+        view: View | None = None,
+        channel: int | str | None = None,
+        scale: float | None = None,
+    ) -> Result:
+        """Count the cells of a (row, column) or (row, column, channel) image of any numeric dtype, or of a plane.
+
+        The result has what the model learned: counts, masks or both. An image that counts 0 has no foreground. There is
+        no interval under another view than the one that the model was calibrated under; see :meth:`calibrated_for`.
 
         Args:
-            image: The pixels, as read; they are normalised here.
-            channel: Which channel to count in, from 1. Colour without it is reduced to luminance.
-            scale: The network sees the image resized by this factor, 0.1 to 10: 0.5 for cells twice as large as those
-                that the model learned from. The result is of the image's own size all the same.
+            image: The pixels, as read; they are normalised here. Or a plane of an opened image, which has its own view.
+            view: How an array is shown to the network; by default as the model's own view says.
+            channel: In place of the view's: which channel to count in, from 1. Colour without it is reduced to
+                luminance.
+            scale: In place of the view's: the network sees the image resized by this factor, 0.1 to 10: 0.5 for cells
+                twice as large as those that the model learned from. The result is of the image's own size all the same.
 
         Raises:
             ImageError: The image is not of a kind or size that the model takes.
             ModelError: The network cannot run on the image, or gives numbers that are not finite.
             UsageError: There is no such scale.
         """
-        image = np.asarray(image)
-        grey = to_grey(image, channel=channel)
+        if isinstance(image, Plane):
+            view, pixels = image.view, image.read()
+        elif isinstance(image, str | Path):
+            raise ImageError(f"{image} is a path: give an array, or a plane of elmgan.open_image(path)")
+        else:
+            view, pixels = view or self.view, np.asarray(image)
+        if channel is None and pixels.ndim == 3:  # (row, column) is one channel already
+            channel = view.channel
+        scale = view.scale if scale is None else scale
+        view = view.model_copy(update={"scale": scale})
+        grey = to_grey(pixels, channel=channel)
         stretch = self.card.normalisation.stretch(grey)
         predicted = self._predict(grey, scale=scale, stretch=stretch)
         probability = predicted[0] if self.card.segments else None
@@ -79,7 +106,13 @@ class Model:
         mask = None if probability is None else probability >= self.card.threshold
         if mask is not None and estimate is not None and estimate < 0.5:
             mask = np.zeros_like(mask)  # what is no cell by the count is none by the mask: a few pixels of a background
-        interval = None if estimate is None or calibration is None else calibration.interval(estimate)
+        interval = None
+        if estimate is not None and calibration is not None and self.calibrated_for(view):
+            interval = calibration.interval(estimate)
         appearance = appearance_of(grey, stretch, mask, estimate, scale=scale)
-        flags = flags_of(image if channel is None else grey, mask, appearance, self.card.training)
+        flags = flags_of(pixels if channel is None else grey, mask, appearance, self.card.training)
         return Result(grey.shape, estimate, mask, probability, count_map, flags, interval)
+
+    def calibrated_for(self, view: View) -> bool:
+        """Say whether the model's calibration holds under a view: it was calibrated under one that shows the same."""
+        return (self.card.view or View()).shows_alike(view)

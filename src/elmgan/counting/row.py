@@ -1,20 +1,26 @@
-"""The table of counts: one row per image; to counts.csv, to JSON, and back."""
+"""The table of counts: one row per plane; to counts.csv, to JSON, and back."""
 
 import csv
 from pathlib import Path
-from typing import Any, Self
+from traceback import format_exception
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
 
 from elmgan.counting.result import Result
 from elmgan.errors import ElmganError, one_line
+from elmgan.images import Plane
 
 DECIMALS = {"estimate": 2, "low": 2, "high": 2, "foreground": 4, "seconds": 3}
 """Column -> decimals that are shown, and kept."""
 
 
+Place = tuple[int, int, int | Literal["max", "mean"]]
+"""Scene, t and z of a plane, as its row has them."""
+
+
 class Row(BaseModel):
-    """One image in the table. The descriptions of the fields are what people read about the columns.
+    """One plane in the table. The descriptions of the fields are what people read about the columns.
 
     A row is rebuilt from its texts by ``Row.model_validate``; ``model_dump(mode="json")`` gives it as JSON.
     """
@@ -22,7 +28,12 @@ class Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     image: str = Field(description="path of the image, relative to the folder that was given")
-    plane: int = Field(description="plane of a stack, from 1; 1 for an image of one plane")
+    scene: int = Field(description="scene of the file, from 1; 1 where there is one")
+    t: int = Field(description="time point, from 1; 1 where there is one")
+    z: int | Literal["max", "mean"] = Field(
+        description="focal plane, from 1; max or mean where the planes of a stack were counted as one"
+    )
+    channel: str = Field(description="name or number of the channel, or what colour is seen as; empty for grey")
     count: int | None = Field(
         description="number of cells: the estimate, rounded half up; empty when the model learned no counts"
     )
@@ -38,15 +49,21 @@ class Row(BaseModel):
         description="fraction of the image that is cell, 0 to 1; empty when the model learned no masks"
     )
     flags: tuple[str, ...] = Field(description="why not to trust the count; empty when the image looks fine")
+    scale: float = Field(description="factor at which the network saw the image")
     height: int = Field(description="rows of the image, in pixels")
     width: int = Field(description="columns of the image, in pixels")
-    seconds: float = Field(description="from reading the image to its separated cells; several are worked on at once")
+    seconds: float = Field(description="from reading the plane to its separated cells; several are worked on at once")
     model: str = Field(description="name of the model, and the beginning of the SHA-256 of its weights and calibration")
 
     @field_validator("count", "estimate", "low", "high", "objects", "foreground", mode="before")
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return None if value == "" else value
+
+    @field_validator("z", mode="before")
+    @classmethod
+    def _z_of_text(cls, value: Any) -> Any:
+        return int(value) if isinstance(value, str) and value.isdecimal() else value
 
     @field_validator("flags", mode="before")
     @classmethod
@@ -59,13 +76,16 @@ class Row(BaseModel):
         return None if value is None else round(value, DECIMALS[str(field.field_name)])
 
     @classmethod
-    def of(cls, result: Result, *, image: str, shape: tuple[int, ...], seconds: float, model: str) -> Self:
-        """Return the row of a counted image, whose array had this shape."""
+    def of(cls, result: Result, plane: Plane, *, image: str, seconds: float, model: str) -> Self:
+        """Return the row of a counted plane of the image of this name."""
         low, high = result.interval or (None, None)
-        height, width = shape[:2]
+        height, width = plane.shape
         return cls(
             image=image,
-            plane=1,
+            scene=plane.scene,
+            t=plane.t,
+            z=plane.z,
+            channel=plane.channel,
             count=result.count,
             estimate=result.estimate,
             low=low,
@@ -73,11 +93,17 @@ class Row(BaseModel):
             objects=result.objects,
             foreground=result.foreground,
             flags=result.flags,
+            scale=plane.view.scale,
             height=height,
             width=width,
             seconds=seconds,
             model=model,
         )
+
+    @property
+    def place(self) -> Place:
+        """Which plane of its image it is of."""
+        return self.scene, self.t, self.z
 
     def texts(self) -> dict[str, str]:
         """Column -> its text in counts.csv."""
@@ -103,6 +129,8 @@ def _text(value: Any, decimals: int | None) -> str:
         return ""
     if isinstance(value, tuple):
         return ";".join(value)
+    if isinstance(value, float) and decimals is None:
+        return f"{value:g}"
     return str(value) if decimals is None else f"{value:.{decimals}f}"
 
 
@@ -113,11 +141,19 @@ class Failure(BaseModel):
 
     image: str = Field(description="path of the image, relative to the folder that was given")
     error: str = Field(description="what was found, where, and what to do")
+    _trace: str = PrivateAttr("")
+
+    @property
+    def trace(self) -> str:
+        """Where in the program the exception arose, for who mends the program."""
+        return self._trace
 
     @classmethod
     def of(cls, image: str, error: Exception, source: Path) -> Self:
         """Return the row of an image that met an exception: why, in one line, without its path ``source``."""
         text = one_line(error)
-        if not isinstance(error, ElmganError):
-            return cls(image=image, error=f"unexpected {type(error).__name__}: {text}")
-        return cls(image=image, error=text.removeprefix(f"{one_line(source)}: "))
+        known = isinstance(error, ElmganError)
+        told = text.removeprefix(f"{one_line(source)}: ") if known else f"unexpected {type(error).__name__}: {text}"
+        failure = cls(image=image, error=told)
+        failure._trace = "".join(format_exception(error))
+        return failure

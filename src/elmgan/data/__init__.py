@@ -3,7 +3,7 @@
 from elmgan.data.annotations import read_labels, read_truth, reduce_labels
 from elmgan.data.examples import Example, load_example
 from elmgan.data.folder import read_data_set, read_sources
-from elmgan.data.layouts import layout_of
+from elmgan.data.layouts import is_data_set, layout_of
 from elmgan.data.likeness import group_alike
 from elmgan.data.record import Record, read_grey
 from elmgan.data.splits import Sides, divide, split
@@ -18,6 +18,7 @@ __all__ = [
     "Survey",
     "divide",
     "group_alike",
+    "is_data_set",
     "layout_of",
     "load_example",
     "read_data_set",

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.data.annotations import read_truth
+from elmgan.counting.scaling import resize, scaled_shape
+from elmgan.data.annotations import read_truth, reduce_labels
 from elmgan.data.record import Record, read_grey
 from elmgan.light import Normalisation
 
@@ -39,11 +41,18 @@ class Example:
 
 
 def load_example(record: Record, normalisation: Normalisation) -> Example:
-    """Read one record's image and annotation.
+    """Read one record's image and annotation, at the size at which its view shows them.
 
     Raises:
         DataError: When an annotation does not fit the image; see :func:`~elmgan.data.read_truth`.
         ImageError: When a file cannot be read, or the image has several channels that are not colour.
     """
-    grey = read_grey(record.image)
-    return Example(record.name, record.kind, normalisation(grey), *read_truth(record, grey.shape))
+    grey = read_grey(record)
+    image = normalisation(grey)
+    regions, shares, total = read_truth(record, grey.shape)
+    if (seen := scaled_shape(image.shape, record.view.scale)) != image.shape:
+        image = resize(image, seen)
+        if regions is not None:
+            regions = np.asarray(cv2.resize(regions, seen[::-1], interpolation=cv2.INTER_NEAREST))
+            shares = None if shares is None else reduce_labels(regions)
+    return Example(record.name, record.kind, image, regions, shares, total)

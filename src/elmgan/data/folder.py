@@ -14,11 +14,11 @@ from elmgan.data.record import Record
 from elmgan.data.splits import check_sides
 from elmgan.data.table import read_table
 from elmgan.errors import DataError, ImageError
-from elmgan.images import image_size
+from elmgan.images import View, image_size
 from elmgan.models import TrainingData
 
 
-def read_data_set(folder: Path) -> list[Record]:
+def read_data_set(folder: Path, *, view: View | None = None) -> list[Record]:
     """Find the images of a data set and what is known of each, in the order of their names.
 
     The folder has one of these layouts:
@@ -34,6 +34,10 @@ def read_data_set(folder: Path) -> list[Record]:
     alike) and ``split`` (train, validation, calibration or test). Each image needs a mask or a count; labels give both,
     and dots the count, unless the table says another. Records have the count wherever it is known.
 
+    Args:
+        folder: The data set.
+        view: How the images are shown; each has one plane under it.
+
     Images are only looked at for their size and, until two differ, whether they are all the same; annotations are read.
 
     Raises:
@@ -45,6 +49,8 @@ def read_data_set(folder: Path) -> list[Record]:
     """
     faults = Faults()
     records = layout_of(folder).read(folder, faults)
+    if view is not None:
+        records = {name: replace(record, view=view) for name, record in records.items()}
     table = folder / "counts.csv"
     if table.exists():
         for name, row in read_table(table, records, faults).items():
@@ -75,7 +81,7 @@ def check_record(record: Record, faults: Faults) -> Record:
     if record.count is not None and not 0 <= record.count < math.inf:
         return record  # the table's reader has told
     try:
-        size = image_size(record.image)
+        size = image_size(record.image, record.view)
         wrong = [wrong_size(file, found, size) for file in files if (found := image_size(file)) != size]
         for fault in wrong:
             faults.add("size", fault)
@@ -90,7 +96,7 @@ def check_record(record: Record, faults: Faults) -> Record:
 def check_likeness(folder: Path, records: list[Record], faults: Faults) -> None:
     """Note when all images are the same, as after a failed export."""
     try:
-        if all_alike([record.image for record in records]):
+        if all_alike(records):
             faults.add("alike", f"{folder}: all {len(records)} images show the same; export them again, or keep one")
     except ImageError as error:
         faults.add("file", str(error))

@@ -86,6 +86,11 @@ LAYOUTS = (
 )
 
 
+def is_data_set(folder: Path) -> bool:
+    """Say whether a folder has one of the layouts."""
+    return any(next(folder.glob(layout.mark), None) is not None for layout in LAYOUTS)
+
+
 def layout_of(folder: Path) -> Layout:
     """Tell the layout of a data set by what is in its folder.
 
@@ -107,7 +112,7 @@ def files_below(folder: Path, faults: Faults) -> Files:
     """Find the image files below a folder; none if it is missing."""
     files: Files = {}
     try:
-        found = find_images([folder]) if folder.is_dir() else []
+        found = find_images([folder]).images if folder.is_dir() else []
     except UsageError as error:
         faults.add("empty", f"{error}; put images there, or remove the folder")
         return files

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -62,7 +61,7 @@ def group_alike(
     """
     if has_groups(records):
         return records
-    return join_alike(records, [thumbnail(read_grey(record.image)) for record in watch(records)])
+    return join_alike(records, [thumbnail(read_grey(record)) for record in watch(records)])
 
 
 def has_groups(records: Iterable[Record]) -> bool:
@@ -82,18 +81,18 @@ def join_alike(records: list[Record], thumbnails: Sequence[NDArray[np.float32]])
     return [replace(record, group=records[k].group) for record, k in zip(records, leader, strict=True)]
 
 
-def all_alike(images: Sequence[Path]) -> bool:
+def all_alike(records: Sequence[Record]) -> bool:
     """Say whether two or more images are all the same, give or take noise; few are opened if they are not.
 
     Raises:
         ImageError: When an image cannot be read.
     """
-    if len(images) < 2:
+    if len(records) < 2:
         return False
-    grey = read_grey(images[0])
+    grey = read_grey(records[0])
     vector = thumbnail(grey)
-    for path in images[1:]:
-        other = read_grey(path)
+    for record in records[1:]:
+        other = read_grey(record)
         if not np.array_equal(other, grey) and vector @ thumbnail(other) < SAME:
             return False
     return True

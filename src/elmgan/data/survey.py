@@ -12,8 +12,8 @@ from elmgan.data.faults import Faults
 from elmgan.data.likeness import has_groups, join_alike, thumbnail
 from elmgan.data.record import Record
 from elmgan.errors import ImageError
-from elmgan.images import read_image
-from elmgan.light import to_grey
+from elmgan.images import only_plane, open_image
+from elmgan.light import plane_grey
 
 MOST_BARS = 15
 """Bars of a histogram."""
@@ -72,15 +72,17 @@ def survey(
     thumbnails = []
     for record in watch(records):
         try:
-            image = read_image(record.image)
-            thumbnails.append(thumbnail(to_grey(image).astype(np.float32, copy=False)))
+            with open_image(record.image) as source:
+                plane = only_plane(source, record.view)
+                pixels = plane.read()
+            thumbnails.append(thumbnail(plane_grey(plane, pixels).astype(np.float32, copy=False)))
         except ImageError as error:
             text = str(error)
             faults.add("file", text if str(record.image) in text else f"{record.image}: {text}")
             continue
-        channels = "" if image.ndim == 2 else f", {image.shape[2]} channels"
-        sizes[f"{image.shape[0]} x {image.shape[1]}"] += 1
-        types[f"{image.dtype}{channels}"] += 1
+        colour = ", colour" if pixels.ndim == 3 else ""
+        sizes[f"{plane.shape[0]} x {plane.shape[1]}"] += 1
+        types[f"{plane.described.dtype}{colour}"] += 1
     faults.raise_if_any("the data set")
     grouped = records if has_groups(records) else join_alike(records, thumbnails)
     groups: dict[str, list[str]] = {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from elmgan.data.faults import Faults
-from elmgan.images import EXTENSIONS
+from elmgan.images import readers
 
 SIDES = ("train", "validation", "calibration", "test")
 NAMED = f"{', '.join(SIDES[:-1])} or {SIDES[-1]}"
@@ -48,11 +48,12 @@ def read_table(path: Path, images: Container[str], faults: Faults) -> dict[str, 
         faults.add("table", f"{path}: expected the columns image and count, found {', '.join(columns) or 'none'}")
         return {}
     rows: dict[str, Row] = {}
+    endings = set().union(*(reader.suffixes for reader in readers()))
     for line, row in lines:
         place = f"{path}, line {line}"
         given, written, split = row["image"] or "", row["count"] or "", (row.get("split") or "").strip()
         image = PurePosixPath(given.replace("\\", "/"))
-        name = str(image.with_suffix("") if image.suffix.lower() in EXTENSIONS else image)
+        name = str(image.with_suffix("") if image.suffix.lower() in endings else image)
         count = number(written) if written else None
         if name not in images:
             faults.add("row", f"{place}: there is no image {given!r}; correct the name, or remove the row")

@@ -1,24 +1,45 @@
 """Files to planes and back: what a file holds, its planes read when asked, the view of them, and writing."""
 
-from elmgan.images.header import image_size
-from elmgan.images.read import EXTENSIONS, FoundImage, checked, find_images, name_one, read_image
-from elmgan.images.reader import Reader, Scene
+from elmgan.images.find import Found, FoundImage, find_images, kinds_told
+from elmgan.images.reader import Reader, Scene, readers
+from elmgan.images.source import (
+    PIXELS_ALLOWED,
+    Plane,
+    Source,
+    as_numbers,
+    channel_names,
+    described,
+    image_size,
+    only_plane,
+    open_image,
+    read_image,
+)
 from elmgan.images.tile import Tile
-from elmgan.images.view import View
-from elmgan.images.write import write_labels, write_mask, write_png
+from elmgan.images.view import COLOURS, View
+from elmgan.images.write import Pages, write_labels, write_mask, write_png
 
 __all__ = [
-    "EXTENSIONS",
+    "COLOURS",
+    "PIXELS_ALLOWED",
+    "Found",
     "FoundImage",
+    "Pages",
+    "Plane",
     "Reader",
     "Scene",
+    "Source",
     "Tile",
     "View",
-    "checked",
+    "as_numbers",
+    "channel_names",
+    "described",
     "find_images",
     "image_size",
-    "name_one",
+    "kinds_told",
+    "only_plane",
+    "open_image",
     "read_image",
+    "readers",
     "write_labels",
     "write_mask",
     "write_png",

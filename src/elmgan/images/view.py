@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 
+from elmgan.errors import UsageError
 from elmgan.strict import Strict
 
 Number = Annotated[int, Field(ge=1)]
@@ -11,6 +12,17 @@ Number = Annotated[int, Field(ge=1)]
 
 COLOURS = ("luminance", "red", "haematoxylin")
 """What colour can be seen as, beside its channels by number."""
+
+
+EXPECTED = {
+    "scene": "each, or a number from 1",
+    "t": "each, or a number from 1",
+    "z": "max, mean, each, or a number from 1",
+    "channel": "a number from 1, or a name",
+    "scale": "0.1 to 10: 0.5 halves the image's sides",
+    "cells": "auto, bright or dark",
+}
+"""Field -> what it takes, for people."""
 
 
 class View(Strict):
@@ -30,7 +42,7 @@ class View(Strict):
     z: Literal["max", "mean", "each"] | Number = Field(
         "max", description="the maximum or the mean over z, each plane, or one by its number"
     )
-    channel: Number | str | None = Field(
+    channel: Number | Annotated[str, Field(max_length=200)] | None = Field(
         None,
         description="number or name of a channel; of colour also luminance, red or haematoxylin; "
         "none where there is one answer",
@@ -45,8 +57,40 @@ class View(Strict):
     def _digits_are_a_number(cls, channel: object) -> object:
         if isinstance(channel, str):
             channel = channel.strip()
-            return int(channel) if channel.isdecimal() and int(channel) > 0 else channel or None
+            if channel.isdecimal() and int(channel) > 0:
+                return int(channel)
+            return None if channel in ("", "auto") else channel
         return channel
+
+    def shows_alike(self, other: "View") -> bool:
+        """Say whether another view shows planes as this one does, so that counts under both can be compared.
+
+        Which scenes and times are meant makes no difference, nor which channel where this view names none; whether
+        a stack is projected does, and how.
+
+        >>> View().shows_alike(View(channel=2)), View().shows_alike(View(scale=0.5)), View(z=1).shows_alike(View(z=2))
+        (True, False, True)
+        """
+        ours, theirs = (view.z if view.z in ("max", "mean") else "plane" for view in (self, other))
+        channels = self.channel == other.channel or (self.channel is None and other.channel not in COLOURS[1:])
+        return (ours, self.scale, self.cells) == (theirs, other.scale, other.cells) and channels
+
+    def changed(self, **given: object) -> "View":
+        """Return the view with other values in some fields; ``None`` and the word auto leave a channel open.
+
+        >>> View(scale=0.5).changed(channel="DAPI", t=None).told
+        'channel DAPI, scale 0.5'
+
+        Raises:
+            UsageError: A value is none that its field takes.
+        """
+        wanted = {name: value for name, value in given.items() if value is not None}
+        try:
+            return View.model_validate(self.model_dump() | wanted)
+        except ValidationError as error:
+            fields = dict.fromkeys(str(fault["loc"][0]) for fault in error.errors())
+            told = "; ".join(f"--{name} is {wanted.get(name)}; expected {EXPECTED[name]}" for name in fields)
+            raise UsageError(told) from None
 
     @property
     def told(self) -> str:

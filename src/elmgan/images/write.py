@@ -1,33 +1,48 @@
 """Masks, label images and pictures to files."""
 
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from elmgan.files import whole_file
+from elmgan.errors import OutputError
+from elmgan.files import cannot_write, whole_file
+
+CLASSIC = 3 << 30
+"""Bytes of pixels from which a file is a BigTIFF."""
+
+PROGRAM = "ImageJ=1.54f"
+"""How ImageJ, Fiji and what reads their files know a hyperstack."""
 
 
-def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
+def write_mask(path: Path, mask: NDArray[np.bool_], pixel_size: Mapping[str, float] | None = None) -> None:
     """Write a (row, column) mask as uint8 TIFF, 0 background and 255 foreground.
 
-    Raises:
-        OutputError: the file cannot be written.
-
-    """
-    _write_tiff(path, np.where(mask, np.uint8(255), np.uint8(0)))
-
-
-def write_labels(path: Path, labels: NDArray[np.uint32]) -> None:
-    """Write a (row, column) label image as uint32 TIFF, 0 background and one number per cell.
+    Args:
+        path: File to write.
+        mask: True where there is cell.
+        pixel_size: x and y -> micrometres, where they are known.
 
     Raises:
         OutputError: the file cannot be written.
 
     """
-    _write_tiff(path, labels.astype(np.uint32, copy=False))
+    _write_tiff(path, as_grey(mask), pixel_size)
+
+
+def write_labels(path: Path, labels: NDArray[np.uint32], pixel_size: Mapping[str, float] | None = None) -> None:
+    """Write a (row, column) label image as uint32 TIFF, 0 background and one number per cell; see :func:`write_mask`.
+
+    Raises:
+        OutputError: the file cannot be written.
+
+    """
+    _write_tiff(path, labels.astype(np.uint32, copy=False), pixel_size)
 
 
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:
@@ -42,6 +57,98 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
         temporary.write_bytes(content.tobytes())
 
 
-def _write_tiff(path: Path, image: NDArray) -> None:
+def as_grey(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Give a mask as 0 and 255."""
+    return np.where(mask, np.uint8(255), np.uint8(0))
+
+
+class Pages:
+    """A TIFF of several planes, which come in any order: a hyperstack to ImageJ, Fiji and napari.
+
+    It appears when it is closed, with pages of 0 for the planes that did not come. It is not compressed, since ImageJ
+    takes a hyperstack as one run of pixels.
+
+    Args:
+        path: File to write.
+        times: Number of time points.
+        depths: Number of focal planes.
+        shape: Rows and columns.
+        dtype: uint8 or uint32.
+        pixel_size: x, y and z -> micrometres, as far as they are known.
+
+    Raises:
+        OutputError: The file cannot be written; from the methods too.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        times: int,
+        depths: int,
+        shape: tuple[int, int],
+        dtype: DTypeLike,
+        pixel_size: Mapping[str, float] | None = None,
+    ) -> None:
+        self._depths = depths
+        self._dtype = np.dtype(dtype)
+        self._size = shape[0] * shape[1] * self._dtype.itemsize
+        self._path = path
+        with ExitStack() as stack:
+            temporary = stack.enter_context(whole_file(path))
+            tifffile.imwrite(
+                temporary,
+                shape=(times * depths, *shape),
+                dtype=self._dtype,
+                photometric="minisblack",
+                metadata=None,
+                bigtiff=times * depths * self._size > CLASSIC,
+                description=_hyperstack(times, depths, pixel_size or {}),
+                **_resolution(pixel_size or {}),
+            )
+            with tifffile.TiffFile(temporary) as written:
+                self._first = written.pages.first.dataoffsets[0]
+            self._file = stack.enter_context(temporary.open("r+b"))
+            self._stack = stack.pop_all()
+
+    def write(self, page: NDArray, *, t: int, z: int) -> None:
+        """Write one plane; t and z are indices from 0."""
+        try:
+            self._file.seek(self._first + (t * self._depths + z) * self._size)
+            self._file.write(np.ascontiguousarray(page, self._dtype).data)
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+
+    def close(self, *, keep: bool = True) -> None:
+        """Let the file appear, or with ``keep=False`` give it up."""
+        try:
+            if keep:
+                self._stack.close()
+            else:
+                self._stack.__exit__(OutputError, OutputError("given up"), None)
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+
+
+def _hyperstack(times: int, depths: int, pixel_size: Mapping[str, float]) -> str:
+    """Say the dimensions of a hyperstack, and its unit and depth, in the words of ImageJ."""
+    lines = [PROGRAM, f"images={times * depths}"]
+    lines += [f"slices={depths}"] if depths > 1 else []
+    lines += [f"frames={times}"] if times > 1 else []
+    lines += ["hyperstack=true"] if times > 1 and depths > 1 else []
+    lines += ["unit=micron"] if pixel_size else []
+    lines += [f"spacing={pixel_size['z']:.9g}"] if depths > 1 and "z" in pixel_size else []
+    return "\n".join(lines) + "\n"
+
+
+def _resolution(pixel_size: Mapping[str, float]) -> dict[str, Any]:
+    """Pixels per micrometre, as TIFF and ImageJ have it; nothing where the size is not known."""
+    if not {"x", "y"} <= pixel_size.keys():
+        return {}
+    return {"resolution": (1 / pixel_size["x"], 1 / pixel_size["y"]), "resolutionunit": "NONE"}
+
+
+def _write_tiff(path: Path, image: NDArray, pixel_size: Mapping[str, float] | None) -> None:
+    described = {"description": f"{PROGRAM}\nunit=micron\n", **_resolution(pixel_size)} if pixel_size else {}
     with whole_file(path) as temporary:
-        tifffile.imwrite(temporary, image, photometric="minisblack", compression="zlib", metadata=None)
+        tifffile.imwrite(temporary, image, photometric="minisblack", compression="zlib", metadata=None, **described)

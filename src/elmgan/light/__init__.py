@@ -1,7 +1,7 @@
 """What the network sees of a plane: colour to grey, the background at 0; and measures of what is seen."""
 
 from elmgan.light.appearance import Appearance, Measure, Ranges, appearance_of, ranges_of
-from elmgan.light.grey import to_grey
+from elmgan.light.grey import plane_grey, to_grey
 from elmgan.light.normalise import Grey, Normalisation, Stretch
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Ranges",
     "Stretch",
     "appearance_of",
+    "plane_grey",
     "ranges_of",
     "to_grey",
 ]

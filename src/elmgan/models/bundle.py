@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from elmgan.errors import ModelError, OutputError, one_line
 from elmgan.files import whole_file
+from elmgan.images import View
 from elmgan.models.schema import FORMAT, ModelCard
 from elmgan.trust import Calibration
 
@@ -38,9 +39,9 @@ class Bundle:
         decides = self.onnx if calibration is None else self.onnx + calibration.model_dump_json().encode()
         return f"{self.card.name}@{sha256(decides)[:8]}"
 
-    def calibrated(self, calibration: Calibration, text: str) -> "Bundle":
-        """Return the model with another calibration, and a text on it as the last section of its README.md."""
-        card = self.card.model_copy(update={"calibration": calibration})
+    def calibrated(self, calibration: Calibration, text: str, view: View | None = None) -> "Bundle":
+        """Return the model with another calibration, a text on it as the last section of its README.md, and a view."""
+        card = self.card.model_copy(update={"calibration": calibration, "view": view or self.card.view})
         before = self.readme.partition(CALIBRATION)[0].rstrip()
         return Bundle(card, self.onnx, f"{before}\n\n{CALIBRATION}\n{text.strip()}\n")
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from elmgan.images import View
 from elmgan.light import Normalisation, Ranges
 from elmgan.strict import Strict
 from elmgan.trust import Calibration
@@ -113,6 +114,7 @@ class ModelCard(Strict):
     calibration: Calibration | None = Field(None, description="correction and interval; null when there are none")
     data: list[TrainingData]
     training: Ranges = Field({}, description="measure -> its range in the training images; flags are raised beyond it")
+    view: View | None = Field(None, description="how images were shown when it was trained or calibrated")
     seed: int
     scores: dict[str, dict[str, float]] = Field(description="validation set -> score -> value")
     hashes: dict[str, str] = Field(description="file of the bundle -> SHA-256")

@@ -51,7 +51,7 @@ def shortened(name: str, most: int = 34) -> str:
 
 def small_picture(record: Record) -> NDArray[np.uint8]:
     """Fit an image into SIDE pixels, (row, column, RGB), with its mask outlined, or its labels each."""
-    grey = read_grey(record.image)
+    grey = read_grey(record)
     regions = read_truth(record, grey.shape)[0]
     scale = SIDE / max(grey.shape)
     size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))

@@ -1,33 +1,37 @@
 """report.html: one page that shows what was counted; it loads nothing from anywhere."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from elmgan.counting import Failure, Row
+from elmgan.counting import Failure, Place, Row
 from elmgan.counting.row import COLUMNS
 from elmgan.report.page import facts_of, number_cards, page
 
 # A report on a large folder must still open in a browser.
 MOST_PICTURES = 200
 MOST_ROWS = 2000
-Thumbnails = tuple[str, ...]
-"""The image and, if there is a mask, the image with it outlined, as data URIs."""
+Pictures = tuple[str, ...]
+"""The plane and, if there is a mask, the plane with it outlined, as data URIs."""
+
+Thumbnails = dict[tuple[str, Place], Pictures]
+"""Image and place of a plane -> its pictures."""
 
 
 def report(
     rows: Sequence[Row],
     failures: Sequence[Failure],
-    thumbnails: Mapping[str, Thumbnails],
+    thumbnails: Thumbnails,
     record: Mapping[str, Any],
 ) -> str:
     """Write the page.
 
     Args:
-        rows: The images that were counted.
-        failures: The images that could not be counted.
-        thumbnails: Image -> its pictures; of the first MOST_PICTURES images.
+        rows: The planes that were counted.
+        failures: What could not be counted.
+        thumbnails: Pictures of the first planes, about MOST_PICTURES.
         record: The content of run.json.
     """
     counts, masks = (what in record["model"]["learned"] for what in ("count", "mask"))
@@ -40,13 +44,16 @@ def report(
         "images flagged": _number(sum(bool(row.flags) for row in rows)),
         "images failed": _number(len(failures)),
     }
-    gallery = "\n".join(_figure(row, thumbnails[row.image]) for row in rows if row.image in thumbnails)
+    planes = Counter(row.image for row in rows)
+    shown = [(row, thumbnails[row.image, row.place]) for row in rows if (row.image, row.place) in thumbnails]
+    gallery = "\n".join(_figure(row, pictures, several=planes[row.image] > 1) for row, pictures in shown)
     columns = "".join(
         f'<tr><th class="text">{name}</th><td class="text wide">{escape(str(field.description))}</td></tr>'
         for name, field in Row.model_fields.items()
     )
     body = f"""{number_cards(numbers)}
 {_failed(failures)}
+{_notes(record.get("notes", []))}
 <h2>Images</h2>
 <p>{"Left the image, stretched for display; right the same with the cell mask outlined." if masks else ""}
 {_shown(len(thumbnails), len(rows), "Pictures of the first")}</p>
@@ -57,6 +64,11 @@ def report(
 <h2>What the columns say</h2>
 <div class="scroll"><table>{columns}</table></div>"""
     return page("Cell counts", facts_of(record), body)
+
+
+def _notes(notes: Sequence[str]) -> str:
+    lines = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return f"<h2>To know</h2><ul>{lines}</ul>" if notes else ""
 
 
 def _number(value: int) -> str:
@@ -78,8 +90,9 @@ def _failed(failures: Sequence[Failure]) -> str:
     return f'<h2>Not counted</h2><p>{shown}</p><div class="scroll"><table>{lines}</table></div>'
 
 
-def _figure(row: Row, pictures: Thumbnails) -> str:
-    name = escape(row.image)
+def _figure(row: Row, pictures: Pictures, *, several: bool) -> str:
+    place = " ".join(f"{axis} {number}" for axis, number in zip(("scene", "t", "z"), row.place, strict=True))
+    name = escape(f"{row.image}, {place}" if several else row.image)
     shown = zip(pictures, ("", ", mask outlined"), strict=False)  # there may be no mask
     images = "".join(f'<img src="{picture}" alt="{name}{what}">' for picture, what in shown)
     number = f"{row.objects} objects" if row.count is None else f"{row.count}"

@@ -7,8 +7,8 @@ from typing import Self
 
 from elmgan.counting import Model
 from elmgan.data import Record, read_truth
-from elmgan.images import read_image
-from elmgan.light import to_grey
+from elmgan.images import only_plane, open_image
+from elmgan.light import plane_grey
 from elmgan.report.page import facts_of, number_cards, page
 from elmgan.report.plot import MOST_POINTS
 from elmgan.report.score_plots import BINS, Counts, agreement, bland_altman, error_by_count, predicted_against_true
@@ -42,8 +42,10 @@ class Case:
         Raises:
             ImageError: A file of it can no longer be read.
         """
-        image = read_image(record.image)
-        grey, result = to_grey(image), model.count(image)
+        with open_image(record.image) as source:
+            plane = only_plane(source, record.view)
+            pixels = plane.read()
+        grey, result = plane_grey(plane, pixels), model.count(pixels, view=record.view)
         true = read_truth(record, grey.shape)[0]
         found = None if result.mask is None else thumbnail(grey, result.labels(), side=SIDE)
         return cls(score, thumbnail(grey, true, colour=TRUTH, side=SIDE), found)

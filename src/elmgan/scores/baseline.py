@@ -5,7 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.counting import Result, separate
-from elmgan.light import Normalisation, to_grey
+from elmgan.images import Plane
+from elmgan.light import Normalisation, plane_grey, to_grey
 from elmgan.trust import flags_of
 
 BASELINE = "Otsu + watershed"
@@ -32,8 +33,8 @@ class Baseline:
        objects.
     """
 
-    def count(self, image: NDArray) -> Result:
-        """Count the cells of a (row, column) or (row, column, channel) image of any numeric dtype.
+    def count(self, image: NDArray | Plane) -> Result:
+        """Count the cells of a (row, column) or (row, column, channel) image of any numeric dtype, or of a plane.
 
         Returns:
             With a probability of 0 or 1, and a count map of one value.
@@ -41,9 +42,9 @@ class Baseline:
         Raises:
             ImageError: The image has several channels that are not colour.
         """
-        grey = cv2.GaussianBlur(Normalisation(compression=0)(to_grey(image)), (0, 0), BLUR).astype(
-            np.float32, copy=False
-        )
+        pixels = image.read() if isinstance(image, Plane) else image
+        seen = plane_grey(image, pixels) if isinstance(image, Plane) else to_grey(pixels)
+        grey = cv2.GaussianBlur(Normalisation(compression=0)(seen), (0, 0), BLUR).astype(np.float32, copy=False)
         mask = _without_crumbs(otsu(grey))
         labels = separate(mask)
         cells = int(labels.max())
@@ -53,7 +54,7 @@ class Baseline:
             mask=mask,
             probability=mask.astype(np.float32),
             count_map=np.full((1, 1), cells, np.float32),
-            flags=flags_of(image, mask),
+            flags=flags_of(pixels, mask),
         )
 
 

@@ -65,9 +65,10 @@ def ranges_in(records: Iterable[Record], normalisation: Normalisation) -> Ranges
     """Measure images that trained, with their true masks and totals, for the flags of what is counted later."""
 
     def measure(record: Record) -> Appearance:
-        grey = read_grey(record.image)
+        grey = read_grey(record)
         regions, _, total = read_truth(record, grey.shape)
-        return appearance_of(grey, normalisation.stretch(grey), None if regions is None else regions > 0, total)
+        mask = None if regions is None else regions > 0
+        return appearance_of(grey, normalisation.stretch(grey), mask, total, scale=record.view.scale)
 
     return ranges_of(measure(record) for record in records)
 
@@ -85,6 +86,7 @@ def bundle_run(path: Path, config: TrainingConfig, generator: Generator, origin:
         normalisation=config.normalisation,
         data=origin.sources,
         training=ranges_in(shown(origin.sides.train, "measuring the training images", console), config.normalisation),
+        view=config.view,
         seed=config.seed,
         scores={},
         hashes={},

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from elmgan.errors import ConfigError
+from elmgan.images import View
 from elmgan.light import Normalisation
 from elmgan.models import Architecture
 from elmgan.nn.generator import PRESETS
@@ -155,6 +156,7 @@ class TrainingConfig(Strict):
     description: str = ""
     seed: int = Field(0, ge=0)
     start: str = Field("", description="version of the model that training starts from; set by --from")
+    view: View = Field(View(), description="how images are shown to the network; the model keeps it")
     architecture: Architecture = PRESETS["base"]
     normalisation: Normalisation = Normalisation()
     discriminator: DiscriminatorOptions | None = DiscriminatorOptions()

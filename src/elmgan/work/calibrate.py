@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from elmgan.counting import Failure, Model
 from elmgan.data import Record, group_alike, read_data_set
 from elmgan.engines import Engine
 from elmgan.errors import UsageError
+from elmgan.images import View
 from elmgan.models import Bundle, write_bundle
 from elmgan.scores import Score
 from elmgan.trust import Calibration, cross_validate
 from elmgan.trust.calibration import Check, check, fit
+from elmgan.work.pipeline import outcomes
 from elmgan.work.score import score_image
 from elmgan.work.selection import chosen
 
@@ -67,6 +70,7 @@ def calibrate_model(
     out: Path,
     *,
     only: Path | None = None,
+    view: View | None = None,
     engine: Engine | str = "auto",
     watch: Watch = lambda total, outcome: None,
 ) -> Calibrated:
@@ -81,9 +85,9 @@ def calibrate_model(
         only: What names the images to take; the others are left out. The split.csv of a training run stands for its
             calibration images or, where it has none, its test or its validation images, never for those that trained.
             Any other file has one image per line, as in counts.csv or the stem alone.
+        view: How the images are shown; by default as the model's own view says. The new model keeps it.
         engine: What runs the network; see :class:`elmgan.Model`.
-        watch: Called with the number of images and each image's outcome, in order; with a failure while its exception
-            is handled.
+        watch: Called with the number of images and each image's outcome, in order.
 
     Raises:
         DataError: The data set has faults, or fewer than 10 images of different cells with a count.
@@ -96,12 +100,13 @@ def calibrate_model(
         raise UsageError(f"{out} is there already: name another with -o")
     if not bundle.card.counts:
         raise UsageError(f"{bundle.version} learned masks alone, and has no counts to calibrate: choose another model")
-    records = read_data_set(data)
+    view = view or bundle.card.view or View()
+    records = read_data_set(data, view=view)
     if only is not None:
         records = chosen(records, only, sides=[("calibration",), ("test",), ("validation",)])
     done = calibrate(bundle, group_alike(records), source=data.resolve().name, engine=engine, watch=watch)
     scored = "\nThe scores above are from before this calibration.\n" if bundle.card.scores else ""
-    write_bundle(out, bundle.calibrated(done.calibration, done.text + scored))
+    write_bundle(out, bundle.calibrated(done.calibration, done.text + scored, view))
     return done
 
 
@@ -131,14 +136,11 @@ def calibrate(
     network = Model(replace(bundle, card=bundle.card.model_copy(update={"calibration": None})), engine)
     scores: list[Score] = []
     failures: list[Failure] = []
-    for record in counted:
-        try:
-            scores.append(score_image(network, record))
-        except Exception as error:  # whatever is wrong with one image, the others calibrate
-            failures.append(Failure.of(record.file_name, error, record.image))
-            watch(len(counted), failures[-1])
-            continue
-        watch(len(counted), scores[-1])
+    for _, outcome in outcomes(
+        partial(score_image, network), counted, named=lambda record: (record.file_name, record.image)
+    ):
+        (failures if isinstance(outcome, Failure) else scores).append(outcome)  # type: ignore[arg-type]
+        watch(len(counted), outcome)
     estimates = [score.estimate or 0.0 for score in scores]
     totals = [score.truth or 0.0 for score in scores]
     groups = [score.group for score in scores]

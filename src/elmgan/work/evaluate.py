@@ -11,11 +11,13 @@ from elmgan.counting import Failure, Model
 from elmgan.data import Record, read_data_set
 from elmgan.errors import DataError, ElmganError, UsageError
 from elmgan.files import write_table, write_text
+from elmgan.images import View
 from elmgan.report import run_record
 from elmgan.report.evaluation import Case, report, worst
 from elmgan.scores import Baseline, Metrics, Score
 from elmgan.scores.metrics import metrics_of
 from elmgan.scores.summary import MASK_SCORES, OBJECT_SCORES
+from elmgan.work.pipeline import outcomes
 from elmgan.work.score import score_image
 from elmgan.work.selection import chosen
 
@@ -39,6 +41,7 @@ def evaluate_model(
     *,
     seed: int,
     only: Path | None = None,
+    view: View | None = None,
     watch: Callable[[int, Score | Failure], None] = lambda total, outcome: None,
 ) -> Evaluated:
     """Score a model, and the baseline beside it, on a data set; write metrics.json, images.csv and report.html.
@@ -55,8 +58,8 @@ def evaluate_model(
         only: What names the images to score; the others are left out. The split.csv of a training run stands for its
             test images or, where it has none, its validation and calibration images. Any other file has one image per
             line, as in counts.csv or the stem alone.
-        watch: Called with the number of images and each image's outcome, in order; with a failure while its exception
-            is handled.
+        view: How the images are shown; by default as the model's own view says.
+        watch: Called with the number of images and each image's outcome, in order.
 
     Raises:
         DataError: The data set has faults, or nothing of what the model learned.
@@ -64,26 +67,29 @@ def evaluate_model(
         OutputError: A file cannot be written.
     """
     begun = time.monotonic()
-    records = read_data_set(data)
+    view = view or model.view
+    records = read_data_set(data, view=view)
     if only is not None:
         records = chosen(records, only, sides=[("test",), ("validation", "calibration")])
     _check_overlap(data, records, model)
     _begin(out)
     run = run_record(model, {"data": str(data), "only": None if only is None else str(only), "seed": seed})
+    run["view"] = view.model_dump(mode="json")
     baseline = Baseline()
     scores: list[Score] = []
     others: list[Score] = []
     failures: list[Failure] = []
-    for record in records:
-        try:
-            pair = score_image(model, record), score_image(baseline, record)
-        except Exception as error:  # whatever is wrong with one image, the others are scored
-            failures.append(Failure.of(record.file_name, error, record.image))
-            watch(len(records), failures[-1])
-            continue
-        scores.append(pair[0])
-        others.append(pair[1])
-        watch(len(records), pair[0])
+
+    def both(record: Record) -> tuple[Score, Score]:
+        return score_image(model, record), score_image(baseline, record)
+
+    for _, outcome in outcomes(both, records, named=lambda record: (record.file_name, record.image)):
+        if isinstance(outcome, Failure):
+            failures.append(outcome)
+        else:
+            scores.append(outcome[0])
+            others.append(outcome[1])
+        watch(len(records), outcome if isinstance(outcome, Failure) else outcome[0])
     run["seconds"] = round(time.monotonic() - begun, 3)
     metrics = metrics_of(scores, others, failures, seed=seed, run=run)
     write_text(out / METRICS, metrics.model_dump_json(indent=2) + "\n")

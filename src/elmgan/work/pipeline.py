@@ -1,11 +1,14 @@
-"""Work on many items at once: in threads, in order, with a bound on what is in memory."""
+"""Work on many items at once: in threads, in order, within a bound on memory; one that fails stops no other."""
 
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
 from typing import TypeVar
 
+from elmgan.counting import Failure
 from elmgan.engines.engine import threads
 
 T = TypeVar("T")
@@ -17,10 +20,40 @@ def cores() -> int:
     return threads() or os.cpu_count() or 1
 
 
+def outcomes(
+    work: Callable[[T], R],
+    items: Iterable[T],
+    *,
+    named: Callable[[T], tuple[str, Path]],
+    workers: int = 1,
+    size: Callable[[T], int] = lambda item: 1,
+    most: int = 1 << 62,
+) -> Generator[tuple[T, R | Failure], None, None]:
+    """Do the work on each item, and give each with what came of it, in order; what is wrong with one fails that one.
+
+    Args:
+        work: What to do.
+        items: Taken one by one when there is room.
+        named: Name of an item in tables, and the file that its errors name.
+        workers: Threads; see :func:`in_order`, also for the last two.
+        size: What an item takes, in the unit of ``most``.
+        most: Bound on what is worked on at once.
+    """
+    with closing(in_order(work, items, workers=workers, size=size, most=most)) as done:
+        for item, future in done:
+            error = future.exception()
+            if error is None:
+                yield item, future.result()
+            elif isinstance(error, Exception):
+                yield item, Failure.of(named(item)[0], error, named(item)[1])
+            else:
+                raise error
+
+
 def in_order(
     work: Callable[[T], R], items: Iterable[T], *, workers: int, size: Callable[[T], int], most: int
-) -> Generator[Future[R], None, None]:
-    """Do the work on each item in a thread, and give the futures, done, in the order of the items.
+) -> Generator[tuple[T, Future[R]], None, None]:
+    """Do the work on each item in a thread, and give each with its future, done, in order.
 
     Work begins before it is asked for: on at most twice as many items as there are workers, of at most ``most``
     together; a larger item is worked on alone. Closing the generator gives up what has not begun and waits for the
@@ -34,22 +67,22 @@ def in_order(
         most: The bound.
 
     >>> futures = in_order(len, ["a", "bc", "def"], workers=2, size=len, most=3)
-    >>> [future.result() for future in futures]
-    [1, 2, 3]
+    >>> [(item, future.result()) for item, future in futures]
+    [('a', 1), ('bc', 2), ('def', 3)]
     """
     pool = ThreadPoolExecutor(workers)
-    begun: deque[tuple[int, Future[R]]] = deque()
+    begun: deque[tuple[int, T, Future[R]]] = deque()
 
-    def first() -> Future[R]:
-        begun[0][1].exception()  # waits for it; until then it counts
-        return begun.popleft()[1]
+    def first() -> tuple[T, Future[R]]:
+        begun[0][2].exception()  # waits for it; until then it counts
+        return begun.popleft()[1:]
 
     try:
         for item in items:
             taken = size(item)
-            while begun and (len(begun) >= 2 * workers or sum(each for each, _ in begun) + taken > most):
+            while begun and (len(begun) >= 2 * workers or sum(each for each, *_ in begun) + taken > most):
                 yield first()
-            begun.append((taken, pool.submit(work, item)))
+            begun.append((taken, item, pool.submit(work, item)))
         while begun:
             yield first()
     finally:

@@ -2,20 +2,18 @@
 
 from typing import Protocol
 
-from numpy.typing import NDArray
-
 from elmgan.counting import Result
 from elmgan.data import Record, read_truth
 from elmgan.errors import ImageError
-from elmgan.images import read_image
+from elmgan.images import Plane, only_plane, open_image
 from elmgan.scores import Score, compare
 
 
 class Counter(Protocol):
     """What counts the cells of an image: a model, or the baseline."""
 
-    def count(self, image: NDArray) -> Result:
-        """Count the cells of a (row, column) or (row, column, channel) image."""
+    def count(self, image: Plane) -> Result:
+        """Count the cells of a plane."""
         ...
 
 
@@ -27,12 +25,13 @@ def score_image(model: Counter, record: Record) -> Score:
         ImageError: When a file cannot be read, or the image is not what the model takes.
         ModelError: When the network fails on it.
     """
-    image = read_image(record.image)
-    try:
-        result = model.count(image)
-    except ImageError as error:
-        raise ImageError(f"{record.image}: {error}") from None
-    regions, shares, total = read_truth(record, image.shape[:2])
+    with open_image(record.image) as source:
+        plane = only_plane(source, record.view)
+        try:
+            result = model.count(plane)
+        except ImageError as error:
+            raise ImageError(f"{record.image}: {str(error).removeprefix(f'{record.image}: ')}") from None
+    regions, shares, total = read_truth(record, plane.shape)
     return compare(
         result,
         None if regions is None else regions > 0,

@@ -1,0 +1,375 @@
+"""A file as a source of planes: opened without its pixels, which are read when a plane of a view is asked for them."""
+
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elmgan.errors import ImageError, one_line
+from elmgan.images.reader import START, Reader, Scene, readers
+from elmgan.images.tile import Tile
+from elmgan.images.view import COLOURS, View
+
+PIXELS_ALLOWED = 1 << 29
+"""Pixels of a plane, samples of colour counted each, that are read unless more are allowed: 23 170 x 23 170 in grey."""
+
+CONVERT = "open it in Fiji (Bio-Formats) or with bfconvert and save it as OME-TIFF"
+
+
+def open_image(path: str | Path, *, axes: str | None = None, most_pixels: int = PIXELS_ALLOWED) -> "Source":
+    """Open an image of any kind that is read: TIFF and its kin, PNG, JPEG, ND2, CZI, LIF and others; by content.
+
+    Nothing but what describes the pixels is read. Close the source, or use it in a ``with`` block.
+
+    Args:
+        path: The file, or the folder of an OME-Zarr image.
+        axes: What the axes of a file mean that does not say so itself, one letter each: T, Z, C, Y, X.
+        most_pixels: Planes of more pixels than this are refused.
+
+    Raises:
+        ImageError: It does not exist, is damaged, or is of a kind that cannot be read.
+    """
+    path = Path(path)
+    try:
+        reader = _opened(path, axes)
+    except Exception as error:  # on damaged bytes the decoders raise whatever they trip over
+        raise ImageError(f"{path}: {problem(error)}") from error
+    return Source(path, reader, most_pixels)
+
+
+def _opened(path: Path, axes: str | None) -> Reader:
+    if axes is not None and (set(axes) - set("TZCYX") or len(set(axes)) < len(axes) or not axes.endswith("YX")):
+        raise ImageError(f"axes {axes} are not known: expected letters of T, Z, C, each once, then YX, such as ZYX")
+    start = b""
+    if not stat.S_ISDIR(path.stat().st_mode):
+        with path.open("rb") as file:
+            start = file.read(START)
+        if not start:
+            raise ImageError("is empty, as after a broken copy; copy or save it again")
+    for reader in readers():
+        if reader.recognises(path, start):
+            return reader(path, axes)
+    if path.is_dir():
+        raise IsADirectoryError
+    raise ImageError(f"is of an unknown kind ({readable()}); {CONVERT}")
+
+
+def readable() -> str:
+    """Say in words for people which names of files are read."""
+    return "elmgan reads " + " ".join(sorted(set().union(*(reader.suffixes for reader in readers()))))
+
+
+def problem(error: Exception) -> str:
+    """Say what is wrong with a file, without its path."""
+    if isinstance(error, ImageError):
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        return "does not exist; check its name and folder"
+    if isinstance(error, IsADirectoryError):
+        return f"is a folder and no image; {readable()}"
+    if isinstance(error, MemoryError):
+        return "asks for more memory than there is; its header may be damaged: save it again, or cut it into parts"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read ({error.strerror}); make it readable or leave it out"
+    return f"is damaged or of a kind that cannot be read ({one_line(error)}); save it again"
+
+
+class Source:
+    """An open file. ``axes``, ``shape``, ``dtype``, ``channels`` and ``pixel_size`` are those of its first scene.
+
+    Several threads may read its planes; they take turns.
+    """
+
+    def __init__(self, path: Path, reader: Reader, most_pixels: int) -> None:
+        self.path = path
+        self.kind = reader.kind
+        self.scenes: tuple[Scene, ...] = tuple(reader.scenes)
+        self._reader = reader
+        self._most_pixels = most_pixels
+        self._lock = Lock()
+
+    @property
+    def axes(self) -> str:
+        """One letter per axis: T, Z, C, Y, X, and S for the samples of colour. Those of length 1 are left out."""
+        return self.scenes[0].axes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+        return self.scenes[0].shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the pixels."""
+        return self.scenes[0].dtype
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels; empty where the file names none."""
+        return self.scenes[0].channels
+
+    @property
+    def pixel_size(self) -> dict[str, float]:
+        """x, y and z, as far as they are known -> micrometres."""
+        return dict(self.scenes[0].pixel_size)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed of the file since it does not say, each once."""
+        return tuple(dict.fromkeys(scene.note for scene in self.scenes if scene.note))
+
+    def planes(self, view: View | None = None) -> "list[Plane]":
+        """List the planes of a view, in the order of scene, t and z.
+
+        Raises:
+            ImageError: The view asks for what the file does not have, leaves open which of several channels is meant,
+                or a plane is larger than allowed.
+        """
+        view = view or View()
+        try:
+            numbers = _chosen("scene", view.scene, len(self.scenes))
+            return [plane for number in numbers for plane in self._planes(number, view)]
+        except ImageError as error:
+            raise ImageError(f"{self.path}: {error}") from None
+
+    def _planes(self, number: int, view: View) -> "list[Plane]":
+        scene = self.scenes[number - 1]
+        samples = 3 if "S" in scene.axes else 1
+        if (rows := scene.sides[0]) * (columns := scene.sides[1]) * samples > self._most_pixels:
+            raise ImageError(
+                f"has planes of {rows} x {columns} pixels, more than the {self._most_pixels} that are allowed: "
+                "check that the file is meant, then raise --max-pixels"
+            )
+        channel, index = _channel(scene, view.channel)
+        times = _chosen("t", view.t, scene.length("T"))
+        depths: Sequence[int | Literal["max", "mean"]]
+        if view.z == "max" or view.z == "mean":
+            depths = [view.z] if "Z" in scene.axes else [1]
+        else:
+            depths = _chosen("z", view.z, scene.length("Z"))
+        return [Plane(self, number, t, z, channel, index, view) for t in times for z in depths]
+
+    def read(self, plane: "Plane", region: Tile) -> NDArray:
+        """Read a part of a plane; see :meth:`Plane.read`."""
+        depths = range(plane.described.length("Z")) if isinstance(plane.z, str) else [plane.z - 1]
+
+        def one(z: int) -> NDArray:
+            with self._lock:
+                pixels = self._reader.read(plane.scene - 1, t=plane.t - 1, z=z, channel=plane.index, region=region)
+            return as_numbers(pixels)
+
+        try:
+            return one(depths[0]) if len(depths) == 1 else _projected((one(z) for z in depths), plane.z == "mean")
+        except Exception as error:  # on damaged bytes the decoders raise whatever they trip over
+            raise ImageError(f"{self.path}: {plane.told}{problem(error)}") from error
+
+    def close(self) -> None:
+        """Close the file; its planes can no longer be read."""
+        with self._lock:
+            self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        scenes = f", {len(self.scenes)} scenes" if len(self.scenes) > 1 else ""
+        return f"Source({self.path.name}: {self.kind}, {described(self.scenes[0])}{scenes})"
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One plane of a source under a view: a (row, column) image, or (row, column, 3) where its colour is seen.
+
+    Attributes:
+        source: Where it is read from.
+        scene: Number of its scene, from 1.
+        t: Number of its time point, from 1.
+        z: Number of its focal plane, from 1; max or mean of all.
+        channel: Name or number of its channel, or what colour is seen as; empty for an image of one grey channel.
+        index: Of the channel, from 0; None for all samples of colour.
+        view: How it is shown.
+    """
+
+    source: Source
+    scene: int
+    t: int
+    z: int | Literal["max", "mean"]
+    channel: str
+    index: int | None
+    view: View
+
+    @property
+    def described(self) -> Scene:
+        """What its scene is like."""
+        return self.source.scenes[self.scene - 1]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.described.sides
+
+    @property
+    def samples(self) -> int:
+        """Values per pixel: 3 where colour is read, else 1."""
+        return 3 if self.index is None and "S" in self.described.axes else 1
+
+    @property
+    def place(self) -> tuple[int, int, int | Literal["max", "mean"]]:
+        """Its scene, t and z."""
+        return self.scene, self.t, self.z
+
+    @property
+    def told(self) -> str:
+        """Which plane of its file it is, in words that go before others; empty where the file has no other."""
+        places = {
+            "scene": (self.scene, len(self.source.scenes)),
+            "t": (self.t, self.described.length("T")),
+            "z": (self.z, self.described.length("Z")),
+        }
+        names = [f"{name} {number}" for name, (number, most) in places.items() if most > 1]
+        return f"{', '.join(names)}: " if names else ""
+
+    def read(self, region: Tile | None = None) -> NDArray:
+        """Read the plane, or a part of it; what is read of its file is not kept.
+
+        uint8, uint16 and other whole numbers keep their type, floats become float32, one-bit images become uint8 0 and
+        255. Pixels that the file calls no data are NaN.
+
+        Args:
+            region: The part; by default all of it.
+
+        Raises:
+            ImageError: Pixels are damaged or lacking, or their type is not of grey values.
+        """
+        return self.source.read(self, region or Tile(0, 0, *self.shape))
+
+
+def read_image(path: str | Path, view: View | None = None, *, axes: str | None = None) -> NDArray:
+    """Read the one plane that a view has of a file; see :func:`open_image` and :meth:`Plane.read`.
+
+    Raises:
+        ImageError: The file cannot be read whole, does not have what the view asks for, or has several planes under it.
+    """
+    with open_image(path, axes=axes) as source:
+        return only_plane(source, view).read()
+
+
+def image_size(path: str | Path, view: View | None = None) -> tuple[int, int]:
+    """Give the (rows, columns) of the one plane that a view has of a file, without unpacking its pixels.
+
+    Raises:
+        ImageError: As for :func:`read_image`.
+    """
+    with open_image(path) as source:
+        return only_plane(source, view).shape
+
+
+def only_plane(source: Source, view: View | None = None) -> Plane:
+    """Give the plane of a source where a view has one alone.
+
+    Raises:
+        ImageError: It has several.
+    """
+    planes = source.planes(view)
+    if len(planes) == 1:
+        return planes[0]
+    several = [name for name in ("scene", "t", "z") if len({getattr(plane, name) for plane in planes}) > 1]
+    options = " and ".join(f"--{name}" for name in several)
+    raise ImageError(
+        f"{source.path}: has {len(planes)} planes ({described(source.scenes[0])}), and one is taken here: "
+        f"name it with {options}"
+    )
+
+
+def described(scene: Scene) -> str:
+    """Say the axes and the shape of a scene, and the type of its pixels.
+
+    >>> described(Scene("CYX", (2, 64, 80), np.dtype(np.uint16)))
+    'CYX 2 x 64 x 80, uint16'
+    """
+    return f"{scene.axes} {' x '.join(map(str, scene.shape))}, {scene.dtype}"
+
+
+def channel_names(scene: Scene) -> str:
+    """List the channels of a scene by number, and by name where the file has one, for people."""
+    number = scene.length("C") if "C" in scene.axes else 1
+    names = scene.channels if len(scene.channels) == number else [""] * number
+    return ", ".join(f"{k} {name}".strip() for k, name in enumerate(names, 1))
+
+
+def _chosen(axis: str, wanted: int | str, number: int) -> list[int]:
+    """Numbers along an axis that are meant, from 1."""
+    if isinstance(wanted, str):
+        return list(range(1, number + 1))
+    if wanted > number:
+        raise ImageError(f"has no {axis} {wanted}: there {'is 1' if number == 1 else f'are {number}'}, counted from 1")
+    return [wanted]
+
+
+def _channel(scene: Scene, wanted: int | str | None) -> tuple[str, int | None]:
+    """What a channel is called in the table, and its index; of the samples of colour that are seen together, None."""
+    axis = "C" if "C" in scene.axes else "S" if "S" in scene.axes else None
+    number = scene.length(axis) if axis else 1
+    if axis == "S" and (wanted is None or wanted in COLOURS):
+        return str(wanted or COLOURS[0]), None
+    if wanted is None:
+        if number > 1:
+            raise ImageError(f"{described(scene)} has channels {channel_names(scene)}; name one with --channel")
+        return "", 0 if axis != "S" else None
+    names = [name.casefold() for name in scene.channels]
+    places = [k for k, name in enumerate(names) if name == str(wanted).casefold()]
+    if isinstance(wanted, int) and wanted <= number:
+        return (scene.channels[wanted - 1] if len(names) == number else str(wanted)), wanted - 1
+    if len(places) == 1:
+        return scene.channels[places[0]], places[0]
+    if wanted in COLOURS:
+        raise ImageError(
+            f"is not colour ({described(scene)}), so that there is no {wanted}: leave --channel {wanted} out"
+        )
+    have = "one channel" if number == 1 else f"the channels {channel_names(scene)}"
+    again = " more than once" if places else ""
+    raise ImageError(f"has no channel {wanted}{again}: {described(scene)} has {have}; name one with --channel")
+
+
+def _projected(planes: Iterator[NDArray], mean: bool) -> NDArray:
+    """The maximum or the mean of planes, of which one is in memory at a time beside the result; NaN is no value."""
+    first = next(planes)
+    if not mean:
+        for plane in planes:
+            np.fmax(first, plane, out=first)
+        return first
+    total, number = np.zeros(first.shape, np.float32), np.zeros(first.shape, np.uint32)
+    for plane in chain([first], planes):
+        known = np.isfinite(plane)
+        np.add(total, plane, out=total, where=known, casting="unsafe")
+        number += known
+    with np.errstate(invalid="ignore"):  # 0 / 0: no data in any plane
+        return np.asarray(total / number, np.float32)
+
+
+def as_numbers(pixels: NDArray) -> NDArray:
+    """Bring pixels to a type that is passed on: whole numbers in this machine's byte order, or float32.
+
+    Raises:
+        ImageError: They are of a type that holds no grey values.
+    """
+    if pixels.dtype == np.bool_:
+        return pixels.astype(np.uint8) * 255
+    if np.issubdtype(pixels.dtype, np.integer):
+        return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    if not np.issubdtype(pixels.dtype, np.floating):
+        raise ImageError(f"pixels of type {pixels.dtype} are not grey values; save them as whole numbers or floats")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is no data
+        return pixels.astype(np.float32, copy=False)

@@ -1,0 +1,138 @@
+"""What an earlier count left in a folder: known for what it is, kept where it still holds, removed where not."""
+
+import csv
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from elmgan.counting import Row
+from elmgan.counting.row import read_table
+from elmgan.errors import UsageError
+from elmgan.work.names import output_stems
+from elmgan.work.plan import PICTURES, RECORD, Item, picture_files
+
+TABLE, FAILED, REPORT = "counts.csv", "failed.csv", "report.html"
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What an earlier count left in a folder.
+
+    Attributes:
+        rows: Image -> its rows.
+        settings: What decided them.
+        folders: The folders of the images.
+        stamps: Image -> size and time of its file when it was counted.
+    """
+
+    rows: Mapping[str, Sequence[Row]]
+    settings: Mapping[str, Any]
+    folders: Sequence[str]
+    stamps: Mapping[str, Any]
+
+
+def read_earlier(out: Path) -> Earlier:
+    """Read the earlier count that a folder holds, if any.
+
+    Raises:
+        UsageError: It holds what cannot be known to be one.
+    """
+    try:
+        there = {path.name for path in out.iterdir()}
+    except OSError:  # it is not there; if it cannot be used, writing to it will tell
+        there = set()
+    present = [name for name in (TABLE, *PICTURES, FAILED, REPORT, RECORD) if name in there]
+    if not present:
+        return Earlier({}, {}, [], {})
+    try:
+        record = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        rows: dict[str, list[Row]] = defaultdict(list)
+        for row in read_table(out / TABLE) if TABLE in there else []:
+            rows[row.image].append(row)
+        return Earlier(dict(rows), settings_of(record), record["folders"], dict(record["files"]))
+    except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
+        raise UsageError(
+            f"{out} holds {present[0]} of something else than a count, or of one that was changed since; "
+            "choose another folder with -o"
+        ) from error
+
+
+def settings_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what must be the same for two counts to give the same rows, by the names that people know it by."""
+    view = {name: value for name, value in record["view"].items() if name not in ("scene", "t")}
+    return {
+        "model": record["model"],
+        "engine, precision or device": record["engine"],
+        "axes": record["options"]["axes"],
+        **{name: record["view"][name] for name in ("scene", "t")},
+        **view,
+        "version of elmgan": record["versions"]["elmgan"],
+    }
+
+
+def kept_rows(
+    items: Sequence[Item], out: Path, earlier: Earlier, settings: Mapping[str, Any], folders: Sequence[str]
+) -> dict[str, Sequence[Row]]:
+    """Give the earlier rows that a resumed count keeps, by image.
+
+    Raises:
+        UsageError: Rows would be lost whose image has not changed or gone, or were made otherwise.
+    """
+    another = [name for name, value in earlier.settings.items() if value != settings[name]]
+    if earlier.rows and another:
+        raise UsageError(f"the earlier count in {out} used another {another[0]}: leave out --resume to count again")
+    before = {folder for folder in map(Path, earlier.folders) if folder.exists()}  # none if the images have moved
+    same = {item.image for item in items if item.folder in before}
+    given = {item.source for item in items}
+    for path in (folder / image for image in earlier.rows if image not in same for folder in before):
+        if path.exists() and path not in given:
+            raise UsageError(
+                f"the earlier count in {out} has {path}, which is not given now: "
+                "give it too, or leave out --resume to count again"
+            )
+    return {
+        item.image: earlier.rows[item.image]
+        for item in items
+        if item.image in earlier.rows
+        and item.stamp is not None
+        and earlier.stamps.get(item.image) == item.stamp
+        and all(path.exists() for path in pictures_of(out, item.stem, earlier.rows[item.image], folders))
+    }
+
+
+def clear(out: Path, earlier: Earlier, kept: Iterable[str]) -> None:
+    """Remove what an earlier count wrote, but for the images that are kept, and for what others wrote."""
+    kept = set(kept)
+    for image, stem in zip(earlier.rows, output_stems(list(earlier.rows)), strict=True):
+        if image not in kept:
+            # A table may have been edited: "../a.tif" is no picture of ours.
+            remove(path for path in pictures_of(out, stem, earlier.rows[image]) if _is_inside(path, out))
+    for name in PICTURES:
+        for emptied, _, _ in os.walk(out / name, topdown=False):
+            with suppress(OSError):  # it is not empty
+                Path(emptied).rmdir()
+    for name in (FAILED, REPORT) if kept else (TABLE, FAILED, REPORT):
+        (out / name).unlink(missing_ok=True)
+
+
+def pictures_of(out: Path, stem: str, rows: Sequence[Row], folders: Iterable[str] = tuple(PICTURES)) -> set[Path]:
+    """Name the pictures that rows of one image had written, in some of the folders."""
+    files = picture_files(out, stem, [row.place for row in rows])
+    return {path for folder in folders for path in files[folder]}
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files, as far as they are there and can be."""
+    for path in paths:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _is_inside(path: Path, out: Path) -> bool:
+    folder = out / path.relative_to(out).parts[0]
+    return path.resolve().is_relative_to(folder.resolve())

@@ -1,0 +1,201 @@
+"""What is to be counted: the files, their planes, and the pictures that are written for each."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from elmgan.counting import Place, Row
+from elmgan.errors import ImageError, UsageError
+from elmgan.images import PIXELS_ALLOWED, Plane, Source, View, find_images, open_image
+from elmgan.work.names import image_names, output_stems
+
+RECORD = "run.json"
+MASKS, LABELS, OVERLAYS = "masks", "labels", "overlays"
+PICTURES = {MASKS: ".tif", LABELS: ".tif", OVERLAYS: ".png"}
+"""Folder -> how the names of its files end."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image file to count: where it is (absolute), its name in the table, and the stem of its pictures."""
+
+    source: Path
+    image: str
+    stem: str
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the image's name is relative to."""
+        return self.source.parents[self.image.count("/")]
+
+    @property
+    def stamp(self) -> list[int] | None:
+        """Its size in bytes and when it was changed, in ns, by which a changed file is known; None if it is gone."""
+        try:
+            status = self.source.stat()
+        except OSError:
+            return None
+        return [status.st_size, status.st_mtime_ns]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One plane to count, or what stands for it: the rows of an earlier count, or an error.
+
+    Attributes:
+        item: Its file.
+        plane: The plane.
+        kept: Rows of all planes of the file, from an earlier count.
+        error: Why the planes of the file are not known.
+        files: Folder -> the file to write.
+        pages: Time points and focal planes that share a file of masks; (1, 1) where it has a file of its own.
+        page: Indices of the plane among these.
+        first: Whether it is the first plane of its file.
+        last: Whether it is the last plane of its scene, and of its file.
+    """
+
+    item: Item
+    plane: Plane | None = None
+    kept: tuple[Row, ...] = ()
+    error: ImageError | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
+    pages: tuple[int, int] = (1, 1)
+    page: tuple[int, int] = (0, 0)
+    first: bool = True
+    last: tuple[bool, bool] = (True, True)
+
+    @property
+    def named(self) -> tuple[str, Path]:
+        """Name in tables, and the path that errors name."""
+        return self.item.image, self.item.source
+
+    @property
+    def pixels(self) -> int:
+        """Values that are read of the plane at once."""
+        return self.plane.shape[0] * self.plane.shape[1] * self.plane.samples if self.plane and not self.kept else 0
+
+
+def items_of(paths: Sequence[Path], match: str | None) -> tuple[list[Item], str]:
+    """Name the images among files and in folders and what is written for them, and say what was passed over.
+
+    Raises:
+        UsageError: There is no image.
+    """
+    found = find_images(paths, match=match)
+    images = [image for image in found.images if not is_written_by_a_count(image.path)]
+    if not images:
+        raise UsageError("nothing to count: the paths hold only what an earlier count wrote; give the images instead")
+    names = image_names(images)
+    items = [
+        Item(image.path.parent.resolve() / image.path.name, name, stem)
+        for image, name, stem in zip(images, names, output_stems(names), strict=True)
+    ]
+    return items, found.told
+
+
+def is_written_by_a_count(path: Path) -> bool:
+    """Say whether a file lies in masks, labels or overlays beside a run.json."""
+    return any(folder.name in PICTURES and (folder.parent / RECORD).exists() for folder in path.resolve().parents)
+
+
+def picture_files(out: Path, stem: str, places: Sequence[Place]) -> dict[str, list[Path]]:
+    """Name the files written for the planes of one image: folder -> a file per plane.
+
+    Planes of a scene share their masks and labels; overlays are one each. What tells them apart is added to the stem.
+
+    >>> files = picture_files(Path("out"), "a", [(1, 1, "max"), (1, 2, "max")])
+    >>> [path.as_posix() for path in files["masks"] + files["overlays"]]
+    ['out/masks/a.tif', 'out/masks/a.tif', 'out/overlays/a-t1.png', 'out/overlays/a-t2.png']
+    """
+    differ = [len({place[axis] for place in places}) > 1 for axis in range(3)]
+
+    def added(place: Place, axes: int) -> str:
+        parts = zip(("scene", "t", "z"), place, differ, strict=True)
+        return "".join(f"-{name}{number}" for name, number, told in list(parts)[:axes] if told)
+
+    def of(folder: str, axes: int) -> list[Path]:
+        return [out / folder / f"{stem}{added(place, axes)}{PICTURES[folder]}" for place in places]
+
+    return {MASKS: of(MASKS, 1), LABELS: of(LABELS, 1), OVERLAYS: of(OVERLAYS, 3)}
+
+
+class Plan:
+    """The planes of files as tasks: each file is opened when its turn comes, and closed when its last plane is done.
+
+    Args:
+        items: The files.
+        kept: Image -> rows of an earlier count, which stand for it if they are of all its planes.
+        out: Folder to write to.
+        folders: Which pictures are written.
+        view: Which planes are counted.
+        axes: What the axes of files mean that do not say so.
+        most_pixels: Larger planes are refused.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        kept: Mapping[str, Sequence[Row]],
+        out: Path,
+        folders: Sequence[str],
+        *,
+        view: View,
+        axes: str | None = None,
+        most_pixels: int = PIXELS_ALLOWED,
+    ) -> None:
+        self.total = len(items)
+        """Planes, as far as they are known."""
+        self.notes: Counter[str] = Counter()
+        """What was assumed of files, and of how many."""
+        self._items, self._kept, self._out, self._folders = items, kept, out, folders
+        self._view, self._axes, self._most_pixels = view, axes, most_pixels
+        self._open: set[Source] = set()
+
+    def __iter__(self) -> Iterator[Task]:
+        for item in self._items:
+            tasks = self._tasks(item)
+            self.total += sum(len(task.kept) or 1 for task in tasks) - 1
+            yield from tasks
+
+    def _tasks(self, item: Item) -> list[Task]:
+        try:
+            source = open_image(item.source, axes=self._axes, most_pixels=self._most_pixels)
+            self._open.add(source)
+            planes = source.planes(self._view)
+        except ImageError as error:
+            return [Task(item, error=error)]
+        self.notes.update(source.notes)
+        kept = self._kept.get(item.image, [])
+        if kept and {row.place for row in kept} == {plane.place for plane in planes}:
+            return [Task(item, planes[-1], kept=tuple(kept))]
+        files = picture_files(self._out, item.stem, [plane.place for plane in planes])
+        tasks = []
+        for k, plane in enumerate(planes):
+            beside = [other for other in planes if other.scene == plane.scene]
+            times, depths = (list(dict.fromkeys(getattr(other, axis) for other in beside)) for axis in ("t", "z"))
+            last = k + 1 == len(planes)
+            tasks.append(
+                Task(
+                    item,
+                    plane,
+                    files={folder: files[folder][k] for folder in self._folders},
+                    pages=(len(times), len(depths)),
+                    page=(times.index(plane.t), depths.index(plane.z)),
+                    first=k == 0,
+                    last=(last or planes[k + 1].scene != plane.scene, last),
+                )
+            )
+        return tasks
+
+    def finish(self, task: Task) -> None:
+        """Close the file of a task that was its last."""
+        if task.plane is not None and task.last[1]:
+            self._open.discard(task.plane.source)
+            task.plane.source.close()
+
+    def close(self) -> None:
+        """Close what is still open."""
+        for source in self._open:
+            source.close()
+        self._open.clear()
