@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from bundles import known, squares, tiny_bundle
 from elmgan.counting import Failure, Model, Result, Row
 from elmgan.errors import OutputError, UsageError
-from elmgan.images import write_png
+from elmgan.images import PIXELS_ALLOWED, View, open_image, write_png
+from elmgan.trust import Calibration
 from elmgan.work import count_images
 
 MODEL = Model(tiny_bundle())
@@ -124,11 +125,16 @@ def test_the_run_is_recorded(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["options"] == {
         "paths": [str(tmp_path / "images")],
-        "channel": None,
-        "scale": 1,
+        "match": None,
+        "axes": None,
+        "most_pixels": PIXELS_ALLOWED,
         "labels": False,
         "overlays": False,
     }
+    assert record["view"] == View().model_dump()
+    status = (tmp_path / "images" / "2.tif").stat()
+    assert record["files"] == {"2.tif": [status.st_size, status.st_mtime_ns]}
+    assert record["notes"] == []
     assert record["model"]["hashes"] == tiny_bundle().card.hashes
     assert record["model"]["normalisation"] == MODEL.card.normalisation.model_dump()
     assert (record["images"], record["failed"]) == (1, 0)
@@ -164,7 +170,6 @@ BAD: dict[str, Callable[[Path], Any]] = {
     "empty": lambda path: path.write_bytes(b""),
     "NaN": spoil_with_nan,
     "five channels": lambda path: tifffile.imwrite(path, np.zeros((5, 8, 8), np.uint8), metadata={"axes": "CYX"}),
-    "a stack": lambda path: tifffile.imwrite(path, np.zeros((5, 8, 8), np.uint8), metadata={"axes": "ZYX"}),
 }
 
 
@@ -188,7 +193,7 @@ def test_a_bad_image_does_not_stop_the_others(tmp_path: Path, spoil: str) -> Non
 
 
 def test_an_unexpected_error_fails_one_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def trip(image: NDArray, scale: float) -> Result:
+    def trip(image: NDArray, view: View) -> Result:
         raise ZeroDivisionError("over\nthe edge")
 
     monkeypatch.setattr(MODEL, "count", trip)
@@ -206,9 +211,9 @@ def counting(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[NDArray]:
     seen: list[NDArray] = []
     count = model.count
 
-    def count_and_note(image: NDArray, scale: float) -> Result:
+    def count_and_note(image: NDArray, view: View) -> Result:
         seen.append(image)
-        return count(image, scale=scale)
+        return count(image, view=view)
 
     monkeypatch.setattr(model, "count", count_and_note)
     return seen
@@ -287,7 +292,7 @@ def test_resuming_counts_a_changed_image_again_and_drops_one_that_is_gone(tmp_pa
     assert {"masks/1.tif", "masks/2.tif", "overlays/2.png"} == {name for name in files(out) if "/" in name}
 
 
-@pytest.mark.parametrize("setting", ["model", "engine", "channel", "scale", "version of elmgan"])
+@pytest.mark.parametrize("setting", ["model", "engine", "channel", "scale", "t", "axes", "version of elmgan"])
 def test_resuming_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
     images, out = folder_of(tmp_path / "images", 1), tmp_path / "out"
     count_images([images], out, MODEL)
@@ -296,9 +301,10 @@ def test_resuming_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr("elmgan.report.record.__version__", "99")
     model = Model(tiny_bundle("other")) if setting == "model" else MODEL
     model = Model(tiny_bundle(), "onnxruntime") if setting == "engine" else model
-    channel, scale = (1 if setting == "channel" else None), (2 if setting == "scale" else 1)
+    view = View().changed(**{setting: 1.5 if setting == "scale" else 1} if setting in View.model_fields else {})
+    axes = "TYX" if setting == "axes" else None
     with pytest.raises(UsageError, match=f"count in {out} used another {setting}.*: leave out --resume to count again"):
-        count_images([images], out, model, channel=channel, scale=scale, resume=True)
+        count_images([images], out, model, view=view, axes=axes, resume=True)
     assert contents(out) == before
 
 
@@ -472,6 +478,180 @@ def test_one_file_that_cannot_be_written_fails_one_image(tmp_path: Path) -> None
 def test_colour_is_counted_and_a_channel_can_be_named(tmp_path: Path) -> None:
     grey = (squares(4) // 20).astype(np.uint8)
     write_png(tmp_path / "colour.png", np.stack([np.full_like(grey, 9), grey, np.full_like(grey, 9)], axis=2))
-    one = count_images([tmp_path / "colour.png"], tmp_path / "out", MODEL, channel=2).rows[0]
+    one = count_images([tmp_path / "colour.png"], tmp_path / "out", MODEL, view=View(channel=2)).rows[0]
     assert (one.image, one.count, one.flags) == ("colour.png", 4, ())
-    assert count_images([tmp_path / "colour.png"], tmp_path / "out1", MODEL, channel=1).rows[0].count == 0
+    assert count_images([tmp_path / "colour.png"], tmp_path / "out1", MODEL, view=View(channel=1)).rows[0].count == 0
+
+
+def stack_of(path: Path, numbers: list[list[int]], **described: Any) -> Path:
+    """A hyperstack of time points (rows) and focal planes: each plane shows so many squares."""
+    pages = np.array([[squares(number) for number in row] for row in numbers])
+    tifffile.imwrite(path, pages, imagej=True, metadata={"axes": "TZYX", "unit": "um", "spacing": 3.0, **described})
+    return path
+
+
+def places(out: Path) -> list[tuple[str, ...]]:
+    return [(row["scene"], row["t"], row["z"], row["count"]) for row in table(out)]
+
+
+def test_a_stack_is_projected_and_its_times_are_counted(tmp_path: Path) -> None:
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    stack_of(images / "stack.tif", [[1, 3], [2, 2]])
+    watched: list[int] = []
+    counted = count_images([images], out, MODEL, overlays=True, watch=lambda total, _: watched.append(total))
+    assert places(out) == [("1", "1", "max", "3"), ("1", "2", "max", "2")]
+    assert watched[-1] == 2
+    assert {"masks/stack.tif", "overlays/stack-t1.png", "overlays/stack-t2.png"} <= files(out)
+    assert [row.place for row in counted.rows] == [(1, 1, "max"), (1, 2, "max")]
+    assert "stack.tif, scene 1 t 2 z max" in (out / "report.html").read_text()
+
+
+def test_masks_of_planes_are_the_hyperstack_that_they_belong_to(tmp_path: Path) -> None:
+    resolution = {"resolution": (4.0, 4.0)}  # pixels per micrometre
+    path = tmp_path / "stack.tif"
+    pages = np.array([[squares(number) for number in row] for row in ([1, 3], [2, 0], [4, 5])])
+    tifffile.imwrite(path, pages, imagej=True, metadata={"axes": "TZYX", "unit": "um", "spacing": 3.0}, **resolution)
+    out = tmp_path / "out"
+    count_images([path], out, MODEL, view=View(z="each"), labels=True)
+    assert [place[1:] for place in places(out)] == [
+        ("1", "1", "1"), ("1", "2", "3"), ("2", "1", "2"), ("2", "2", "0"), ("3", "1", "4"), ("3", "2", "5"),
+    ]  # fmt: skip
+    for kind, dtype in (("masks", np.uint8), ("labels", np.uint32)):
+        with tifffile.TiffFile(out / kind / "stack.tif") as written:
+            assert written.series[0].axes == "TZYX"
+            assert written.asarray().shape == (3, 2, 96, 120)
+            assert written.pages.first.dtype == dtype
+            assert written.imagej_metadata["spacing"] == 3
+        with open_image(out / kind / "stack.tif") as source:
+            assert source.axes == "TZYX"
+            assert source.pixel_size == pytest.approx({"x": 0.25, "y": 0.25, "z": 3})
+    masks = tifffile.imread(out / "masks" / "stack.tif")
+    assert np.array_equal(masks[2, 1] > 0, known(MODEL.count(squares(5)).mask))
+    assert not masks[1, 1].any()
+
+
+def test_a_plane_that_fails_is_named_and_its_page_is_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = MODEL.count
+
+    def trip_at_two(image: NDArray, view: View) -> Result:
+        result = count(image, view=view)
+        if result.count == 2:
+            raise ZeroDivisionError
+        return result
+
+    monkeypatch.setattr(MODEL, "count", trip_at_two)
+    out = tmp_path / "out"
+    counted = count_images([stack_of(tmp_path / "stack.tif", [[1], [2], [3]])], out, MODEL)
+    assert [row.place for row in counted.rows] == [(1, 1, 1), (1, 3, 1)]
+    assert [failure.image for failure in counted.failures] == ["stack.tif"]
+    assert counted.failures[0].error.startswith("t 2: ")
+    masks = tifffile.imread(out / "masks" / "stack.tif")
+    assert [bool(page.any()) for page in masks] == [True, False, True]
+    monkeypatch.undo()
+    assert places(out) != places_after_resume(tmp_path, out)
+
+
+def places_after_resume(folder: Path, out: Path) -> list[tuple[str, ...]]:
+    count_images([folder / "stack.tif"], out, MODEL, resume=True)
+    assert places(out) == [("1", "1", "1", "1"), ("1", "2", "1", "2"), ("1", "3", "1", "3")]
+    assert not (out / "failed.csv").exists()
+    return places(out)
+
+
+def test_an_interrupted_stack_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    stack_of(images / "1.tif", [[1], [2], [3]])
+    stack_of(images / "2.tif", [[4], [5], [6]])
+    count_images([images], tmp_path / "straight", MODEL, labels=True)
+    seen: list[Row | Failure] = []
+
+    def watch(total: int, outcome: Row | Failure) -> None:
+        seen.append(outcome)
+        if len(seen) == 5:
+            raise Stop
+
+    with pytest.raises(Stop):
+        count_images([images], out, MODEL, labels=True, watch=watch)
+    assert len(table(out)) == 5
+    assert {name for name in files(out) if "/" in name} == {"masks/1.tif", "labels/1.tif"}  # 2.tif is not whole
+    counted = counting(MODEL, monkeypatch)
+    count_images([images], out, MODEL, labels=True, resume=True)
+    assert len(counted) == 3
+    assert untimed(table(out)) == untimed(table(tmp_path / "straight"))
+    assert files(out) == files(tmp_path / "straight")
+
+
+def test_scenes_of_other_shapes_have_masks_of_their_own(tmp_path: Path) -> None:
+    path, out = tmp_path / "two.ome.tif", tmp_path / "out"
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        writer.write(squares(2), metadata={"axes": "YX"})
+        writer.write(squares(3, (50, 60)), metadata={"axes": "YX"})
+    count_images([path], out, MODEL)
+    assert places(out) == [("1", "1", "1", "2"), ("2", "1", "1", "3")]
+    assert files(out / "masks") == {"two.ome-scene1.tif", "two.ome-scene2.tif"}
+    assert tifffile.imread(out / "masks" / "two.ome-scene2.tif").shape == (50, 60)
+    count_images([path], out, MODEL, view=View(scene=2))
+    assert files(out / "masks") == {"two.ome.tif"}
+
+
+def test_pages_that_say_nothing_are_counted_one_by_one_and_told(tmp_path: Path) -> None:
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    for name in ("a.tif", "b.tif"):
+        tifffile.imwrite(images / name, np.array([squares(1), squares(2)]), metadata=None, photometric="minisblack")
+    counted = count_images([images], out, MODEL)
+    assert [row.count for row in counted.rows] == [1, 2, 1, 2]
+    (note,) = counted.notes
+    assert note.startswith("2 images: ")
+    assert "--axes ZYX" in note
+    assert json.loads((out / "run.json").read_text())["notes"] == [note]
+    projected = count_images([images], out, MODEL, axes="ZYX")
+    assert [(row.z, row.count) for row in projected.rows] == [("max", 2)] * 2
+    assert projected.notes == []
+
+
+def test_a_file_that_an_older_one_replaced_is_counted_again(tmp_path: Path) -> None:
+    images, out = folder_of(tmp_path / "images", 1, 2), tmp_path / "out"
+    count_images([images], out, MODEL)
+    tifffile.imwrite(images / "1.tif", squares(5))
+    os.utime(images / "1.tif", ns=(10**18, 10**18))  # 2001
+    count_images([images], out, MODEL, resume=True)
+    assert [(row["image"], row["count"]) for row in table(out)] == [("1.tif", "5"), ("2.tif", "2")]
+
+
+def test_under_another_view_than_the_calibrated_one_there_is_no_interval(tmp_path: Path) -> None:
+    calibration = Calibration(data="mine", images=20, groups=20, gain=1, quantile=0.5)
+    bundle = tiny_bundle().calibrated(calibration, "", View(channel=2))
+    path, out = tmp_path / "two.tif", tmp_path / "out"
+    tifffile.imwrite(path, np.array([squares(1), squares(4)]), imagej=True, metadata={"axes": "CYX"})
+    model = Model(bundle)
+    as_calibrated = count_images([path], out, model)
+    assert as_calibrated.notes == []
+    assert as_calibrated.rows[0].count == 4  # its own view names the channel
+    assert as_calibrated.rows[0].low is not None
+    other = count_images([path], out, model, view=View(channel=1))
+    assert (other.rows[0].count, other.rows[0].low, other.rows[0].high) == (1, None, None)
+    assert other.notes == [
+        f"no intervals: {bundle.version} was calibrated under channel 2, and counted under channel 1"
+    ]
+    assert other.notes[0] in (out / "report.html").read_text()
+
+
+def test_what_is_passed_over_is_told_and_recorded(tmp_path: Path) -> None:
+    images, out = folder_of(tmp_path / "images", 1), tmp_path / "out"
+    (images / "slide.vsi").touch()
+    counted = count_images([images], out, MODEL)
+    assert counted.notes[0].startswith("passed over: 1 file .vsi; elmgan reads")
+    assert json.loads((out / "run.json").read_text())["notes"] == counted.notes
+    with pytest.raises(UsageError, match=r"that --match \*b\* leaves out"):
+        count_images([images], out, MODEL, match="*b*")
+
+
+def test_a_plane_beyond_the_limit_fails_alone(tmp_path: Path) -> None:
+    images = folder_of(tmp_path / "images", 1)
+    tifffile.imwrite(images / "large.tif", np.zeros((200, 200), np.uint8))
+    counted = count_images([images], tmp_path / "out", MODEL, most_pixels=20000)
+    assert [row.image for row in counted.rows] == ["1.tif"]
+    assert "more than the 20000 that are allowed" in counted.failures[0].error

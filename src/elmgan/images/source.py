@@ -122,8 +122,10 @@ class Source:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was assumed of the file since it does not say, each once."""
-        return tuple(dict.fromkeys(scene.note for scene in self.scenes if scene.note))
+        """What was assumed of the file since it does not say, and which scenes are left out; each once."""
+        assumed = dict.fromkeys(scene.note for scene in self.scenes if scene.note)
+        faults = [f"scene {k} is left out: {scene.fault}" for k, scene in enumerate(self.scenes, 1) if scene.fault]
+        return (*assumed, *faults)
 
     def planes(self, view: View | None = None) -> "list[Plane]":
         """List the planes of a view, in the order of scene, t and z.
@@ -135,12 +137,16 @@ class Source:
         view = view or View()
         try:
             numbers = _chosen("scene", view.scene, len(self.scenes))
+            if view.scene == "each":  # those that cannot be read are in the notes
+                numbers = [number for number in numbers if not self.scenes[number - 1].fault]
             return [plane for number in numbers for plane in self._planes(number, view)]
         except ImageError as error:
             raise ImageError(f"{self.path}: {error}") from None
 
     def _planes(self, number: int, view: View) -> "list[Plane]":
         scene = self.scenes[number - 1]
+        if scene.fault:
+            raise ImageError(scene.fault)
         samples = 3 if "S" in scene.axes else 1
         if (rows := scene.sides[0]) * (columns := scene.sides[1]) * samples > self._most_pixels:
             raise ImageError(
