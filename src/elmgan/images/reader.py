@@ -35,6 +35,8 @@ class Scene:
         pixel_size: x, y and z, as far as they are known -> micrometres.
         name: Of the scene, where the file names it.
         note: What was assumed of its axes since the file does not say, as one sentence; empty where nothing was.
+        fault: Why this scene cannot be read, while others of the file can; empty where it can. It keeps its place, so
+            that the others keep the numbers that people know them by; its axes are YX, its shape (0, 0).
     """
 
     axes: str
@@ -44,6 +46,7 @@ class Scene:
     pixel_size: Mapping[str, float] = field(default_factory=dict)
     name: str = ""
     note: str = ""
+    fault: str = ""
 
     def length(self, axis: str) -> int:
         """Length of an axis; 1 where the scene does not have it."""

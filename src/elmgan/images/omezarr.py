@@ -1,0 +1,288 @@
+"""OME-Zarr 0.1 to 0.5: a folder with one image, or with several that are scenes, in chunks of their own.
+
+Only the largest of the levels of an image is read. What the metadata name is looked for inside the folder alone.
+"""
+
+import json
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elmgan.errors import ImageError
+from elmgan.images.reader import AXES, Scene
+from elmgan.images.scenes import checked_scenes, damage_told, describe_scene, unreadable
+from elmgan.images.tile import Tile
+
+OLD_AXES = "TCZYX"
+"""Of images from before version 0.4, which do not name them."""
+
+MICROMETRES = {
+    "angstrom": 1e-4,
+    "nanometer": 1e-3,
+    "micrometer": 1.0,
+    "millimeter": 1e3,
+    "centimeter": 1e4,
+    "meter": 1e6,
+    "inch": 25_400.0,
+}
+
+# What unpacks chunks. Others, pickle among them, could run what a file says.
+COMPRESSIONS = {"blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd"}
+FILTERS = {"bitround", "delta", "fixedscaleoffset", "quantize", "shuffle"}
+CODECS = {"blosc", "bytes", "crc32c", "gzip", "sharding_indexed", "transpose", "zstd"}
+
+LARGEST_CHUNK = 2**29
+"""Bytes of a chunk, which is unpacked whole."""
+
+SMALLEST_CHUNK = 1024
+"""Pixels of a chunk in a plane that has more; smaller ones would take hours."""
+
+MOST_CHUNKS = 2**24
+"""In a shard, whose index is read whole."""
+
+LARGEST_TEXT = 2**26
+"""Bytes of a file of metadata."""
+
+
+class OmeZarrReader:
+    """An open OME-Zarr folder."""
+
+    kind = "OME-Zarr"
+    suffixes = frozenset({".zarr"})
+
+    @staticmethod
+    def recognises(path: Path, start: bytes) -> bool:
+        """Say whether a folder is OME-Zarr."""
+        return not start and path.is_dir() and any((path / mark).is_file() for mark in MARKS)
+
+    def __init__(self, path: Path, axes: str | None) -> None:
+        try:
+            import zarr  # noqa: F401
+        except ImportError:
+            raise ImageError("is OME-Zarr, and reading it needs zarr: pip install zarr") from None
+        with damage_told():
+            self._images = [_Image(folder, name, axes) for folder, name in _images(path.resolve())]
+            self.scenes: Sequence[Scene] = checked_scenes([image.scene for image in self._images])
+
+    def read(self, scene: int, *, t: int, z: int, channel: int | None, region: Tile) -> NDArray:
+        """Read a part of one plane."""
+        with damage_told():
+            return self._images[scene].read(t, z, channel, region)
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+
+MARKS = (".zattrs", "zarr.json", "data.zarr/.zattrs")
+"""Files of which an OME-Zarr folder has one; the last is bioformats2raw's first layout."""
+
+
+def _images(folder: Path) -> Iterator[tuple[Path, str]]:
+    """The folders of the images in a folder, and their names."""
+    if not any((folder / mark).is_file() for mark in MARKS[:2]):
+        yield from _numbered(folder / "data.zarr", folder / "METADATA.ome.xml")
+        return
+    attributes = _attributes(folder)
+    if "multiscales" in attributes:
+        yield folder, ""
+    elif "plate" in attributes:
+        yield from _fields(folder, attributes["plate"])
+    elif "bioformats2raw.layout" in attributes or (folder / "OME").is_dir():
+        yield from _numbered(folder, folder / "OME" / "METADATA.ome.xml")
+    else:
+        raise ImageError("is Zarr without the metadata of an OME image; save it as OME-Zarr or OME-TIFF")
+
+
+def _numbered(folder: Path, description: Path) -> Iterator[tuple[Path, str]]:
+    """Images that bioformats2raw has numbered; those of a plate are in its wells."""
+    attributes = _attributes(folder)
+    if "plate" in attributes:
+        yield from _fields(folder, attributes["plate"])
+        return
+    named = []
+    if description.is_file():
+        root = ElementTree.fromstring(_text(description))
+        named = [image.get("Name", "") for image in root.iterfind("{*}Image")]
+    count = 0
+    while (folder / str(count)).is_dir():
+        yield folder / str(count), named[count] if count < len(named) else ""
+        count += 1
+
+
+def _fields(folder: Path, plate: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    """The fields of a plate, well by well."""
+    found = set()
+    for well in plate["wells"]:
+        path = _inside(folder, well["path"])
+        for field in _attributes(path)["well"]["images"]:
+            image = _inside(path, field["path"])
+            if image in found:
+                raise ImageError(f"names {well['path']}/{field['path']} twice")
+            found.add(image)
+            yield image, f"{well['path']}/{field['path']}"
+
+
+def _inside(folder: Path, name: object) -> Path:
+    """Join a path that metadata name, which must not lead out of the folder."""
+    parts = PurePosixPath(str(name)).parts
+    path = folder.joinpath(*parts)
+    if not parts or ".." in parts or "\\" in str(name) or not path.resolve().is_relative_to(folder.resolve()):
+        raise ImageError(f"names {str(name)!r}, which is not inside its folder")
+    return path
+
+
+def _text(path: Path) -> str:
+    if path.stat().st_size > LARGEST_TEXT:
+        raise ImageError(f"has metadata of more than {LARGEST_TEXT >> 20} MB in {path.name}")
+    return path.read_text(encoding="utf-8")
+
+
+def _attributes(folder: Path) -> dict[str, Any]:
+    """What a group says of itself, in either version of Zarr."""
+    if (folder / "zarr.json").is_file():
+        attributes = json.loads(_text(folder / "zarr.json")).get("attributes", {})
+        found = attributes.get("ome", attributes)
+    else:
+        found = json.loads(_text(folder / ".zattrs"))
+    if not isinstance(found, dict):
+        raise ImageError("has metadata that are no OME-Zarr")
+    return found
+
+
+@dataclass(frozen=True)
+class _Array:
+    """What a level says of itself."""
+
+    version: Literal[2, 3]
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    chunk: tuple[int, ...]
+
+    @classmethod
+    def of(cls, level: Path) -> "_Array":
+        """Read the metadata, and refuse what should not be unpacked."""
+        in_version_3 = (level / "zarr.json").is_file()
+        if in_version_3:
+            found = json.loads(_text(level / "zarr.json"))
+            codecs, chunk = found["codecs"], found["chunk_grid"]["configuration"]["chunk_shape"]
+            for codec in codecs:
+                if codec["name"] == "sharding_indexed":
+                    shard, chunk = chunk, codec["configuration"]["chunk_shape"]
+                    if math.prod(shard) > MOST_CHUNKS * math.prod(chunk):
+                        raise ImageError(f"has shards of {tuple(shard)} in chunks of {tuple(chunk)}; save it anew")
+            names = _codecs(codecs) - CODECS
+            dtype = np.dtype(found["data_type"])
+        else:
+            found = json.loads(_text(level / ".zarray"))
+            compression = {found["compressor"]["id"]} if found["compressor"] else set()
+            names = (compression - COMPRESSIONS) | ({each["id"] for each in found["filters"] or ()} - FILTERS)
+            dtype, chunk = np.dtype(found["dtype"]), found["chunks"]
+        if names:
+            raise ImageError(f"is packed with {', '.join(sorted(names))}, which is not unpacked; save it with zstd")
+        shape, chunk = (tuple(int(length) for length in each) for each in (found["shape"], chunk))
+        if len(chunk) != len(shape) or not 0 < math.prod(chunk) * dtype.itemsize <= LARGEST_CHUNK:
+            raise ImageError(f"has chunks of shape {chunk}, of which one cannot be unpacked at a time; save it anew")
+        return cls(3 if in_version_3 else 2, shape, dtype, chunk)
+
+
+def _codecs(codecs: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Names of all codecs, those within shards too."""
+    names = set()
+    for codec in codecs:
+        names.add(codec["name"])
+        if codec["name"] == "sharding_indexed":
+            inner = codec["configuration"]
+            names |= _codecs(inner["codecs"]) | _codecs(inner.get("index_codecs", ()))
+    return names
+
+
+class _Image:
+    """One image: a folder with levels."""
+
+    def __init__(self, folder: Path, name: str, axes: str | None) -> None:
+        self._zarr: Any = None
+        try:
+            with damage_told():
+                self.scene = self._described(folder, name, axes)
+        except ImageError as fault:
+            self.scene = unreadable(name, ImageError(f'has an image "{name}" that {fault}') if name else fault)
+
+    def _described(self, folder: Path, name: str, axes: str | None) -> Scene:
+        attributes = _attributes(folder)
+        levels = attributes["multiscales"][0]
+        largest = levels["datasets"][0]
+        self._level = _inside(folder, largest["path"])
+        self._array = _Array.of(self._level)
+        shape = self._array.shape
+        self._axes, units = _axes(levels.get("axes"), len(shape), axes)
+        if len(self._axes) != len(shape) or len(set(self._axes)) != len(shape):
+            raise ImageError(f"has axes {''.join(self._axes)} and shape {shape}, which do not fit")
+        sizes, chunk = (dict(zip(self._axes, each, strict=True)) for each in (shape, self._array.chunk))
+        scale = np.ones(len(shape))
+        for transformation in [
+            *largest.get("coordinateTransformations", ()),
+            *levels.get("coordinateTransformations", ()),
+        ]:
+            if transformation.get("type") == "scale":
+                scale = scale * np.array(transformation["scale"], float)
+        channels = attributes.get("omero", {}).get("channels", ())
+        scene, self._time = describe_scene(
+            sizes,
+            self._array.dtype,
+            channels=[str(channel.get("label", "")) for channel in channels],
+            pixel_size={
+                axis.lower(): size * MICROMETRES.get(unit, 0)
+                for axis, size, unit in zip(self._axes, scale, units, strict=True)
+                if axis in "XYZ"
+            },
+            name=name,
+        )
+        if chunk["Y"] * chunk["X"] < min(SMALLEST_CHUNK, sizes["Y"] * sizes["X"]):
+            raise ImageError(f"has chunks of {chunk['Y']} x {chunk['X']} pixels, which are too small; save it anew")
+        return scene
+
+    def read(self, t: int, z: int, channel: int | None, region: Tile) -> NDArray:
+        """Read a part of one plane."""
+        import zarr
+        from zarr.storage import LocalStore
+
+        if self._zarr is None:
+            store = LocalStore(self._level, read_only=True)
+            with warnings.catch_warnings():  # of oddities, such as an empty list of filters
+                warnings.simplefilter("ignore")
+                self._zarr = zarr.open_array(store, mode="r", zarr_format=self._array.version)
+        index: dict[str, int | slice] = {
+            "Y": slice(region.top, region.top + region.height),
+            "X": slice(region.left, region.left + region.width),
+            self._time: t,
+            "Z": z,
+            "C": channel or 0,
+        }
+        part = np.asarray(self._zarr[tuple(index.get(axis, 0) for axis in self._axes)])
+        if self._axes.index("X") < self._axes.index("Y"):
+            part = part.T
+        return np.array(part, dtype=self.scene.dtype)
+
+
+def _axes(named: Sequence[Any] | None, rank: int, given: str | None) -> tuple[list[str], list[str]]:
+    """Axes as letters, and their units; others than known ones keep their names."""
+    if not named:
+        if given:
+            return list(given.upper()), [""] * rank
+        if rank != len(OLD_AXES):
+            raise ImageError(f"has {rank} axes that are not named; name them, as in axes={OLD_AXES[-rank:]} (--axes)")
+        return list(OLD_AXES), [""] * rank
+    names = [axis if isinstance(axis, str) else str(axis["name"]) for axis in named]
+    kinds = ["" if isinstance(axis, str) else str(axis.get("type", "")) for axis in named]
+    letters = [
+        name.upper() if name.upper() in set(AXES) else {"time": "T", "channel": "C"}.get(kind, name)
+        for name, kind in zip(names, kinds, strict=True)
+    ]
+    return letters, ["" if isinstance(axis, str) else str(axis.get("unit", "")) for axis in named]
