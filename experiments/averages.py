@@ -41,7 +41,7 @@ def main(data_set: Path, split: Path, out: Path, names: list[str]) -> None:
         held_out = {row["image"] for row in csv.DictReader(lines) if row["side"] in HELD_OUT}
     records = [record for record in read_data_set(data_set) if record.name in held_out and record.labels is not None]
     truth = np.array([read_labels(record.labels).max() for record in records if record.labels is not None], np.float64)
-    images = [read_grey(record.image) for record in records]
+    images = [read_grey(record) for record in records]
     models = [load(name) for name in names]
     counted = {model.version: counts(model, images) for model in models}
 

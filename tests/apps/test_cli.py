@@ -21,7 +21,7 @@ from elmgan.apps.cli import app, main
 from elmgan.apps.results import MOST_ROWS
 from elmgan.counting import Model, Row
 from elmgan.errors import ModelError
-from elmgan.images import write_mask
+from elmgan.images import View, write_mask
 from elmgan.models import Bundle, read_bundle, shipped
 
 
@@ -194,15 +194,15 @@ def test_debug_shows_where(tmp_path: Path, model: Path, images: Path) -> None:
     done = elmgan("count", images, "-o", tmp_path / "out", "--model", model, "--debug")
     assert done.exit_code == 1
     assert "Traceback" in done.stderr
-    assert "read_image" in done.stderr
+    assert "open_image" in done.stderr
     assert "Traceback" in elmgan("info", tmp_path / "absent", "--debug").stderr
 
 
 def test_ctrl_c_and_resume(tmp_path: Path, model: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     count = Model.count
 
-    def interrupted_at_the_third(self: Model, image: np.ndarray, *, scale: float) -> object:
-        result = count(self, image, scale=scale)
+    def interrupted_at_the_third(self: Model, image: np.ndarray, *, view: View) -> object:
+        result = count(self, image, view=view)
         if result.count == 3:
             raise KeyboardInterrupt
         return result

@@ -94,9 +94,7 @@ def test_what_is_passed_over_is_told_by_kind_and_number(tmp_path: Path) -> None:
 
 def test_a_folder_of_other_kinds_says_what_it_holds_and_how_to_convert_it(tmp_path: Path) -> None:
     touch(tmp_path, "a.vsi", "b.vsi", "c.mrxs")
-    with pytest.raises(
-        UsageError, match=r"it holds 2 files \.vsi, 1 file \.mrxs.*Fiji \(Bio-Formats\) or with bf"
-    ):
+    with pytest.raises(UsageError, match=r"it holds 2 files \.vsi, 1 file \.mrxs.*Fiji \(Bio-Formats\) or with bf"):
         find_images([tmp_path])
 
 

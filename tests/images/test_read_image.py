@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from elmgan.errors import ImageError
-from elmgan.images import read_image
+from elmgan.images import View, read_image
 from elmgan.light import to_grey
 
 ROWS, COLUMNS = np.mgrid[:48, :64]
@@ -110,25 +110,23 @@ def test_channels_stored_as_planes_must_be_named(tmp_path: Path, options: dict) 
     planes = np.moveaxis(COLOUR, -1, 0)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, planes, photometric="minisblack", metadata={"axes": "CYX"}, **options)
-    np.testing.assert_array_equal(read_image(path, channel=2), planes[1])
-    with pytest.raises(
-        ImageError, match=r"a\.tif: has axes CYX with 3 channels; name one: channel=1\.\.3 \(--channel\)"
-    ):
+    np.testing.assert_array_equal(read_image(path, View(channel=2)), planes[1])
+    with pytest.raises(ImageError, match=r"a\.tif: CYX 3 x .* has channels 1, 2, 3; name one with --channel"):
         read_image(path)
-    with pytest.raises(ImageError, match=r"a\.tif: there is no channel 4; the image has 3"):
-        read_image(path, channel=4)
+    with pytest.raises(ImageError, match=r"a\.tif: has no channel 4: .* has the channels 1, 2, 3"):
+        read_image(path, View(channel=4))
 
 
 def test_samples_that_the_file_does_not_call_colour_must_be_named(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, COLOUR, photometric="minisblack", planarconfig="contig")
-    np.testing.assert_array_equal(read_image(path, channel=2), COLOUR[..., 1])
-    with pytest.raises(ImageError, match=r"a\.tif: has 3 channels that are not colour; name one: channel=1\.\.3"):
+    np.testing.assert_array_equal(read_image(path, View(channel=2)), COLOUR[..., 1])
+    with pytest.raises(ImageError, match=r"a\.tif: CYX 3 x .*; name one with --channel"):
         read_image(path)
     tifffile.imwrite(path, COLOUR, photometric="cielab")
     for channel in (None, 1):
         with pytest.raises(ImageError, match=r"a\.tif: has CIELab colours; save it as grey or RGB"):
-            read_image(path, channel=channel)
+            read_image(path, View(channel=channel))
 
 
 def test_white_is_zero_is_taken_as_it_is(tmp_path: Path) -> None:

@@ -12,7 +12,10 @@ from pages import Links
 def row(image: str, **fields: Any) -> Row:
     texts = Row(
         image=image,
-        plane=1,
+        scene=1,
+        t=1,
+        z=1,
+        channel="",
         count=3,
         estimate=3.2,
         low=None,
@@ -20,6 +23,7 @@ def row(image: str, **fields: Any) -> Row:
         objects=3,
         foreground=0.1,
         flags=("empty",),
+        scale=1,
         height=8,
         width=9,
         seconds=1,
@@ -38,7 +42,7 @@ def test_the_page_loads_nothing_and_shows_everything() -> None:
     page = report(
         [row(image)],
         [Failure(image="b.tif", error="b.tif is <damaged>")],
-        {image: (thumbnail(grey), thumbnail(grey, grey > 0.5))},
+        {(image, (1, 1, 1)): (thumbnail(grey), thumbnail(grey, grey > 0.5))},
         record(),
     )
     read = Links(page)
@@ -53,7 +57,7 @@ def test_the_page_loads_nothing_and_shows_everything() -> None:
 
 def test_a_page_of_masks_alone_shows_objects() -> None:
     rows = [row(f"{objects}.tif", count=None, estimate=None, objects=objects) for objects in (4, 7)]
-    pictures = {each.image: ("data:image", "data:mask") for each in rows}
+    pictures = {(each.image, each.place): ("data:image", "data:mask") for each in rows}
     read = Links(report(rows, [], pictures, record("mask")))
     assert read.text.count("This model learned masks alone and cannot count: objects are the separated regions.") == 1
     for shown in ("11objects", "5.5objects per image", "7 objects", "2images segmented"):
@@ -63,7 +67,7 @@ def test_a_page_of_masks_alone_shows_objects() -> None:
 
 def test_a_page_of_counts_alone_shows_each_image_once() -> None:
     rows = [row("a.tif", objects=None, foreground=None)]
-    read = Links(report(rows, [], {"a.tif": ("data:image",)}, record("count")))
+    read = Links(report(rows, [], {("a.tif", (1, 1, 1)): ("data:image",)}, record("count")))
     assert read.text.count("This model learned counts alone: it gives no masks and separates no cells.") == 1
     assert [address for address in read.loaded if address.startswith("data:image")] == ["data:image"]
     assert "outlined" not in read.text

@@ -508,10 +508,10 @@ def test_a_stack_is_projected_and_its_times_are_counted(tmp_path: Path) -> None:
 
 
 def test_masks_of_planes_are_the_hyperstack_that_they_belong_to(tmp_path: Path) -> None:
-    resolution = {"resolution": (4.0, 4.0)}  # pixels per micrometre
     path = tmp_path / "stack.tif"
     pages = np.array([[squares(number) for number in row] for row in ([1, 3], [2, 0], [4, 5])])
-    tifffile.imwrite(path, pages, imagej=True, metadata={"axes": "TZYX", "unit": "um", "spacing": 3.0}, **resolution)
+    described = {"axes": "TZYX", "unit": "um", "spacing": 3.0}
+    tifffile.imwrite(path, pages, imagej=True, metadata=described, resolution=(4, 4))  # pixels per micrometre
     out = tmp_path / "out"
     count_images([path], out, MODEL, view=View(z="each"), labels=True)
     assert [place[1:] for place in places(out)] == [
@@ -522,7 +522,7 @@ def test_masks_of_planes_are_the_hyperstack_that_they_belong_to(tmp_path: Path) 
             assert written.series[0].axes == "TZYX"
             assert written.asarray().shape == (3, 2, 96, 120)
             assert written.pages.first.dtype == dtype
-            assert written.imagej_metadata["spacing"] == 3
+            assert (written.imagej_metadata or {})["spacing"] == 3
         with open_image(out / kind / "stack.tif") as source:
             assert source.axes == "TZYX"
             assert source.pixel_size == pytest.approx({"x": 0.25, "y": 0.25, "z": 3})

@@ -46,7 +46,7 @@ def _facts(source: Source, view: View) -> dict[str, str]:
     else:
         facts["scenes"] = str(len(source.scenes))
         for k, scene in enumerate(source.scenes[:MOST_SCENES], 1):
-            facts[f"scene {k}"] = ", ".join(filter(None, (scene.name, described(scene))))
+            facts[f"scene {k}"] = ", ".join(filter(None, (scene.name, scene.fault or described(scene))))
     if "C" in first.axes or first.channels:
         facts["channels"] = channel_names(first)
     elif "S" in first.axes:

@@ -82,7 +82,9 @@ def problem(error: Exception) -> str:
 
 
 class Source:
-    """An open file. ``axes``, ``shape``, ``dtype``, ``channels`` and ``pixel_size`` are those of its first scene.
+    """An open file. Its ``axes``, ``shape``, ``dtype``, ``channels`` and ``pixel_size`` are of its first scene.
+
+    Scenes that cannot be read are not meant there.
 
     Several threads may read its planes; they take turns.
     """
@@ -91,6 +93,7 @@ class Source:
         self.path = path
         self.kind = reader.kind
         self.scenes: tuple[Scene, ...] = tuple(reader.scenes)
+        self._first = next((scene for scene in self.scenes if not scene.fault), self.scenes[0])
         self._reader = reader
         self._most_pixels = most_pixels
         self._lock = Lock()
@@ -98,34 +101,32 @@ class Source:
     @property
     def axes(self) -> str:
         """One letter per axis: T, Z, C, Y, X, and S for the samples of colour. Those of length 1 are left out."""
-        return self.scenes[0].axes
+        return self._first.axes
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Length of each axis."""
-        return self.scenes[0].shape
+        return self._first.shape
 
     @property
     def dtype(self) -> np.dtype:
         """Of the pixels."""
-        return self.scenes[0].dtype
+        return self._first.dtype
 
     @property
     def channels(self) -> tuple[str, ...]:
         """Names of the channels; empty where the file names none."""
-        return self.scenes[0].channels
+        return self._first.channels
 
     @property
     def pixel_size(self) -> dict[str, float]:
         """x, y and z, as far as they are known -> micrometres."""
-        return dict(self.scenes[0].pixel_size)
+        return dict(self._first.pixel_size)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was assumed of the file since it does not say, and which scenes are left out; each once."""
-        assumed = dict.fromkeys(scene.note for scene in self.scenes if scene.note)
-        faults = [f"scene {k} is left out: {scene.fault}" for k, scene in enumerate(self.scenes, 1) if scene.fault]
-        return (*assumed, *faults)
+        """What was assumed of the file since it does not say, each once."""
+        return tuple(dict.fromkeys(scene.note for scene in self.scenes if scene.note))
 
     def planes(self, view: View | None = None) -> "list[Plane]":
         """List the planes of a view, in the order of scene, t and z.
@@ -137,11 +138,12 @@ class Source:
         view = view or View()
         try:
             numbers = _chosen("scene", view.scene, len(self.scenes))
-            if view.scene == "each":  # those that cannot be read are in the notes
+            if view.scene == "each":  # those that cannot be read keep no other from it
                 numbers = [number for number in numbers if not self.scenes[number - 1].fault]
             return [plane for number in numbers for plane in self._planes(number, view)]
         except ImageError as error:
-            raise ImageError(f"{self.path}: {error}") from None
+            which = f"scene {view.scene}: " if len(self.scenes) > 1 and view.scene != "each" else ""
+            raise ImageError(f"{self.path}: {which}{error}") from None
 
     def _planes(self, number: int, view: View) -> "list[Plane]":
         scene = self.scenes[number - 1]
@@ -191,7 +193,7 @@ class Source:
 
     def __repr__(self) -> str:
         scenes = f", {len(self.scenes)} scenes" if len(self.scenes) > 1 else ""
-        return f"Source({self.path.name}: {self.kind}, {described(self.scenes[0])}{scenes})"
+        return f"Source({self.path.name}: {self.kind}, {described(self._first)}{scenes})"
 
 
 @dataclass(frozen=True)

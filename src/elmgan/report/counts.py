@@ -16,7 +16,7 @@ MOST_ROWS = 2000
 Pictures = tuple[str, ...]
 """The plane and, if there is a mask, the plane with it outlined, as data URIs."""
 
-Thumbnails = dict[tuple[str, Place], Pictures]
+Thumbnails = Mapping[tuple[str, Place], Pictures]
 """Image and place of a plane -> its pictures."""
 
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from elmgan.counting import Failure, Model, Row
+from elmgan.counting import Failure, Model, Place, Row
 from elmgan.counting.row import COLUMNS, DECIMALS
 from elmgan.errors import ImageError, OutputError, UsageError
 from elmgan.files import whole_file, write_table, write_text
@@ -22,7 +22,7 @@ from elmgan.images.write import as_grey
 from elmgan.light import plane_grey
 from elmgan.models import shortcoming
 from elmgan.report import overlay, run_record, thumbnail
-from elmgan.report.counts import MOST_PICTURES, Thumbnails, report
+from elmgan.report.counts import MOST_PICTURES, Pictures, Thumbnails, report
 from elmgan.work.earlier import FAILED, REPORT, TABLE, Earlier, clear, kept_rows, read_earlier, remove, settings_of
 from elmgan.work.pipeline import cores, in_order, outcomes
 from elmgan.work.plan import LABELS, MASKS, OVERLAYS, PICTURES, RECORD, Item, Plan, Task, items_of, picture_files
@@ -298,7 +298,7 @@ def _thumbnails(
     for item in items:
         if sum(len(rows[other.image]) for other in chosen) < MOST_PICTURES and rows.get(item.image):
             chosen.append(item)
-    thumbnails: Thumbnails = {}
+    thumbnails: dict[tuple[str, Place], Pictures] = {}
     for _, future in in_order(draw, chosen, workers=cores(), size=lambda item: 1, most=cores()):
         with suppress(ImageError):  # the image is no longer there: the report goes without its picture
             thumbnails |= future.result()

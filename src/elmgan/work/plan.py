@@ -161,13 +161,16 @@ class Plan:
     def _tasks(self, item: Item) -> list[Task]:
         try:
             source = open_image(item.source, axes=self._axes, most_pixels=self._most_pixels)
-            self._open.add(source)
-            planes = source.planes(self._view)
         except ImageError as error:
             return [Task(item, error=error)]
+        planes, errors = self._planes(source)
         self.notes.update(source.notes)
+        if not planes:
+            source.close()
+            return [Task(item, error=errors[0])]
+        self._open.add(source)
         kept = self._kept.get(item.image, [])
-        if kept and {row.place for row in kept} == {plane.place for plane in planes}:
+        if kept and {row.place for row in kept} == {plane.place for plane in planes} and not errors:
             return [Task(item, planes[-1], kept=tuple(kept))]
         files = picture_files(self._out, item.stem, [plane.place for plane in planes])
         tasks = []
@@ -186,7 +189,18 @@ class Plan:
                     last=(last or planes[k + 1].scene != plane.scene, last),
                 )
             )
-        return tasks
+        return [*tasks, *(Task(item, error=error) for error in errors)]
+
+    def _planes(self, source: Source) -> tuple[list[Plane], list[ImageError]]:
+        """The planes of a file, and why some scenes have none: what is wrong with one does not keep the others."""
+        planes, errors = [], []
+        scene = self._view.scene
+        for number in range(1, len(source.scenes) + 1) if scene == "each" else [scene]:
+            try:
+                planes += source.planes(self._view.model_copy(update={"scene": number}))
+            except ImageError as error:
+                errors.append(error)
+        return planes, errors
 
     def finish(self, task: Task) -> None:
         """Close the file of a task that was its last."""
