@@ -35,7 +35,7 @@ format: $(DEVELOPMENT)/installed
 	$(DEVELOPMENT)/bin/ruff format
 
 clean:
-	rm -rf $(DEVELOPMENT) $(RUNTIME) demo-out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(DEVELOPMENT) $(RUNTIME) .venv-czi demo-out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests examples -name __pycache__ -prune -exec rm -rf {} +
 
 # Editable installs: a change in src counts at once, only other requirements install again.

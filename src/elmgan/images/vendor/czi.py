@@ -1,6 +1,7 @@
 """CZI of Zeiss' ZEN: scenes, whose tiles are put together as far as a region needs them."""
 
 import logging
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 SIDES = "XYZ"
 
-LARGEST_TILE = 2**28
+MOST_LACKING = 100
+"""Planes that a scene may be said to have for each that there is, where recording was broken off."""
+
+LARGEST_TILE = 2**27
 """Samples that a tile, which is unpacked whole, may have; cameras have less than a tenth."""
 
 # What czifile logs of odd files would be printed without a handler. What matters is raised.
@@ -88,6 +92,9 @@ class _Scene:
         image = self._image
         sizes = dict(zip(image.dims, image.shape, strict=True))
         self._start = dict(zip(image.dims, image.start, strict=True))
+        planes = math.prod(length for axis, length in sizes.items() if axis not in "YXS")
+        if planes > MOST_LACKING * len(image.directory_entries):
+            raise ImageError(f"says that it has {planes} planes, and has {len(image.directory_entries)} tiles")
         types = {entry.pixel_type for entry in image.directory_entries}
         samples = {each.samples for each in types}
         if len(samples) > 1:

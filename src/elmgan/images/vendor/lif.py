@@ -1,6 +1,7 @@
 """LIF of Leica's LAS: each image of a file is a scene with axes of its own."""
 
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from elmgan.images.scenes import checked_scenes, damage_told, describe_scene, un
 from elmgan.images.tile import Tile
 
 if TYPE_CHECKING:
-    from liffile import LifImageABC
+    from liffile.liffile import LifImageABC
 
 DESCRIPTION = "./Data/Image/ImageDescription"
 
@@ -107,8 +108,11 @@ class _Image:
         """All pixels as they lie in the file, none of them read yet."""
         try:
             block = self._image.memory_block
-        except (KeyError, IndexError):
-            raise ImageError("lacks its pixels, as after a broken copy; copy or save it again") from None
+            lacking = block.offset + block.size > os.fstat(self._image.parent.filehandle.fileno()).st_size
+        except (KeyError, IndexError):  # the file ends before it
+            lacking = True
+        if lacking:
+            raise ImageError("lacks its pixels, as after a broken copy; copy or save it again")
         shape = self._image.shape  # to be known first: it finds out whether rows are padded
         return block.read_array(self._image._shape_stored or shape, self._image.dtype, out="memmap")
 

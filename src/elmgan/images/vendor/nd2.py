@@ -23,6 +23,9 @@ JPEG_2000 = b"\x00\x00\x00\x0cjP  "  # how files of NIS-Elements before 2012 beg
 
 AXIS = {"TimeLoop": "T", "NETimeLoop": "T", "ZStackLoop": "Z", "XYPosLoop": "P"}
 
+MOST_LACKING = 100
+"""Frames that a file may be said to have for each that there is, where recording was broken off."""
+
 BEFORE_PIXELS = 24 + 4072  # of a frame: the header, the name and the time, each of fixed length
 
 
@@ -73,6 +76,8 @@ class Nd2Reader:
             raise ImageError(f"has two loops of one kind: {loops}; save its parts as files of their own")
         loops, note = self._stored(loops or [("T", len(self._places))])
         self._loops = dict(loops)
+        if math.prod(self._loops.values()) > MOST_LACKING * len(self._places):
+            raise ImageError(f"says that it has {dict(loops)}, and has {len(self._places)} frames; {SAVE_AS_TIFF}")
         sizes = {axis: length for axis, length in loops if axis != "P"}
         sizes |= {"C": self._groups, "S": 3} if samples == 3 else {"C": attributes.componentCount}
         channels = file.metadata.channels or []

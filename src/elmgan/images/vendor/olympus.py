@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from tifffile import TiffFile
 
 from elmgan.errors import ImageError
 from elmgan.images.reader import START, Scene
@@ -78,6 +77,8 @@ class OlympusReader:
         lengths = [len(numbers) for numbers in self._numbers.values()]
         if math.prod(lengths) != len(self._planes):
             raise ImageError(f"lacks planes: axes {self._axes} of {lengths} have {len(self._planes)}; copy it again")
+        from tifffile import TiffFile
+
         with self._files.open(next(iter(self._planes.values()))) as file, TiffFile(file) as tiff:
             page = tiff.pages.first
             self._shape, dtype = page.shape, page.dtype
@@ -97,6 +98,8 @@ class OlympusReader:
 
     def read(self, scene: int, *, t: int, z: int, channel: int | None, region: Tile) -> NDArray:
         """Read a part of one plane."""
+        from tifffile import TiffFile
+
         where = {"Z": z, "C": channel or 0} | {self._time: t}
         name = self._planes[tuple(numbers[where.get(axis, 0)] for axis, numbers in self._numbers.items())]
         with damage_told(), self._files.open(name) as file, TiffFile(file) as tiff:
