@@ -23,6 +23,7 @@ from elmgan.apps.terminal import (
     console,
     errors_told,
     many,
+    notes,
     print_json,
     progress,
     tell,
@@ -163,13 +164,19 @@ def info(
 def _info_data_set(folder: Path, sheet: Path | None, quiet: bool, as_json: bool) -> None:
     """Tell what a data set holds, and draw it where a contact sheet is asked for."""
     terminal = Console(stderr=True, quiet=quiet or not console(stderr=True).is_terminal)
-    records = read_data_set(folder)
+    told: list[str] = []
+
+    def listen(line: str) -> None:
+        told.append(line)
+        notes(quiet)(line)
+
+    records = read_data_set(folder, tell=listen)
     found = survey(records, watch=partial(track, description="looking at images", console=terminal, transient=True))
     if sheet:
         write_contact_sheet(sheet, records)
     layout = layout_of(folder).name
     if as_json:
-        print_json({"folder": str(folder), "layout": layout} | asdict(found))
+        print_json({"folder": str(folder), "layout": layout} | asdict(found) | {"notes": told})
     elif not quiet:
         print_survey(console(), f"{folder}, a data set in the layout of {layout}", found)
         if sheet:
@@ -274,7 +281,7 @@ def evaluate(
                 tell(f"{outcome.image}: {outcome.error}", debug, terminal)
 
         scored = load(model, engine=engine, precision=precision, device=device)
-        evaluated = evaluate_model(data, out, scored, seed=seed, only=only, watch=watch)
+        evaluated = evaluate_model(data, out, scored, seed=seed, only=only, watch=watch, tell=notes(quiet, terminal))
     tell_shortcoming(scored, quiet)
     if as_json:
         for kind, summary in evaluated.metrics.kinds.items():
@@ -294,6 +301,9 @@ def calibrate(
         Path | None,
         typer.Option(metavar="FILE", help="Images to take, one per line, or a run's split.csv."),
     ] = None,
+    believe: Annotated[
+        bool, typer.Option("--believe", help="Calibrate even if some counts contradict the others.")
+    ] = False,
     engine: EngineName = "auto",
     precision: Precision = "auto",
     device: Device = "auto",
@@ -311,7 +321,9 @@ def calibrate(
 
         bundle = read_bundle(find_bundle(model))
         runs = open_engine(bundle, engine, precision=precision, device=device)
-        done = calibrate_model(bundle, data, out, only=only, engine=runs, watch=watch)
+        done = calibrate_model(
+            bundle, data, out, only=only, believe=believe, engine=runs, watch=watch, tell=notes(quiet, terminal)
+        )
         version = read_bundle(out).version
     if as_json:
         checks = {"before": asdict(done.before), "after": asdict(done.after)}

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from elmgan.counting import Failure, Model
-from elmgan.data import Record, read_data_set
+from elmgan.data import Record, Tell, read_data_set
 from elmgan.errors import DataError, ElmganError, UsageError
 from elmgan.files import write_table, write_text
 from elmgan.report import run_record
@@ -40,6 +40,7 @@ def evaluate_model(
     seed: int,
     only: Path | None = None,
     watch: Callable[[int, Score | Failure], None] = lambda total, outcome: None,
+    tell: Tell = lambda line: None,
 ) -> Evaluated:
     """Score a model, and the baseline beside it, on a data set; write metrics.json, images.csv and report.html.
 
@@ -54,9 +55,10 @@ def evaluate_model(
         seed: Of the bootstrap intervals.
         only: What names the images to score; the others are left out. The split.csv of a training run stands for its
             test images or, where it has none, its validation and calibration images. Any other file has one image per
-            line, as in counts.csv or the stem alone.
+            line, as in counts.csv.
         watch: Called with the number of images and each image's outcome, in order; with a failure while its exception
             is handled.
+        tell: Called with each note on the data set; see :func:`~elmgan.data.read_data_set`.
 
     Raises:
         DataError: The data set has faults, or nothing of what the model learned.
@@ -64,7 +66,7 @@ def evaluate_model(
         OutputError: A file cannot be written.
     """
     begun = time.monotonic()
-    records = read_data_set(data)
+    records = read_data_set(data, tell=tell)
     if only is not None:
         records = chosen(records, only, sides=[("test",), ("validation", "calibration")])
     _check_overlap(data, records, model)
