@@ -82,9 +82,15 @@ def test_what_is_not_known_is_none(tmp_path: Path, annotations: dict) -> None:
         ({"labels": LABELS[:1]}, r"labels\.tif: is 1 rows by 30 columns, its image 20 rows"),
         ({"labels": np.minimum(LABELS, 1), "count": 3}, r"labels\.tif: has one label for 3 cells; if it is a mask"),
         ({"mask": LABELS, "count": 0}, r"mask\.tif: has foreground, but the count is 0; correct the count"),
-        ({"mask": 0 * LABELS, "count": 3}, r"mask\.tif: has no foreground for 3 cells; correct the count"),
-        ({"mask": 0 * LABELS, "dots": DOTS}, r"mask\.tif: has no foreground for 3 cells; correct the count"),
-        ({"labels": 0 * LABELS, "count": 3}, r"labels\.tif: has no foreground for 3 cells; correct the count"),
+        ({"mask": 0 * LABELS, "count": 3}, r"mask\.tif: the mask of a has no foreground, and its count is 3"),
+        (
+            {"mask": 0 * LABELS, "dots": DOTS},
+            r"mask\.tif: the mask of a has no foreground, and its count is 3",
+        ),
+        (
+            {"labels": 0 * LABELS, "count": 3},
+            r"the label image of a has no foreground, and its count is 3",
+        ),
     ],
 )
 def test_an_annotation_that_does_not_fit_is_refused(tmp_path: Path, annotations: dict, message: str) -> None:

@@ -83,6 +83,7 @@ def test_one_kind_of_annotation_is_enough(tmp_path: Path, known: str, count: flo
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     put(tmp_path, *(f"images/{name}.tif" for name in "abcdefghijkl"), "images/a.png", "images/x.png", "labels/z.tif")
     put(tmp_path, *(f"masks/{name}.tif" for name in "acdefgh"), "masks/y.tif", "masks/x.jpg")
+    put(tmp_path, "images/m.tif", "masks/m.tif")
     put(tmp_path, "masks/i.tif", "labels/j.tif", "dots/k.tif", content=noise("other size", (16, 12)))
     put(tmp_path, "masks/g.tif", content=np.zeros(SHAPE, np.uint8))
     put(tmp_path, "dots/h.tif", content=np.ones(SHAPE, np.uint8))
@@ -111,13 +112,12 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
             "counts.csv, line 10: there is no image 'none.tif'; correct the name, or remove the row",
             "counts.csv, line 14: the split of 'i' is 'trian'; write train, validation, calibration or test",
             "masks/f.tif: cannot be read as an image (no TIFF, PNG or JPEG); save it again as TIFF or PNG",
-            "masks/g.tif: has no foreground for 3 cells; correct the count, or remove this file",
+            "masks/g.tif: the mask of g has no foreground, and its count is 3; correct the count, or remove this file",
             f"masks/x.jpg: {objects}",
             "dots/h.tif: 192 pixels are not 0, in 1 spots; mark each cell by one pixel on a background of 0, "
             "or write the counts to counts.csv",
             *(f"{file}.tif: {size}" for file in ("masks/i", "labels/j", "dots/k")),
-            "images/l.tif: has no mask, labels, dots or count; add one, or remove the image",
-            "images/l.tif: has no split, others have; write train, validation, calibration or test",
+            "images/m.tif: has no split, others have; write train, validation, calibration or test",
             "group p: g (test) and h (train) show the same cells; mark them for one side",
         ]
     )
@@ -191,11 +191,18 @@ def test_what_is_no_data_set_is_told_what_one_is(tmp_path: Path, present: list[s
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (b"file;count\na.tif;1\n", "counts.csv: expected the columns image and count, found file, count"),
+        (b"colour;count\na.tif;1\n", "counts.csv: expected the columns image and count, found colour, count; name"),
+        (b"a.tif,1\n", "counts.csv: expected the columns image and count, found a.tif, 1; name them so in the first"),
         (b"", "counts.csv: expected the columns image and count, found none"),
-        ("image,count\nZürich.tif,1\n".encode("cp1252"), "counts.csv: cannot be read ('utf-8' codec can't decode"),
+        ("image,count\nZürich.tif,1\n".encode("cp1252"), "counts.csv, line 2: there is no image 'Zürich.tif'; correct"),
+        (b"image,count\n\x81.tif,1\n", "counts.csv: cannot be read ("),
         (b'image,count\na.tif,"1\n' + b"9" * 200_000, "counts.csv: cannot be read (field larger than field limit"),
-        (b"image;count\na.tif;1,5\n", "counts.csv, line 2: the count of 'a.tif' is '1,5'; write a number such as"),
+        (
+            b"PK\x03\x04 and so on",
+            "counts.csv: is a spreadsheet, whatever its name says: open it there and save it as CSV",
+        ),
+        (b"image;count\na.tif;1.234\n", "counts.csv, line 2: the count of 'a.tif' is '1.234'; write a number such as"),
+        (b"image,count,estimate,model\na.tif,1,1.2,nuclei@1\n", "counts.csv: these are elmgan's own counts, not yours"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_a_fault(tmp_path: Path, content: bytes, fault: str) -> None:

@@ -88,12 +88,14 @@ def test_vgg_cells_without_their_other_half_are_faults(tmp_path: Path) -> None:
     folder = vgg_cells(tmp_path, {"001": 5, "002": 6, "003": 7})
     (folder / "001cell.png").unlink()
     (folder / "002dots.png").unlink()
+    told: list[str] = []
     with pytest.raises(DataError) as raised:
-        read_data_set(folder)
+        read_data_set(folder, tell=told.append)
     _, *faults = str(raised.value).replace(f"{folder}/", "").split("\n  ")
-    assert faults == [
-        "001dots.png: there is no image of this name; add the image, or remove this file",
-        "002cell.png: has no mask, labels, dots or count; add one, or remove the image",
+    assert faults == ["001dots.png: there is no image of this name; add the image, or remove this file"]
+    assert told == [
+        "1 of 2 images have a count; 1 without: 002cell.png",
+        "left out, with neither mask nor count: 002cell.png",
     ]
 
 

@@ -45,6 +45,8 @@ def test_a_data_set_in_numbers(tmp_path: Path) -> None:
         "kinds": {"x": 2, "y": 1},
         "splits": {"test": 1, "train": 3},
         "histogram": [(k, k + 1, n) for k, n in zip(range(2, 8), (2, 0, 0, 0, 0, 1), strict=True)],
+        "foreground": (0.001, 0.001),
+        "values": (3, 3),
         "groups": 3,
         "alike": [["a", "c"]],
         "cells": {"least": 2, "median": 2, "mean": 11.5 / 3, "most": 7.5, "all": 11.5},

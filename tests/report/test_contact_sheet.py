@@ -36,6 +36,14 @@ def test_a_picture_shows_the_image_and_what_is_outlined(record: Record) -> None:
     assert (outlined[1] & ~outlined[0]).sum() == 0
     assert not outlined[1][25, 49]
     assert not outlined[2].any()
+    inverted = np.asarray(tifffile.imread(record.image.with_name("mask.tif")) == 0, np.uint8)
+    tifffile.imwrite(record.image.with_name("inverted.tif"), inverted)
+    other = small_picture(replace(record, labels=None, mask=record.image.with_name("inverted.tif")))
+    inside, outside = (30, 30), (100, 200)  # the tint tells on which side of an outline the cells are
+    assert [bool(np.ptp(picture[place])) for picture in (masked, other) for place in (inside, outside)] == [
+        *(True, False),
+        *(False, True),
+    ]
 
 
 def test_small_images_are_enlarged(tmp_path: Path, record: Record) -> None:

@@ -1,5 +1,7 @@
 """Models calibrated on counted images: the squares of the tiny model."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from elmgan.files import write_table
 from elmgan.models import Bundle, read_bundle
 from elmgan.trust import Calibration
 from elmgan.work import calibrate_model, evaluate_model
+from elmgan.work.calibrate import doubts
 
 HALF = Calibration(data="earlier", images=20, groups=20, gain=0.5, quantile=1)
 
@@ -131,3 +134,77 @@ def test_what_cannot_be_calibrated_is_refused(tmp_path: Path, data: Path) -> Non
         with pytest.raises((DataError, UsageError), match=told):
             calibrate_model(bundle, folder, out)
     assert not (tmp_path / "out").exists()
+
+
+def rewritten(folder: Path, data: Path, change: Callable[[list[str]], None]) -> Path:
+    """The data set with other counts: ``change`` works on the rows of its table."""
+    shutil.copytree(data, folder)
+    head, *rows = (folder / "counts.csv").read_text().splitlines()
+    counts = [row.split(",")[1] for row in rows]
+    change(counts)
+    lines = [f"{k:02}.tif,{count},{k}" for k, count in enumerate(counts)]
+    (folder / "counts.csv").write_text("\n".join([head, *lines]) + "\n")
+    return folder
+
+
+def tenfold(counts: list[str]) -> None:
+    counts[11] += "0"
+
+
+def swapped(counts: list[str]) -> None:
+    counts[3], counts[20] = counts[20], counts[3]
+
+
+def shifted(counts: list[str]) -> None:
+    shuffled = [13, 2, 19, 7, 0, 16, 4, 10, 21, 1, 15, 8, 18, 5, 12, 20, 3, 9, 17, 6, 14, 11]
+    counts[:] = [counts[k] for k in shuffled]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (tenfold, r"the counts of 1 of 22 images contradict the others: 11\.tif \(count 220, model 10\.\d\); correct"),
+        (swapped, r"the counts of 2 of 22 images contradict the others: 20\.tif \(count 6, model 19\.3\), 03\.tif"),
+        (shifted, r"the counts do not follow what the model finds, with a rank correlation of -?0\.\d\d; correct"),
+    ],
+)
+def test_counts_that_contradict_the_others_are_named_before_they_are_believed(
+    tmp_path: Path, data: Path, change: Callable[[list[str]], None], told: str
+) -> None:
+    wrong = rewritten(tmp_path / "data", data, change)
+    with pytest.raises(DataError, match=told):
+        calibrate_model(tiny_bundle(), wrong, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    notes: list[str] = []
+    done = calibrate_model(tiny_bundle(), wrong, tmp_path / "model", believe=True, tell=notes.append)
+    assert len(done.doubts) == 1
+    assert notes == [f"{wrong}: {done.doubts[0]}; believed"]
+    assert (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("names", ["{}.tif", "{:02}.tif"])
+def test_counts_one_row_off_are_told_whatever_sorted_them(names: str) -> None:
+    cells = [13, 2, 190, 7, 40, 160, 4, 10, 21, 1, 150, 8, 18, 55, 12, 200, 3, 90, 17, 60, 14, 110]
+    images = [names.format(k) for k in range(len(cells))]
+    estimates = [1.1 * number + 0.2 for number in cells]
+    assert doubts(images, estimates, cells) == []
+    (told,) = doubts(images, estimates, [*cells[:9], *cells[10:], 5])
+    assert told.startswith(f"the counts of the images from {images[9]} on fit the images 1 row below far better: ")
+    (told,) = doubts(images, estimates, [5, *cells[:-1]])
+    assert told.startswith("the counts of all images fit the images 1 row above far better: ")
+    by_text = sorted(range(len(cells)), key=lambda k: images[k])
+    (told,) = doubts(
+        [images[k] for k in by_text], [estimates[k] for k in by_text], [5, *(cells[k] for k in by_text[:-1])]
+    )
+    assert "fit the images 1 row above far better" in told
+
+
+def test_images_not_counted_yet_are_left_out(tmp_path: Path, data: Path) -> None:
+    def forget(counts: list[str]) -> None:
+        counts[4] = ""
+
+    notes: list[str] = []
+    fewer = rewritten(tmp_path / "data", data, forget)
+    done = calibrate_model(tiny_bundle(), fewer, tmp_path / "model", tell=notes.append)
+    assert done.calibration.images == 21
+    assert notes[0] == "21 of 22 images have a count; 1 without: 04.tif"

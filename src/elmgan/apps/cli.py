@@ -25,6 +25,7 @@ from elmgan.apps.terminal import (
     console,
     errors_told,
     many,
+    notes,
     print_json,
     progress,
     tell,
@@ -213,13 +214,19 @@ def _info_images(path: Path, view: View, axes: str | None, quiet: bool, as_json:
 def _info_data_set(folder: Path, view: View, sheet: Path | None, quiet: bool, as_json: bool) -> None:
     """Tell what a data set holds, and draw it where a contact sheet is asked for."""
     terminal = Console(stderr=True, quiet=quiet or not console(stderr=True).is_terminal)
-    records = read_data_set(folder, view=view)
+    told: list[str] = []
+
+    def listen(line: str) -> None:
+        told.append(line)
+        notes(quiet)(line)
+
+    records = read_data_set(folder, view=view, tell=listen)
     found = survey(records, watch=partial(track, description="looking at images", console=terminal, transient=True))
     if sheet:
         write_contact_sheet(sheet, records)
     layout = layout_of(folder).name
     if as_json:
-        print_json({"folder": str(folder), "layout": layout} | asdict(found))
+        print_json({"folder": str(folder), "layout": layout} | asdict(found) | {"notes": told})
     elif not quiet:
         print_survey(console(), f"{folder}, a data set in the layout of {layout}", found)
         if sheet:
@@ -341,7 +348,9 @@ def evaluate(
 
         scored = load(model, engine=engine, precision=precision, device=device)
         view = scored.view.changed(scene=scene, t=t, z=z, channel=channel, scale=scale, cells=cells)
-        evaluated = evaluate_model(data, out, scored, seed=seed, only=only, view=view, watch=watch)
+        evaluated = evaluate_model(
+            data, out, scored, seed=seed, only=only, view=view, watch=watch, tell=notes(quiet, terminal)
+        )
     tell_shortcoming(scored, quiet)
     if as_json:
         for kind, summary in evaluated.metrics.kinds.items():
@@ -367,6 +376,9 @@ def calibrate(
     channel: options.Channel = None,
     scale: options.Scale = None,
     cells: options.Cells = None,
+    believe: Annotated[
+        bool, typer.Option("--believe", help="Calibrate even if some counts contradict the others.")
+    ] = False,
     engine: EngineName = "auto",
     precision: Precision = "auto",
     device: Device = "auto",
@@ -386,7 +398,17 @@ def calibrate(
         runs = open_engine(bundle, engine, precision=precision, device=device)
         kept = bundle.card.view or View()
         view = kept.changed(scene=scene, t=t, z=z, channel=channel, scale=scale, cells=cells)
-        done = calibrate_model(bundle, data, out, only=only, view=view, engine=runs, watch=watch)
+        done = calibrate_model(
+            bundle,
+            data,
+            out,
+            only=only,
+            view=view,
+            believe=believe,
+            engine=runs,
+            watch=watch,
+            tell=notes(quiet, terminal),
+        )
         version = read_bundle(out).version
     if as_json:
         checks = {"before": asdict(done.before), "after": asdict(done.after)}

@@ -1,5 +1,7 @@
 """What the info command prints of a data set."""
 
+from collections.abc import Sequence
+
 from rich.bar import Bar
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -41,6 +43,8 @@ def facts(found: Survey) -> dict[str, str]:
         "sizes": listed(found.sizes),
         "pixels": listed(found.types),
         "masks": str(found.masks) + (f", {found.labels} of them from labels" if found.labels else ""),
+        "foreground": f"{ends(found.foreground, '.2g')} of an image" if found.foreground else "not known",
+        "mask values": ends(found.values, "d") or "no masks are used",
         "counts": str(found.counts) + (f"; {found.dots} images have dots" if found.dots else ""),
         "cells": (
             f"{cells['least']:g} to {cells['most']:g} an image, median {cells['median']:g}, {cells['all']:.0f} in all"
@@ -51,6 +55,15 @@ def facts(found: Survey) -> dict[str, str]:
         "groups": f"{found.groups}{alike}",
         "split": listed(found.splits) or "not given; training draws one",
     }
+
+
+def ends(values: Sequence[float], form: str) -> str:
+    """Write the least and the greatest of some values, or both as one.
+
+    >>> ends((0.02, 0.31), ".2f"), ends((2, 2), "d"), ends((), "d")
+    ('0.02 to 0.31', '2', '')
+    """
+    return " to ".join(dict.fromkeys(f"{value:{form}}" for value in values))
 
 
 def listed(numbers: dict[str, int]) -> str:

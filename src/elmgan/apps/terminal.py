@@ -77,6 +77,11 @@ def tell(message: str, debug: bool, terminal: Console | None = None, trace: str 
     (terminal or console(stderr=True)).out(message)
 
 
+def notes(quiet: bool, terminal: Console | None = None) -> Callable[[str], None]:
+    """Give what tells notes on a data set: nothing where only errors are told."""
+    return (lambda line: None) if quiet else (lambda line: tell(line, False, terminal))
+
+
 def print_json(content: dict[str, Any], terminal: Console | None = None) -> None:
     """Print a line to standard output; above the progress bar of ``terminal``, if that is the same screen."""
     if terminal is None or terminal.quiet or not (sys.stdout.isatty() and sys.stderr.isatty()):

@@ -2,9 +2,11 @@
 
 from elmgan.data.annotations import read_labels, read_truth, reduce_labels
 from elmgan.data.examples import Example, load_example
+from elmgan.data.faults import Tell
 from elmgan.data.folder import read_data_set, read_sources
 from elmgan.data.layouts import is_data_set, layout_of
 from elmgan.data.likeness import group_alike
+from elmgan.data.naming import Names
 from elmgan.data.record import Record, read_grey
 from elmgan.data.splits import Sides, divide, split
 from elmgan.data.survey import Survey, survey
@@ -13,9 +15,11 @@ from elmgan.data.table import SIDES
 __all__ = [
     "SIDES",
     "Example",
+    "Names",
     "Record",
     "Sides",
     "Survey",
+    "Tell",
     "divide",
     "group_alike",
     "is_data_set",

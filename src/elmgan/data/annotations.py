@@ -20,7 +20,12 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     Raises:
         ImageError: When the file cannot be read.
     """
-    mask: NDArray[np.bool_] = read_image(path) != 0
+    return as_mask(read_image(path))
+
+
+def as_mask(pixels: NDArray) -> NDArray[np.bool_]:
+    """Take pixels as a mask: cell wherever any channel is not 0."""
+    mask: NDArray[np.bool_] = pixels != 0
     return mask if mask.ndim == 2 else np.asarray(mask.any(axis=2))
 
 
@@ -108,18 +113,25 @@ def read_truth(record: Record, shape: tuple[int, ...]) -> Truth:
     if total is None and record.dots is not None:
         total = float(count_dots(record.dots))
     if regions is not None and total is not None:
-        check_agreement(record, regions, total)
+        check_agreement(record, int(regions.max()), total)
     return regions, shares, total
 
 
-def check_agreement(record: Record, regions: NDArray[np.uint16], total: float) -> None:
-    """Raise a DataError for cells without foreground, foreground without cells, or all cells in one label."""
+def check_agreement(record: Record, found: int, total: float) -> None:
+    """Hold a count against the mask, or the labels, of which so many were found; a mask has one or none.
+
+    Raises:
+        DataError: For cells without foreground, foreground without cells, or all cells in one label.
+    """
     file = record.labels or record.mask
-    found = int(regions.max())
+    what = "the mask" if record.labels is None else "the label image"
     if found and not total:
         raise DataError(f"{file}: has foreground, but the count is 0; correct the count, or remove this file")
     if total and not found:
-        raise DataError(f"{file}: has no foreground for {total:g} cells; correct the count, or remove this file")
+        raise DataError(
+            f"{file}: {what} of {record.name} has no foreground, and its count is {total:g}; correct the count, or "
+            "remove this file"
+        )
     if record.labels is not None and found == 1 and total >= 2:
         raise DataError(f"{file}: has one label for {total:g} cells; if it is a mask, move it to masks")
 

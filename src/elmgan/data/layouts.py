@@ -4,11 +4,13 @@ A reader finds the files of one layout and gives a record for each image, by nam
 """
 
 import re
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from elmgan.data.faults import Faults
+from elmgan.data.naming import folded
 from elmgan.data.record import Record
 from elmgan.errors import DataError, UsageError
 from elmgan.images import find_images
@@ -16,16 +18,32 @@ from elmgan.images import find_images
 BBBC005 = re.compile(r".*_[A-P](?P<column>\d\d)_C(?P<count>\d+)_F\d+_(?P<site>s\d\d)_(?P<stain>w\d)")
 """A file's stem: well, cells, focus, site and stain."""
 
+ANY_CASE = "".join(f"[{letter}{letter.upper()}]" for letter in "images")
+"""Pattern of the folder's name."""
+
+IMAGE = "images?|imgs?|im|raw|orig|originals?|inputs?|photos?|pictures?|frames?|src|source"
+ANNOTATION = (
+    "(?:cp_)?masks?|labels?|dots?|seg|segmentations?|segmented|gt|ground[ _-]?truth|annotations?|targets?|binary"
+)
+"""Words in names that say what a file is, as regular expressions."""
+
 Files = dict[str, Path]
 """Image files by their path below a folder, without extension."""
 
 
 def read_folders(folder: Path, faults: Faults) -> dict[str, Record]:
     """Elmgan's own layout: ``images/``; ``masks/``, ``labels/`` and ``dots/`` with files of the same stems."""
-    images = files_below(folder / "images", faults)
+    folders = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
+    images = files_below(folders.get("images", folder / "images"), faults)
     masks, labels, dots = (
-        annotations(files_below(folder / what, faults), images, faults) for what in ("masks", "labels", "dots")
+        annotations(files_below(folders.get(place, folder / place), faults), images, what, faults)
+        for place, what in (("masks", "mask"), ("labels", "label image"), ("dots", "dot image"))
     )
+    for name, path in folders.items():
+        if name not in ("images", "masks", "labels", "dots") and re.search(
+            rf"(?<![a-z])({ANNOTATION})s?(?![a-z])", name
+        ):
+            faults.note("folder", f"{path}: is not read; elmgan reads images/, masks/, labels/ and dots/")
     return {
         name: Record(name, image, masks.get(name), labels.get(name), None, name, "", dots.get(name))
         for name, image in images.items()
@@ -39,7 +57,7 @@ def read_bbbc005(folder: Path, faults: Faults) -> dict[str, Record]:
     in two stains and several blurs: they are a group; the stain is the kind.
     """
     images = files_below(folder / "BBBC005_v1_images", faults)
-    masks = annotations(files_below(folder / "BBBC005_v1_ground_truth", faults), images, faults)
+    masks = annotations(files_below(folder / "BBBC005_v1_ground_truth", faults), images, "mask", faults)
     records = {}
     for name, image in images.items():
         named = BBBC005.fullmatch(image.stem)
@@ -58,7 +76,7 @@ def read_vgg_cells(folder: Path, faults: Faults) -> dict[str, Record]:
     files = files_below(folder, faults)
     images = {name: path for name, path in files.items() if name.endswith("cell")}
     dots = {f"{name.removesuffix('dots')}cell": path for name, path in files.items() if name.endswith("dots")}
-    dots = annotations(dots, images, faults)
+    dots = annotations(dots, images, "dot image", faults)
     return {name: Record(name, image, None, None, None, name, "", dots.get(name)) for name, image in images.items()}
 
 
@@ -80,7 +98,7 @@ class Layout:
 
 
 LAYOUTS = (
-    Layout("elmgan", "images/ with masks/, labels/, dots/ or counts.csv beside it", "images", read_folders),
+    Layout("elmgan", "images/ with masks/, labels/, dots/ or counts.csv beside it", ANY_CASE, read_folders),
     Layout("BBBC005", "BBBC005_v1_images/ and BBBC005_v1_ground_truth/", "BBBC005_v1_images", read_bbbc005),
     Layout("VGG cells", "001cell.png, 001dots.png and so on", "*dots.*", read_vgg_cells),
 )
@@ -124,11 +142,89 @@ def files_below(folder: Path, faults: Faults) -> Files:
     return files
 
 
-def annotations(files: Files, images: Files, faults: Faults) -> Files:
-    """Give annotations back after a check that each has its image and sharp edges."""
+def annotations(files: Files, images: Files, what: str, faults: Faults) -> Files:
+    """Give annotations the names of their images, after a check that each has its image and sharp edges.
+
+    Case and forms of Unicode aside, names are the same, or those of all files differ from their images' in one way.
+    """
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in images:
+        alike[folded(name)].append(name)
+    matched: dict[str, str] = {}
+    for name in files:
+        fitting = [name] if name in images else alike[folded(name)]
+        if len(fitting) == 1:
+            matched[name] = fitting[0]
+    if files and not matched and (matched := by_pattern(list(files), list(images))):
+        name = next(iter(files))
+        rest = "" if len(files) == 1 else f", and so on: all {len(files)} names follow this pattern"
+        faults.note("pattern", f"{files[name]}: is taken for the {what} of {images[matched[name]].name}{rest}")
+    found: Files = {}
     for name, path in files.items():
-        if name not in images:
-            faults.add("no image", f"{path}: there is no image of this name; add the image, or remove this file")
         if path.suffix.lower() in (".jpg", ".jpeg"):
             faults.add("JPEG", f"{path}: JPEG blurs masks, labels and dots; save it as TIFF or PNG")
-    return files
+        if name not in matched:
+            faults.add("no image", f"{path}: there is no image of this name; add the image, or remove this file")
+        elif matched[name] in found:
+            other = found[matched[name]].name
+            faults.add("stem", f"{path}: belongs to {images[matched[name]].name}, as {other} does; remove one")
+        else:
+            found[matched[name]] = path
+    return found
+
+
+def by_pattern(names: Sequence[str], images: Sequence[str]) -> dict[str, str]:
+    """Match names to the images that they differ from in one way; nothing if they do not, or in more ways than one.
+
+    Something stands before or behind the image's name, or a word says what a file is: ``mask_01`` and ``image_01``.
+
+    >>> by_pattern(["p/1_mask", "p/2_mask"], ["p/1", "p/2", "p/3"]), by_pattern(["mask_1"], ["image_1", "image_2"])
+    ({'p/1_mask': 'p/1', 'p/2_mask': 'p/2'}, {'mask_1': 'image_1'})
+    """
+    folder, last = _parted(names[0])
+    affixes = {
+        (last[: found.start()], last[found.end() :])
+        for image in images
+        if image.startswith(folder)
+        for found in re.finditer(re.escape(image[len(folder) :]), last)
+    }
+    found_by = [_without_affix(names, before, after) for before, after in affixes]
+    patterns = [found for found in found_by if found and set(found.values()) <= set(images)]
+    if not patterns:
+        cores, of_images = _cores(names, ANNOTATION), _cores(images, IMAGE)
+        by_core = {core: image for image, core in of_images.items()}
+        if cores and len(by_core) == len(images) and set(cores.values()) <= set(by_core):
+            patterns.append({name: by_core[core] for name, core in cores.items()})
+    return patterns[0] if len(patterns) == 1 else {}
+
+
+def _without_affix(names: Sequence[str], before: str, after: str) -> dict[str, str]:
+    """Take what stands before and behind off each name; nothing unless all have it, and it parts no number."""
+    cut = {}
+    for name in names:
+        folder, last = _parted(name)
+        core = last[len(before) : len(last) - len(after)]
+        if not core or last != before + core + after or re.search(r"\d\d", before[-1:] + core[0]):
+            return {}
+        if re.search(r"\d\d", core[-1] + after[:1]):
+            return {}
+        cut[name] = folder + core
+    return cut
+
+
+def _cores(names: Sequence[str], words: str) -> dict[str, str]:
+    """Take a word that all names begin or end with off each; nothing unless they have it in the same form."""
+    cut, forms = {}, set()
+    for name in names:
+        folder, last = _parted(name)
+        parts = re.fullmatch(rf"((?:{words})[\W_]*)?(.+?)([\W_]*(?:{words}))?", last, re.IGNORECASE)
+        before, core, after = parts.groups(default="") if parts else ("", last, "")
+        cut[name] = folder + core
+        forms.add((before, after))
+    return cut if len(forms) == 1 else {}
+
+
+def _parted(name: str) -> tuple[str, str]:
+    """Part a name into its folder, with the slash, and the rest."""
+    end = name.rfind("/") + 1
+    return name[:end], name[end:]

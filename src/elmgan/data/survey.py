@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from elmgan.data.faults import Faults
 from elmgan.data.likeness import has_groups, join_alike, thumbnail
+from elmgan.data.masks import look_at
 from elmgan.data.record import Record
 from elmgan.errors import ImageError
-from elmgan.images import only_plane, open_image
+from elmgan.images import only_plane, open_image, read_image
 from elmgan.light import plane_grey
 
 MOST_BARS = 15
@@ -21,7 +22,7 @@ MOST_BARS = 15
 
 @dataclass(frozen=True)
 class Survey:
-    """A data set in numbers; all but the last three are numbers of images.
+    """A data set in numbers; all but the last five are numbers of images.
 
     Attributes:
         images: All of them.
@@ -34,6 +35,8 @@ class Survey:
         kinds: Kinds, if the data set names any.
         splits: Sides, if the data set names them.
         histogram: Of the cells per image: bounds, half-open, and how many images lie between them.
+        foreground: Least and greatest share of an image that its mask, or its labels, cover, 0..1; empty without any.
+        values: Least and greatest number of different values in a mask; empty without masks that are used.
         groups: Number of groups: those of the data set, or where it names none, of images that are alike.
         alike: Names of images that were found to be alike, a list per group.
         cells: Least, median, mean and most cells per image, and all of them; empty when no count is known.
@@ -49,6 +52,8 @@ class Survey:
     kinds: dict[str, int]
     splits: dict[str, int]
     histogram: list[tuple[float, float, int]]
+    foreground: tuple[float, ...]
+    values: tuple[int, ...]
     groups: int
     alike: list[list[str]]
     cells: dict[str, float]
@@ -70,12 +75,18 @@ def survey(
     sizes: Counter[str] = Counter()
     types: Counter[str] = Counter()
     thumbnails = []
+    shares: list[float] = []
+    values: list[int] = []
     for record in watch(records):
         try:
             with open_image(record.image) as source:
                 plane = only_plane(source, record.view)
                 pixels = plane.read()
             thumbnails.append(thumbnail(plane_grey(plane, pixels).astype(np.float32, copy=False)))
+            if (file := record.labels or record.mask) is not None:
+                look = look_at(read_image(file))
+                shares.append(look.share)
+                values += [] if record.labels else [look.values]
         except ImageError as error:
             text = str(error)
             faults.add("file", text if str(record.image) in text else f"{record.image}: {text}")
@@ -100,6 +111,8 @@ def survey(
         kinds=numbers(record.kind for record in records),
         splits=numbers(record.split for record in records),
         histogram=histogram(totals),
+        foreground=(min(shares), max(shares)) if shares else (),
+        values=(min(values), max(values)) if values else (),
         groups=len(groups),
         alike=[] if grouped is records else [names for names in groups.values() if len(names) > 1],
         cells=summary(totals),

@@ -1,7 +1,7 @@
 """Files to planes and back: what a file holds, its planes read when asked, the view of them, and writing."""
 
 from elmgan.images.find import Found, FoundImage, find_images, kinds_told
-from elmgan.images.reader import Reader, Scene, readers
+from elmgan.images.reader import Reader, Scene, endings, readers
 from elmgan.images.source import (
     PIXELS_ALLOWED,
     Plane,
@@ -33,6 +33,7 @@ __all__ = [
     "as_numbers",
     "channel_names",
     "described",
+    "endings",
     "find_images",
     "image_size",
     "kinds_told",

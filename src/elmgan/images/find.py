@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePath, PurePosixPath
 
 from elmgan.errors import ImageError, UsageError
-from elmgan.images.reader import readers
+from elmgan.images.reader import endings, readers
 from elmgan.images.source import CONVERT, problem, readable
 
 COMPANIONS = frozenset({".nd", ".companion.ome", ".ome.xml", ".oif.files"})
@@ -108,7 +108,7 @@ def _as_given(path: Path) -> FoundImage:
 
 
 def _images_in(folder: Path, match: str | None, passed_over: Counter[str]) -> list[FoundImage]:
-    endings = tuple(set().union(*(reader.suffixes for reader in readers())))
+    readable_ends = tuple(endings())
     images: list[FoundImage] = []
     others: Counter[str] = Counter()
 
@@ -129,7 +129,7 @@ def _images_in(folder: Path, match: str | None, passed_over: Counter[str]) -> li
                 continue
             path = Path(parent, name)
             within = PurePosixPath(*path.relative_to(folder).parts)
-            if name not in whole and not low.endswith(endings):
+            if name not in whole and not low.endswith(readable_ends):
                 others[path.suffix.lower() or "without an ending"] += 1
             elif match is not None and not fnmatch(str(within if "/" in match else name).lower(), match.lower()):
                 others[f"that --match {match} leaves out"] += 1

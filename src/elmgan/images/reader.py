@@ -116,3 +116,9 @@ def readers() -> tuple[type[Reader], ...]:
     """Readers that installed packages register, sorted by their names."""
     found = sorted(entry_points(group=GROUP), key=lambda each: each.name)
     return tuple(each.load() for each in found)
+
+
+@cache
+def endings() -> frozenset[str]:
+    """How the names of files that are read end, in lower case with the dot."""
+    return frozenset().union(*(reader.suffixes for reader in readers()))

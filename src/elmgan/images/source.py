@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.errors import ImageError, one_line
-from elmgan.images.reader import START, Reader, Scene, readers
+from elmgan.images.reader import START, Reader, Scene, endings, readers
 from elmgan.images.tile import Tile
 from elmgan.images.view import COLOURS, View
 
@@ -63,7 +63,7 @@ def _opened(path: Path, axes: str | None) -> Reader:
 
 def readable() -> str:
     """Say in words for people which names of files are read."""
-    return "elmgan reads " + " ".join(sorted(set().union(*(reader.suffixes for reader in readers()))))
+    return "elmgan reads " + " ".join(sorted(endings()))
 
 
 def problem(error: Exception) -> str:

@@ -16,9 +16,12 @@ COLUMNS, MOST = 6, 30
 SIDE, GAP, LINE = 240, 12, 16
 """Of a picture, between pictures, and of a line of text, in pixels."""
 
+TINT = 0.25
+"""Share of the outline's colour where there is cell."""
+
 
 def write_contact_sheet(path: Path, records: Sequence[Record]) -> None:
-    """Draw up to 30 images of a data set, from few to many cells within each kind, their masks outlined.
+    """Draw up to 30 images of a data set, from few to many cells within each kind, their cells tinted and outlined.
 
     Args:
         path: PNG to write.
@@ -50,7 +53,10 @@ def shortened(name: str, most: int = 34) -> str:
 
 
 def small_picture(record: Record) -> NDArray[np.uint8]:
-    """Fit an image into SIDE pixels, (row, column, RGB), with its mask outlined, or its labels each."""
+    """Fit an image into SIDE pixels, (row, column, RGB), with its mask tinted and outlined, or its labels each.
+
+    The tint shows on which side of an outline the cells are.
+    """
     grey = read_grey(record)
     regions = read_truth(record, grey.shape)[0]
     scale = SIDE / max(grey.shape)
@@ -58,7 +64,9 @@ def small_picture(record: Record) -> NDArray[np.uint8]:
     small = cv2.resize(for_display(grey), size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
     picture = np.asarray(cv2.cvtColor(small, cv2.COLOR_GRAY2RGB), np.uint8)
     if regions is not None:
-        picture[outlines(cv2.resize(regions, size, interpolation=cv2.INTER_NEAREST))] = OUTLINE
+        cells = cv2.resize(regions, size, interpolation=cv2.INTER_NEAREST)
+        picture[cells > 0] = ((1 - TINT) * picture[cells > 0] + TINT * np.array(OUTLINE)).astype(np.uint8)
+        picture[outlines(cells)] = OUTLINE
     return picture
 
 

@@ -80,7 +80,7 @@ def train(
         if first_process():
             check_folder(run, config, resume=resume)
         watch = partial(shown, what="comparing images", console=console)
-        records = group_alike(read_data_set(data, view=config.view), watch=watch)
+        records = group_alike(read_data_set(data, view=config.view, tell=console.out), watch=watch)
         rng = np.random.default_rng(config.seed)
         sides = divide(records, config.data.validation, calibration=config.data.calibration, rng=rng)
         if first_process() and resume:

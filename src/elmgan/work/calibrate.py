@@ -1,19 +1,21 @@
 """Calibrate a model on counted images: its network stays, its counts are corrected and get an interval."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from elmgan.counting import Failure, Model
-from elmgan.data import Record, group_alike, read_data_set
+from elmgan.data import Record, Tell, group_alike, read_data_set
 from elmgan.engines import Engine
-from elmgan.errors import UsageError
+from elmgan.errors import DataError, UsageError
 from elmgan.images import View
 from elmgan.models import Bundle, write_bundle
 from elmgan.scores import Score
 from elmgan.trust import Calibration, cross_validate
 from elmgan.trust.calibration import Check, check, fit
+from elmgan.trust.contradictions import contradictions, correlation, slipped
 from elmgan.work.pipeline import outcomes
 from elmgan.work.score import score_image
 from elmgan.work.selection import chosen
@@ -28,10 +30,16 @@ CHECKED = {
 }
 """What is checked -> its heading in tables, and its format."""
 
+MOST_DOUBTED = 10
+"""Images whose counts contradict the others that are named."""
+
+LEAST_CORRELATION = 0.3
+"""Rank correlation of counts and estimates below which the counts are doubted altogether."""
+
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A calibration, how good the counts are without and with it, and the images that could not be counted.
+    """A calibration, how good the counts are without and with it, images that could not be counted, doubtful counts.
 
     Both checks are of the images that it was learned from; the one with it is cross-validated. What is without it has
     the model's earlier calibration, if it had one.
@@ -41,6 +49,7 @@ class Calibrated:
     before: Check
     after: Check
     failures: list[Failure]
+    doubts: list[str]
 
     def rows(self) -> list[tuple[str, ...]]:
         """Write the checks for people: heading, before, after; a dash where there are no intervals."""
@@ -71,8 +80,10 @@ def calibrate_model(
     *,
     only: Path | None = None,
     view: View | None = None,
+    believe: bool = False,
     engine: Engine | str = "auto",
     watch: Watch = lambda total, outcome: None,
+    tell: Tell = lambda line: None,
 ) -> Calibrated:
     """Calibrate a model on a data set, of which only the counts are taken, and write it as a new one.
 
@@ -84,13 +95,17 @@ def calibrate_model(
         out: Folder for the new model, or file that ends in .zip.
         only: What names the images to take; the others are left out. The split.csv of a training run stands for its
             calibration images or, where it has none, its test or its validation images, never for those that trained.
-            Any other file has one image per line, as in counts.csv or the stem alone.
+            Any other file has one image per line, as in counts.csv.
         view: How the images are shown; by default as the model's own view says. The new model keeps it.
+        believe: Calibrate even where some counts contradict the others.
         engine: What runs the network; see :class:`elmgan.Model`.
         watch: Called with the number of images and each image's outcome, in order.
+        tell: Called with each note on the data set (see :func:`~elmgan.data.read_data_set`), and with the counts that
+            contradict the others but are believed.
 
     Raises:
-        DataError: The data set has faults, or fewer than 10 images of different cells with a count.
+        DataError: The data set has faults, or fewer than 10 images of different cells with a count, or, naming them,
+            counts that contradict the others.
         ImageError: An image cannot be read to see whether it shows the same as others.
         OutputError: The new model cannot be written.
         UsageError: ``out`` is there already, the model cannot count, there is no such engine, or ``only`` cannot be
@@ -101,10 +116,14 @@ def calibrate_model(
     if not bundle.card.counts:
         raise UsageError(f"{bundle.version} learned masks alone, and has no counts to calibrate: choose another model")
     view = view or bundle.card.view or View()
-    records = read_data_set(data, view=view)
+    records = read_data_set(data, view=view, tell=tell)
     if only is not None:
         records = chosen(records, only, sides=[("calibration",), ("test",), ("validation",)])
     done = calibrate(bundle, group_alike(records), source=data.resolve().name, engine=engine, watch=watch)
+    for doubt in done.doubts:
+        if not believe:
+            raise DataError(f"{data}: {doubt}; correct counts.csv, or, if it is right, add --believe")
+        tell(f"{data}: {doubt}; believed")
     scored = "\nThe scores above are from before this calibration.\n" if bundle.card.scores else ""
     write_bundle(out, bundle.calibrated(done.calibration, done.text + scored, view))
     return done
@@ -152,4 +171,40 @@ def calibrate(
         before=check(corrected, totals, intervals),
         after=cross_validate(estimates, totals, groups, interval=learned.quantile is not None),
         failures=failures,
+        doubts=doubts([score.image for score in scores], estimates, totals),
     )
+
+
+def doubts(images: Sequence[str], estimates: Sequence[float], totals: Sequence[float]) -> list[str]:
+    """Say which counts contradict the others: a row of them beside the wrong images, or single ones.
+
+    Args:
+        images: Their names.
+        estimates: Cells as the network counts them, one per image.
+        totals: Cells annotated, one per image.
+    """
+
+    def facts(k: int) -> str:
+        return f"{images[k]} (count {totals[k]:g}, model {estimates[k]:.1f})"
+
+    for key in (_numbered, str):  # tables are sorted in one way or the other
+        order = sorted(range(len(images)), key=lambda k: key(images[k]))
+        found = slipped([estimates[k] for k in order], [totals[k] for k in order])
+        if found is not None:
+            start, rows = found
+            which = "all images" if start == 0 else f"the images from {images[order[start]]} on"
+            where = f"{abs(rows)} {'row' if abs(rows) == 1 else 'rows'} {'above' if rows < 0 else 'below'}"
+            examples = ", ".join(facts(k) for k in order[start : start + 3])
+            return [f"the counts of {which} fit the images {where} far better: {examples}"]
+    odd = contradictions(estimates, totals)
+    follows = correlation(estimates, totals)
+    if not odd and follows is not None and follows < LEAST_CORRELATION:
+        return [f"the counts do not follow what the model finds, with a rank correlation of {follows:.2f}"]
+    more = f" and {len(odd) - MOST_DOUBTED} more" if len(odd) > MOST_DOUBTED else ""
+    listed = ", ".join(facts(k) for k in odd[:MOST_DOUBTED]) + more
+    return [f"the counts of {len(odd)} of {len(images)} images contradict the others: {listed}"] if odd else []
+
+
+def _numbered(name: str) -> str:
+    """Write a name so that its numbers sort as numbers."""
+    return re.sub(r"\d+", lambda digits: digits[0].zfill(20), name.casefold())

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from elmgan.counting import Failure, Model
-from elmgan.data import Record, read_data_set
+from elmgan.data import Record, Tell, read_data_set
 from elmgan.errors import DataError, ElmganError, UsageError
 from elmgan.files import write_table, write_text
 from elmgan.images import View
@@ -43,6 +43,7 @@ def evaluate_model(
     only: Path | None = None,
     view: View | None = None,
     watch: Callable[[int, Score | Failure], None] = lambda total, outcome: None,
+    tell: Tell = lambda line: None,
 ) -> Evaluated:
     """Score a model, and the baseline beside it, on a data set; write metrics.json, images.csv and report.html.
 
@@ -57,9 +58,10 @@ def evaluate_model(
         seed: Of the bootstrap intervals.
         only: What names the images to score; the others are left out. The split.csv of a training run stands for its
             test images or, where it has none, its validation and calibration images. Any other file has one image per
-            line, as in counts.csv or the stem alone.
+            line, as in counts.csv.
         view: How the images are shown; by default as the model's own view says.
         watch: Called with the number of images and each image's outcome, in order.
+        tell: Called with each note on the data set; see :func:`~elmgan.data.read_data_set`.
 
     Raises:
         DataError: The data set has faults, or nothing of what the model learned.
@@ -68,7 +70,7 @@ def evaluate_model(
     """
     begun = time.monotonic()
     view = view or model.view
-    records = read_data_set(data, view=view)
+    records = read_data_set(data, view=view, tell=tell)
     if only is not None:
         records = chosen(records, only, sides=[("test",), ("validation", "calibration")])
     _check_overlap(data, records, model)
