@@ -19,7 +19,6 @@ from PIL.JpegImagePlugin import JpegImageFile
 from tifffile import PHOTOMETRIC
 
 from elmgan.errors import ImageError, UsageError, one_line
-from elmgan.images.codecs import complete_decoder
 
 EXTENSIONS = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg"})
 """Names of readable files end in one of these, in lower or upper case."""
@@ -228,13 +227,6 @@ def _decode_tiff(path: Path, channel: int | None) -> NDArray:
             for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
                 if count == 0 or offset + count > file.filehandle.size:  # it would be read as black
                     raise ImageError("lacks part of its pixels, as after a broken copy; copy or save it again")
-        for keyframe in {page.keyframe for page in pages}:  # what decodes the page, and others like it
-            try:
-                complete_decoder(keyframe)
-            except NotImplementedError as error:
-                raise ImageError(
-                    f'is compressed with {error}: pip install "elmgan[formats]" or save it with LZW or no compression'
-                ) from None
         image = source.asarray().transpose([axes.index(axis) for axis in "YXCS" if axis in axes])
         extra_samples, photometric = source.keyframe.extrasamples, source.keyframe.photometric
     image = image[..., : image.shape[-1] - sum(kind in ALPHA for kind in extra_samples)]
