@@ -42,7 +42,7 @@ TORCH_FOLDERS = {"nn", "training", "benchmark"}
 # What the runtime is not installed with: packages for training, and those that only tests and extras have.
 EXTRA_PACKAGES = {
     *("torch", "onnx", "onnxscript", "tensorboard", "jaxtyping"),
-    *("scipy", "skimage", "imagecodecs", "openvino", "zarr"),
+    *("scipy", "skimage", "openvino", "zarr"),
 }
 # Modules of other folders that need some of them all the same, and are imported on demand.
 ON_DEMAND = {"elmgan.export.standalone": {"onnx"}, "elmgan.images.omezarr": {"zarr"}}
