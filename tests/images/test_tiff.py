@@ -107,6 +107,9 @@ def test_planes_of_real_stacks_are_in_their_place(shared_data: Path) -> None:
     expected = tifffile.imread(same[0])
     for path in same:
         np.testing.assert_array_equal(plane(path, t=2, z=7, channel=1), expected[2, 1, 7])
+    slide = folder / "ndpi-dapi.ndpi"
+    region = Tile(2001, 333, 70, 50)
+    np.testing.assert_array_equal(plane(slide, region=region), region.of(tifffile.imread(slide)))
     lsm = tifffile.imread(folder / "lsm-2ch-z5.lsm")
     np.testing.assert_array_equal(plane(folder / "lsm-2ch-z5.lsm", z=3, channel=1), lsm[3, 1])
 
@@ -342,6 +345,17 @@ def test_axes_of_the_user_do_not_contradict_the_file(path: Path) -> None:
     assert scene(path, "TYX").axes == "ZYX"
     tifffile.imwrite(path, COLOUR)
     assert scene(path, "ZYX").axes == "YXS"
+
+
+def test_pages_in_colour_are_a_stack_in_colour(path: Path) -> None:
+    stack = np.stack([COLOUR, 255 - COLOUR])
+    for planar in (False, True):
+        stored = np.moveaxis(stack, -1, 1) if planar else stack
+        planarconfig = "separate" if planar else "contig"
+        tifffile.imwrite(path, stored, photometric="rgb", planarconfig=planarconfig, metadata=None)
+        assert (scene(path).axes, scene(path).shape) == ("TYXS", stack.shape)
+        assert scene(path, "ZYX").axes == scene(path, "ZYXS").axes == "ZYXS"
+        np.testing.assert_array_equal(plane(path, t=1), stack[1])
 
 
 def test_pages_that_are_rows_are_refused(path: Path) -> None:
