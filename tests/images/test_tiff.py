@@ -593,6 +593,36 @@ def test_no_other_file_is_ever_read(tmp_path: Path, xml: str, monkeypatch: pytes
     np.testing.assert_array_equal(plane(path), GREY)
 
 
+def micro_manager(image: NDArray, channel: int) -> bytes:
+    """One file of a set that Micro-Manager writes; the others are found by their names."""
+    summary = json.dumps({"MicroManagerVersion": "1.4", "Channels": 2, "Frames": 1, "Slices": 1, "Positions": 1})
+    index, directory, pixels = 500, 600, 1000
+    start = struct.pack("<10I", 54773648, index, 483765892, 0, 99384722, 0, 2355492, len(summary), 0, 0)[:32]
+    numbers = struct.pack("<7I", 3453623, 1, channel, 0, 0, 0, directory)
+    tags = {
+        256: image.shape[1], 257: image.shape[0], 258: 8, 259: 1, 262: 1, 273: directory + 162, 277: 1,
+        278: image.shape[0], 279: image.size,
+    }  # fmt: skip
+    entries = [struct.pack("<HHII", code, 4, 1, value) for code, value in tags.items()]
+    entries.append(struct.pack("<HHII", 51123, 2, 30, pixels + image.size + 8))
+    page = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    content = b"II*\0" + struct.pack("<I", directory) + start + summary.encode()
+    content = content.ljust(index, b"\0") + numbers
+    content = content.ljust(directory, b"\0") + page
+    return (content.ljust(directory + 162, b"\0") + image.tobytes()).ljust(pixels + image.size + 99, b" ")
+
+
+def test_no_other_file_of_micro_manager_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a_MMStack_0.tif"
+    path.write_bytes(micro_manager(GREY, 0))
+    (tmp_path / "a_MMStack_1.tif").write_bytes(micro_manager(255 - GREY, 1))
+    with tifffile.TiffFile(path) as file:
+        assert file.series[0].is_multifile  # as tifffile alone would take it
+    monkeypatch.setattr(tifffile.FileHandle, "open", only_streams(tifffile.FileHandle.open))
+    assert scene(path).axes == "YX"
+    np.testing.assert_array_equal(plane(path), GREY)
+
+
 def only_streams(original: Any) -> Any:
     def checked(handle: Any) -> None:
         assert hasattr(handle._file, "read"), f"opened {handle._file}"
