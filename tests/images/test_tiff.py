@@ -107,6 +107,9 @@ def test_planes_of_real_stacks_are_in_their_place(shared_data: Path) -> None:
     expected = tifffile.imread(same[0])
     for path in same:
         np.testing.assert_array_equal(plane(path, t=2, z=7, channel=1), expected[2, 1, 7])
+    slide = folder / "ndpi-dapi.ndpi"
+    region = Tile(2001, 333, 70, 50)
+    np.testing.assert_array_equal(plane(slide, region=region), region.of(tifffile.imread(slide)))
     lsm = tifffile.imread(folder / "lsm-2ch-z5.lsm")
     np.testing.assert_array_equal(plane(folder / "lsm-2ch-z5.lsm", z=3, channel=1), lsm[3, 1])
 
@@ -344,6 +347,17 @@ def test_axes_of_the_user_do_not_contradict_the_file(path: Path) -> None:
     assert scene(path, "ZYX").axes == "YXS"
 
 
+def test_pages_in_colour_are_a_stack_in_colour(path: Path) -> None:
+    stack = np.stack([COLOUR, 255 - COLOUR])
+    for planar in (False, True):
+        stored = np.moveaxis(stack, -1, 1) if planar else stack
+        planarconfig = "separate" if planar else "contig"
+        tifffile.imwrite(path, stored, photometric="rgb", planarconfig=planarconfig, metadata=None)
+        assert (scene(path).axes, scene(path).shape) == ("TYXS", stack.shape)
+        assert scene(path, "ZYX").axes == scene(path, "ZYXS").axes == "ZYXS"
+        np.testing.assert_array_equal(plane(path, t=1), stack[1])
+
+
 def test_pages_that_are_rows_are_refused(path: Path) -> None:
     tifffile.imwrite(path, np.zeros((48, 64, 5), np.uint8), metadata={"axes": "YXC"}, photometric="minisblack")
     with pytest.raises(ImageError, match=r"keeps axes YXC of 48 x 64 x 5 in pages of 64 x 5; save it with rows"):
@@ -574,6 +588,36 @@ def test_no_other_file_is_ever_read(tmp_path: Path, xml: str, monkeypatch: pytes
         raise AssertionError(f"opened {args}")
 
     monkeypatch.setattr(builtins, "open", refuse)
+    monkeypatch.setattr(tifffile.FileHandle, "open", only_streams(tifffile.FileHandle.open))
+    assert scene(path).axes == "YX"
+    np.testing.assert_array_equal(plane(path), GREY)
+
+
+def micro_manager(image: NDArray, channel: int) -> bytes:
+    """One file of a set that Micro-Manager writes; the others are found by their names."""
+    summary = json.dumps({"MicroManagerVersion": "1.4", "Channels": 2, "Frames": 1, "Slices": 1, "Positions": 1})
+    index, directory, pixels = 500, 600, 1000
+    start = struct.pack("<10I", 54773648, index, 483765892, 0, 99384722, 0, 2355492, len(summary), 0, 0)[:32]
+    numbers = struct.pack("<7I", 3453623, 1, channel, 0, 0, 0, directory)
+    tags = {
+        256: image.shape[1], 257: image.shape[0], 258: 8, 259: 1, 262: 1, 273: directory + 162, 277: 1,
+        278: image.shape[0], 279: image.size,
+    }  # fmt: skip
+    entries = [struct.pack("<HHII", code, 4, 1, value) for code, value in tags.items()]
+    entries.append(struct.pack("<HHII", 51123, 2, 30, pixels + image.size + 8))
+    page = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    content = b"II*\0" + struct.pack("<I", directory) + start + summary.encode()
+    content = content.ljust(index, b"\0") + numbers
+    content = content.ljust(directory, b"\0") + page
+    return (content.ljust(directory + 162, b"\0") + image.tobytes()).ljust(pixels + image.size + 99, b" ")
+
+
+def test_no_other_file_of_micro_manager_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a_MMStack_0.tif"
+    path.write_bytes(micro_manager(GREY, 0))
+    (tmp_path / "a_MMStack_1.tif").write_bytes(micro_manager(255 - GREY, 1))
+    with tifffile.TiffFile(path) as file:
+        assert file.series[0].is_multifile  # as tifffile alone would take it
     monkeypatch.setattr(tifffile.FileHandle, "open", only_streams(tifffile.FileHandle.open))
     assert scene(path).axes == "YX"
     np.testing.assert_array_equal(plane(path), GREY)

@@ -18,8 +18,10 @@ WITH_SIZES = frozenset({22610, 33003, 33004, 33005, 34712, 34933, 34934, 50001, 
 """Others that hold their own size, which need not be the page's: JPEG XR, JPEG 2000, PNG, WebP, JPEG XL."""
 
 WEBP = 50001
-LARGEST_TILE = 2**28
-"""Bytes that a tile may unpack to where the page itself is smaller."""
+LARGE = 2**28
+"""Bytes; a strip or tile that claims more must not be larger than its page, nor be packed :data:`TIGHTEST` times."""
+
+TIGHTEST = 2048
 
 START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG markers that give the size
 ALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # JPEG markers without a length
@@ -112,7 +114,7 @@ def _unpacked_segments(
     if min(deep, high, wide) < 1:
         raise ImageError("is damaged: its strips or tiles have no pixels; save it again")
     size = deep * high * wide * together * dtype.itemsize
-    if keyframe.is_tiled and size > max(LARGEST_TILE, keyframe.nbytes):
+    if size > max(LARGE, keyframe.nbytes):
         raise ImageError(f"is damaged: a tile of it claims {size:,} bytes; save it again")
     down, across = -(-rows // high), -(-columns // wide)
     kept = np.empty((region.height, region.width, len(samples)), dtype)
@@ -122,6 +124,8 @@ def _unpacked_segments(
             if index >= min(len(page.dataoffsets), len(page.databytecounts)):
                 raise ImageError(LACKING)
             packed = _read_whole(file, page.dataoffsets[index], page.databytecounts[index])
+            if size > max(LARGE, TIGHTEST * len(packed)):
+                raise ImageError(f"is damaged: {len(packed):,} bytes of it claim to be {size:,}; save it again")
             # What lies beyond the page's lower and right edge is padding, which need not be there.
             shown = Tile(row * high, column * wide, min(high, rows - row * high), min(wide, columns - column * wide))
             segment = _unpack(packed, index, page, keyframe, (deep, high, wide, together), shown)[depth % deep]
