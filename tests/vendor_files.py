@@ -5,6 +5,7 @@ one that runs the tests: ``python vendor_files.py describe FILE...`` or ``python
 """
 
 import json
+import os
 import random
 import resource
 import shutil
@@ -156,6 +157,14 @@ def trials(path: Path, count: int) -> Iterator[str]:
                     each.chmod(0o755)
 
 
+def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
+    """Let nobody write a file or open a connection."""
+    if event in {"socket.connect", "socket.getaddrinfo", "socket.bind", "subprocess.Popen"} or (
+        event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    ):
+        raise PermissionError(f"{event} {arguments}")
+
+
 def _whole(reader: "Reader") -> Any:
     return import_module("elmgan.images.tile").Tile(0, 0, *reader.scenes[0].sides)
 
@@ -165,7 +174,9 @@ def main(command: str, *arguments: str) -> None:
         package = ModuleType(name)  # without what the real one imports
         package.__path__ = [str(folder)]
         sys.modules[name] = package
+    sys.dont_write_bytecode = True
     if command == "describe":
+        sys.addaudithook(_refuse)
         print(json.dumps({Path(name).name: described(Path(name)) for name in arguments}))  # noqa: T201
         return
     if command == "save":

@@ -60,6 +60,17 @@ def test_damaged_files_end_in_an_error(shared_data: Path) -> None:
     assert run(sys.executable, "damage", 25, *(shared_data / "formats" / name for name in FILES)) == []
 
 
+def test_reading_writes_nothing_and_opens_no_connection(shared_data: Path) -> None:
+    folders = sorted((shared_data / "formats").glob("*.ome.zarr"))
+    files = [shared_data / "formats" / name for name in FILES]
+    assert len(run(sys.executable, "describe", *files, *folders)) == len(FILES) + 4
+
+
+def test_the_page_of_formats_names_all_endings() -> None:
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    assert not {suffix for reader in readers() for suffix in reader.suffixes if f"`{suffix}`" not in page}
+
+
 def test_readers_are_registered() -> None:
     kinds = {reader.kind: reader for reader in readers()}
     assert GROUP == "elmgan.readers"
