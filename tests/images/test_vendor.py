@@ -244,6 +244,13 @@ def test_nd2_time_points_that_were_not_recorded_are_told(nd2_file: Callable[...,
     assert reader.scenes[0].note == "the file ends after 3 of the 5 time points that were planned"
 
 
+def test_nd2_frames_that_no_loop_explains_are_told(nd2_file: Callable[..., Path], opened: Opened) -> None:
+    reader = opened(Nd2Reader, nd2_file([bytes([n] * 6) for n in range(5)], [loop("ZStackLoop", 2)], (2, 3, 1, 1)))
+    assert (reader.scenes[0].axes, reader.scenes[0].shape) == ("TYX", (5, 2, 3))
+    assert "does not say what its 5 frames are" in reader.scenes[0].note
+    assert (reader.read(0, t=4, z=0, channel=None, region=ALL) == 4).all()
+
+
 def test_nd2_frames_that_are_lacking_are_no_black_ones(nd2_file: Callable[..., Path], opened: Opened) -> None:
     reader = opened(Nd2Reader, nd2_file([bytes(6), bytes(5)], [loop("ZStackLoop", 3)], (2, 3, 1, 1)))
     assert reader.read(0, t=0, z=0, channel=None, region=ALL).shape == (2, 3)
