@@ -35,6 +35,8 @@ READERS = {
 }
 
 SECONDS = 5
+"""Of the processor that a damaged file may take."""
+
 MEGABYTES = 1000
 
 
@@ -115,15 +117,20 @@ def damaged(content: bytes, chance: random.Random) -> bytes:
     return bytes(changed)
 
 
+class TooSlowError(BaseException):
+    """Not to be caught by what is tried."""
+
+
 def trials(path: Path, count: int) -> Iterator[str]:
     """Read damaged copies of a file or folder; say what did not end in an image or an :class:`ImageError`."""
     from elmgan.errors import ImageError
     from elmgan.images.tile import Tile
 
     def too_slow(*_: object) -> None:
-        raise TimeoutError
+        raise TooSlowError
 
-    signal.signal(signal.SIGALRM, too_slow)
+    signal.signal(signal.SIGPROF, too_slow)
+    opened(path).close()  # imports its library
     for number in range(count):
         chance = random.Random(f"{path.name} {number}")
         with tempfile.TemporaryDirectory() as folder:
@@ -137,10 +144,11 @@ def trials(path: Path, count: int) -> Iterator[str]:
             target = chance.choice(inside)
             target.parent.chmod(0o755)
             target.write_bytes(damaged(target.read_bytes(), chance))
-            signal.alarm(SECONDS)
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
             try:
                 reader = opened(copy)
-                for index, where in list(planes(reader))[:: max(1, len(list(planes(reader))) // 8)]:
+                listed = list(planes(reader))
+                for index, where in listed[:: max(1, len(listed) // 8)]:
                     rows, columns = reader.scenes[index].sides
                     try:
                         reader.read(index, **where, region=Tile(0, 0, min(rows, 256), min(columns, 256)))
@@ -152,7 +160,7 @@ def trials(path: Path, count: int) -> Iterator[str]:
             except BaseException as error:  # whatever it is, it is what is looked for
                 yield f"{path.name} {number}: {type(error).__name__} {error}"
             finally:
-                signal.alarm(0)
+                signal.setitimer(signal.ITIMER_PROF, 0)
                 for each in (copy, *copy.rglob("*")):
                     each.chmod(0o755)
 

@@ -436,6 +436,18 @@ def test_containers_of_other_programs_are_told(shared_data: Path, tmp_path: Path
         OlympusReader(tmp_path / "a.oib", None)
 
 
+@pytest.mark.parametrize("place", [48, 60])
+def test_a_container_without_end_is_refused(place: int, shared_data: Path, tmp_path: Path) -> None:
+    """The directory, or the table of small sectors, goes on with itself."""
+    content = bytearray((shared_data / "formats" / "oib-3ch.oib").read_bytes())
+    (start,) = struct.unpack_from("<I", content, place)
+    struct.pack_into("<I", content, 4096 + 4 * start, start)  # the table of sectors is the first sector
+    struct.pack_into("<I", content, 64, 0xFFFFFFFF)  # small sectors are as many as there may be
+    (tmp_path / "a.oib").write_bytes(content)
+    with pytest.raises(ImageError, match="no end"):
+        OlympusReader(tmp_path / "a.oib", None)
+
+
 def test_dv_headers_are_told_from_other_bytes(shared_data: Path, tmp_path: Path) -> None:
     start = (shared_data / "formats" / "dv-c2-z17.dv").read_bytes()[:512]
     assert DeltaVisionReader.recognises(Path("a"), start)
