@@ -5,6 +5,7 @@ one that runs the tests: ``python vendor_files.py describe FILE...`` or ``python
 """
 
 import json
+import os
 import random
 import resource
 import shutil
@@ -34,6 +35,8 @@ READERS = {
 }
 
 SECONDS = 5
+"""Of the processor that a damaged file may take."""
+
 MEGABYTES = 1000
 
 
@@ -114,15 +117,20 @@ def damaged(content: bytes, chance: random.Random) -> bytes:
     return bytes(changed)
 
 
+class TooSlowError(BaseException):
+    """Not to be caught by what is tried."""
+
+
 def trials(path: Path, count: int) -> Iterator[str]:
     """Read damaged copies of a file or folder; say what did not end in an image or an :class:`ImageError`."""
     from elmgan.errors import ImageError
     from elmgan.images.tile import Tile
 
     def too_slow(*_: object) -> None:
-        raise TimeoutError
+        raise TooSlowError
 
-    signal.signal(signal.SIGALRM, too_slow)
+    signal.signal(signal.SIGPROF, too_slow)
+    opened(path).close()  # imports its library
     for number in range(count):
         chance = random.Random(f"{path.name} {number}")
         with tempfile.TemporaryDirectory() as folder:
@@ -136,10 +144,11 @@ def trials(path: Path, count: int) -> Iterator[str]:
             target = chance.choice(inside)
             target.parent.chmod(0o755)
             target.write_bytes(damaged(target.read_bytes(), chance))
-            signal.alarm(SECONDS)
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
             try:
                 reader = opened(copy)
-                for index, where in list(planes(reader))[:: max(1, len(list(planes(reader))) // 8)]:
+                listed = list(planes(reader))
+                for index, where in listed[:: max(1, len(listed) // 8)]:
                     rows, columns = reader.scenes[index].sides
                     try:
                         reader.read(index, **where, region=Tile(0, 0, min(rows, 256), min(columns, 256)))
@@ -151,9 +160,17 @@ def trials(path: Path, count: int) -> Iterator[str]:
             except BaseException as error:  # whatever it is, it is what is looked for
                 yield f"{path.name} {number}: {type(error).__name__} {error}"
             finally:
-                signal.alarm(0)
+                signal.setitimer(signal.ITIMER_PROF, 0)
                 for each in (copy, *copy.rglob("*")):
                     each.chmod(0o755)
+
+
+def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
+    """Let nobody write a file or open a connection."""
+    if event in {"socket.connect", "socket.getaddrinfo", "socket.bind", "subprocess.Popen"} or (
+        event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    ):
+        raise PermissionError(f"{event} {arguments}")
 
 
 def _whole(reader: "Reader") -> Any:
@@ -165,7 +182,9 @@ def main(command: str, *arguments: str) -> None:
         package = ModuleType(name)  # without what the real one imports
         package.__path__ = [str(folder)]
         sys.modules[name] = package
+    sys.dont_write_bytecode = True
     if command == "describe":
+        sys.addaudithook(_refuse)
         print(json.dumps({Path(name).name: described(Path(name)) for name in arguments}))  # noqa: T201
         return
     if command == "save":

@@ -60,6 +60,17 @@ def test_damaged_files_end_in_an_error(shared_data: Path) -> None:
     assert run(sys.executable, "damage", 25, *(shared_data / "formats" / name for name in FILES)) == []
 
 
+def test_reading_writes_nothing_and_opens_no_connection(shared_data: Path) -> None:
+    folders = sorted((shared_data / "formats").glob("*.ome.zarr"))
+    files = [shared_data / "formats" / name for name in FILES]
+    assert len(run(sys.executable, "describe", *files, *folders)) == len(FILES) + 4
+
+
+def test_the_page_of_formats_names_all_endings() -> None:
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    assert not {suffix for reader in readers() for suffix in reader.suffixes if f"`{suffix}`" not in page}
+
+
 def test_readers_are_registered() -> None:
     kinds = {reader.kind: reader for reader in readers()}
     assert GROUP == "elmgan.readers"
@@ -231,6 +242,13 @@ def test_nd2_time_points_that_were_not_recorded_are_told(nd2_file: Callable[...,
     reader = opened(Nd2Reader, nd2_file(frames, [loop("TimeLoop", 5), loop("ZStackLoop", 2)], (2, 3, 1, 1)))
     assert reader.scenes[0].length("T") == 3
     assert reader.scenes[0].note == "the file ends after 3 of the 5 time points that were planned"
+
+
+def test_nd2_frames_that_no_loop_explains_are_told(nd2_file: Callable[..., Path], opened: Opened) -> None:
+    reader = opened(Nd2Reader, nd2_file([bytes([n] * 6) for n in range(5)], [loop("ZStackLoop", 2)], (2, 3, 1, 1)))
+    assert (reader.scenes[0].axes, reader.scenes[0].shape) == ("TYX", (5, 2, 3))
+    assert "does not say what its 5 frames are" in reader.scenes[0].note
+    assert (reader.read(0, t=4, z=0, channel=None, region=ALL) == 4).all()
 
 
 def test_nd2_frames_that_are_lacking_are_no_black_ones(nd2_file: Callable[..., Path], opened: Opened) -> None:
@@ -415,6 +433,18 @@ def test_containers_of_other_programs_are_told(shared_data: Path, tmp_path: Path
     content = (shared_data / "formats" / "oib-3ch.oib").read_bytes()
     (tmp_path / "a.oib").write_bytes(content.replace("OibInfo".encode("utf-16-le"), "Letters".encode("utf-16-le")))
     with pytest.raises(ImageError, match="container of another program"):
+        OlympusReader(tmp_path / "a.oib", None)
+
+
+@pytest.mark.parametrize("place", [48, 60])
+def test_a_container_without_end_is_refused(place: int, shared_data: Path, tmp_path: Path) -> None:
+    """The directory, or the table of small sectors, goes on with itself."""
+    content = bytearray((shared_data / "formats" / "oib-3ch.oib").read_bytes())
+    (start,) = struct.unpack_from("<I", content, place)
+    struct.pack_into("<I", content, 4096 + 4 * start, start)  # the table of sectors is the first sector
+    struct.pack_into("<I", content, 64, 0xFFFFFFFF)  # small sectors are as many as there may be
+    (tmp_path / "a.oib").write_bytes(content)
+    with pytest.raises(ImageError, match="no end"):
         OlympusReader(tmp_path / "a.oib", None)
 
 

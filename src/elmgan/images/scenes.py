@@ -10,7 +10,7 @@ from elmgan.images.reader import AXES, Scene
 
 SAVE_AS_TIFF = "save it as OME-TIFF in the microscope's program or in Fiji"
 
-LONG_NAMES = {"M": "tiles", "λ": "emission wavelengths", "Λ": "excitation wavelengths", "L": "wavelengths"}
+LONG_NAMES = {"M": "tiles", "λ": "emission wavelengths", "Λ": "excitation wavelengths"}
 
 
 @contextmanager

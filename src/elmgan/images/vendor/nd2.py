@@ -105,10 +105,12 @@ class Nd2Reader:
         )
 
     def _stored(self, loops: list[tuple[str, int]]) -> tuple[list[tuple[str, int]], str]:
-        """Cut the time points down to those that are in the file, where recording was broken off; say so."""
+        """Say by which loops the frames that are in the file were recorded, and where that is not what was planned."""
         (outermost, planned), *inner = loops
         frames = math.prod(length for _, length in inner)
         stored = max(self._places) + 1
+        if stored > planned * frames:
+            return [("T", stored)], f"the file does not say what its {stored} frames are; they are counted one by one"
         if outermost == "T" and frames <= stored < planned * frames:
             told = f"the file ends after {stored // frames} of the {planned} time points that were planned"
             return [("T", stored // frames), *inner], told

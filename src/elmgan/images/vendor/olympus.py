@@ -182,24 +182,23 @@ def _bounded() -> type["CompoundFile"]:
 
     class Bounded(CompoundFile):
         def __init__(self, path: Path) -> None:
-            self._sectors = path.stat().st_size // 64 + 1  # there is none below 64 bytes
-            self._read = 0
+            self._size = self._left = path.stat().st_size  # bytes; no sector belongs to two chains
             super().__init__(path)
 
         def _sec_read(self, secid: int, /) -> bytes:
-            self._read += 1
-            if self._read > self._sectors:
-                raise ValueError("its directory has no end")
+            self._left -= self.sec_size
+            if self._left < 0:
+                raise ValueError("a chain of its sectors has no end")
             return super()._sec_read(secid)
 
         def _mini_sec_chain(self, secid: int, /) -> Generator[bytes, None, None]:
             for count, sector in enumerate(super()._mini_sec_chain(secid)):
-                if count > self._sectors:
+                if count * self.short_sec_size > self._size:
                     raise ValueError("a chain of its sectors has no end")
                 yield sector
 
         def open_file(self, filename: str, /) -> BytesIO:
-            self._read = 0
+            self._left = self._size
             return super().open_file(filename)
 
     return Bounded
