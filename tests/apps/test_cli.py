@@ -367,6 +367,39 @@ def test_calibrate_then_count(tmp_path: Path, model: Path, images: Path) -> None
     assert "no interval: 19 images of different cells are too few, it takes 20" in done.stdout
 
 
+def test_notes_on_a_data_set_are_told(tmp_path: Path, model: Path, data: Path) -> None:
+    with (data / "counts.csv").open("a") as table:
+        table.write("Total,6,\n")
+    done = elmgan("evaluate", data, "--model", model, "-o", tmp_path / "out")
+    assert done.exit_code == 0
+    assert done.stderr == f"{data}/counts.csv, line 5: 'Total' is left out, as the sum or mean of the others\n"
+    assert elmgan("evaluate", data, "--model", model, "-o", tmp_path / "out", "--quiet").output == ""
+
+
+def test_calibrate_believes_odd_counts_only_when_told(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "mine" / "images").mkdir(parents=True)
+    for k in range(20):
+        tifffile.imwrite(tmp_path / "mine" / "images" / f"{k}.tif", squares(k))
+    rows = [f"{k}.tif,{160 if k == 16 else k or ''},field {k}" for k in range(20)]
+    (tmp_path / "mine" / "counts.csv").write_text("\n".join(["image,count,group", *rows]))
+    command = ["calibrate", model, tmp_path / "mine", "-o", tmp_path / "new"]
+    done = elmgan(*command)
+    notes = [
+        "19 of 20 images have a count; 1 without: 0.tif",
+        "left out, with neither mask nor count: 0.tif",
+    ]
+    told = f"{tmp_path / 'mine'}: the counts of 1 of 19 images contradict the others: 16.tif (count 160, model 15.4)"
+    assert done.exit_code == 2
+    assert done.stderr.splitlines() == [
+        *notes,
+        f"error: {told}; correct counts.csv, or, if it is right, add --believe",
+    ]
+    assert not (tmp_path / "new").exists()
+    done = elmgan(*command, "--believe")
+    assert done.exit_code == 0
+    assert done.stderr.splitlines() == [*notes, f"{told}; believed"]
+
+
 def test_synth_writes_a_data_set(tmp_path: Path) -> None:
     done = elmgan("synth", tmp_path / "a", "--images", 2, "--seed", 7)
     assert done.exit_code == 0

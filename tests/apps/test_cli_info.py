@@ -1,15 +1,18 @@
 """The info command on data sets; on models it is tested with the rest of the command line."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+import tifffile
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 from bundles import write_tiny
 from elmgan.apps.cli import app
 from elmgan.data.synthetic import write_data_set
+from elmgan.images import write_mask
 
 
 def elmgan(*arguments: object) -> Result:
@@ -61,6 +64,25 @@ def test_info_tells_the_faults_of_a_data_set(tmp_path: Path, data: Path) -> None
     assert head == f"error: the data set {data} has faults:"
     assert len(faults) == 2
     assert not (tmp_path / "sheet.png").exists()
+
+
+def test_info_tells_what_is_odd_in_a_data_set(data: Path) -> None:
+    for name in ("counts.csv", "labels"):
+        (data / name).rename(data.parent / name)
+    for path in sorted((data / "masks").iterdir())[:2]:
+        write_mask(path, tifffile.imread(path) == 0)
+    done = elmgan("info", data)
+    assert done.exit_code == 0
+    assert re.search(r"foreground +0\.\d+ to 0\.\d+ of an image", done.stdout)
+    assert re.search(r"mask values +2 *$", done.stdout, re.MULTILINE)
+    notes = done.stderr.splitlines()
+    assert [note.rsplit("/", 1)[1][:17] for note in notes] == ["synthetic_000.tif", "synthetic_001.tif"]
+    assert all(note.endswith("is it inverted? Cell is what is not 0") for note in notes)
+    told = json.loads(elmgan("info", data, "--json").stdout)
+    assert told["notes"] == notes
+    assert told["values"] == [2, 2]
+    assert 0 < told["foreground"][0] < 0.5 < told["foreground"][1] < 1
+    assert elmgan("info", data, "--quiet").output == ""
 
 
 def test_info_knows_models_from_data_sets(tmp_path: Path, data: Path) -> None:

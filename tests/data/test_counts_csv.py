@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from elmgan.data.faults import Faults
 from elmgan.data.naming import Names
-from elmgan.data.table import decimal_sign, decoded, find_table, number, read_table
+from elmgan.data.table import decimal_sign, decoded, find_table, number, read_entries
 
 
 def counts_in(tmp_path: Path, content: str | bytes, *images: str) -> tuple[dict[str, float | None], Faults]:
     """The counts that are read, and what is told."""
     path, faults = tmp_path / "counts.csv", Faults()
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    entries = read_table(path, images or ("a", "b"), faults)
+    entries = read_entries(path, images or ("a", "b"), faults)
     return {name: entry.count for name, entry in entries.items()}, faults
 
 
@@ -188,7 +188,7 @@ def test_a_name_in_full_is_never_taken_for_another(images: list[str]) -> None:
         assert name in names.meant(name)
 
 
-@pytest.mark.parametrize("name", ["Counts.CSV", "counts.txt", "COUNTS.tsv"])
+@pytest.mark.parametrize("name", ["Counts.CSV", "counts.txt", "COUNTS.tsv", "counts.csv.txt", "count.csv"])
 def test_a_table_of_another_name_is_taken_and_told(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     faults = Faults()
@@ -204,7 +204,7 @@ def test_which_table_is_meant_has_to_be_clear(tmp_path: Path) -> None:
     assert faults.lines() == [f"{tmp_path}: holds counts.csv and counts.txt; keep the one that is meant"]
 
 
-@pytest.mark.parametrize("name", ["counts.xlsx", "Counts.xls", "counts.ods", "counts.numbers"])
+@pytest.mark.parametrize("name", ["counts.xlsx", "Counts.xls", "counts.ods", "counts.csv.numbers"])
 def test_a_spreadsheet_is_told_to_be_saved_as_csv(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     (tmp_path / "Results.csv").touch()

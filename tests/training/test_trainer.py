@@ -164,6 +164,15 @@ def test_the_split_of_the_data_set_is_obeyed(data: Path, tmp_path: Path) -> None
     assert elmgan.load(tmp_path / "run/model").card.data[0].images == 4
 
 
+def test_notes_on_the_data_are_told(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "[b]data"  # not taken for markup
+    shutil.copytree(data, folder)
+    with (folder / "counts.csv").open("a") as table:
+        table.write("Mean,7\n")
+    train(folder, tmp_path / "run", tiny("base", "optimisation.epochs=1"), console=Console(width=400))
+    assert f"{folder}/counts.csv, line 8: 'Mean' is left out, as the sum or mean" in capsys.readouterr().out
+
+
 def test_images_that_chose_nothing_calibrate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "data"
     write_data_set(folder, 24, seed=6, size=(64, 64))

@@ -1,6 +1,8 @@
 """Counts that contradict the others, on counts as they are and on the mistakes that people make."""
 
+import csv
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,3 +102,35 @@ def test_the_correlation_is_spearmans(pairs: list[tuple[int, int]]) -> None:
         assert found == 0
     else:
         assert found == pytest.approx(spearmanr(estimates, counts).statistic, abs=1e-6)
+
+
+def held_out(name: str, kind: str) -> np.ndarray:
+    """Estimates and counts of real images that the model has not learned from, a row per image."""
+    with (Path(__file__).parents[2] / f"experiments/intervals/{name}.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["kind"].startswith(kind)]
+    return np.array([[float(row["estimate"]), float(row["true"])] for row in rows])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("nuclei", "bbbc039"), ("nuclei", "dsb2018"), ("bbbc005", "w1"), ("bbbc005", "w2")]
+)
+def test_real_counts_are_believed_and_mistakes_in_them_found(name: str, kind: str) -> None:
+    rows, rng = held_out(name, kind), np.random.default_rng(0)
+    alarms, tenfolds, swaps, slips = [], [], [], []
+    for _ in range(50):
+        estimates, counts = rows[rng.permutation(len(rows))[:20]].T
+        related = correlation(estimates, counts)
+        slip = slipped(list(estimates), list(counts))
+        alarms.append(bool(contradictions(estimates, counts)) or slip is not None or (related or 1) < 0.3)
+        wrong = counts.copy()
+        wrong[place := int(np.argmax(counts > 5))] *= 10
+        tenfolds.append(contradictions(estimates, wrong) == [place])
+        wrong = counts.copy()
+        ends = [int(np.argmin(counts)), int(np.argmax(counts))]
+        wrong[ends] = wrong[ends[::-1]]
+        swaps.append(set(ends) <= set(contradictions(estimates, wrong)))
+        slips.append(slipped(list(estimates), list(np.roll(counts, 1))) is not None)
+    assert not any(alarms)
+    assert all(tenfolds)
+    assert np.mean(swaps) >= 0.9
+    assert np.mean(slips) >= 0.9

@@ -208,3 +208,21 @@ def test_images_not_counted_yet_are_left_out(tmp_path: Path, data: Path) -> None
     done = calibrate_model(tiny_bundle(), fewer, tmp_path / "model", tell=notes.append)
     assert done.calibration.images == 21
     assert notes[0] == "21 of 22 images have a count; 1 without: 04.tif"
+
+
+def test_flagged_images_are_told(tmp_path: Path, data: Path) -> None:
+    dim = tmp_path / "dim"
+    shutil.copytree(data, dim)
+    for path in sorted((dim / "images").iterdir())[-6:]:  # too bright for any edge
+        tifffile.imwrite(path, np.minimum(tifffile.imread(path), 255).astype(np.uint8))
+    notes: list[str] = []
+    with pytest.raises(DataError, match="contradict the others"):  # the flags say why before that
+        calibrate_model(tiny_bundle(), dim, tmp_path / "model", tell=notes.append)
+    done = calibrate_model(tiny_bundle(), dim, tmp_path / "model", believe=True)
+    told = "7 of 22 images are flagged, so that their counts are not to be trusted: empty (7)"
+    assert done.flagged == told
+    assert notes == [f"{dim}: {told}"]
+    notes.clear()
+    evaluate_model(dim, tmp_path / "out", Model(tiny_bundle()), seed=0, tell=notes.append)
+    assert notes == [f"{dim}: {told}"]
+    assert calibrate_model(tiny_bundle(), data, tmp_path / "other").flagged == ""

@@ -14,7 +14,7 @@ from elmgan.data.likeness import all_alike
 from elmgan.data.masks import MaskLook, check_look, check_looks, look_at
 from elmgan.data.record import Record, read_grey
 from elmgan.data.splits import check_sides
-from elmgan.data.table import find_table, read_table
+from elmgan.data.table import find_table, read_entries
 from elmgan.errors import DataError, ImageError
 from elmgan.images import View, image_size, read_image
 from elmgan.models import TrainingData
@@ -64,7 +64,7 @@ def read_data_set(folder: Path, *, view: View | None = None, tell: Tell = lambda
         records = {name: replace(record, view=view) for name, record in records.items()}
     table = find_table(folder, faults)
     if table is not None:
-        for name, entry in read_table(table, records, faults).items():
+        for name, entry in read_entries(table, records, faults).items():
             known = records[name]
             records[name] = replace(
                 known,

@@ -14,7 +14,10 @@ from elmgan.data.naming import Names, folded
 SIDES = ("train", "validation", "calibration", "test")
 NAMED = f"{', '.join(SIDES[:-1])} or {SIDES[-1]}"
 
-TABLES = ("counts.csv", "counts.tsv", "counts.txt")
+TABLE_NAME = "counts.csv"
+TABLES = re.compile(r"counts?(\.csv)?\.(csv|tsv|txt)")
+"""Names under which people have it, in lower case; systems that hide extensions lead to counts.csv.txt."""
+
 SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 SPREADSHEET_STARTS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
@@ -85,24 +88,24 @@ def find_table(folder: Path, faults: Faults) -> Path | None:
         faults: Takes a fault when there are several, or only one that a spreadsheet keeps for itself.
     """
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith((".", "~")))
-    tables = [path for path in files if path.name.lower() in TABLES]
+    tables = [path for path in files if TABLES.fullmatch(path.name.lower())]
     if len(tables) > 1:
         names = " and ".join(path.name for path in tables)
         faults.add("table", f"{folder}: holds {names}; keep the one that is meant")
         return None
     if tables:
-        if tables[0].name != TABLES[0]:
+        if tables[0].name != TABLE_NAME:
             faults.note("table", f"{tables[0]}: is read as the table of counts")
         return tables[0]
     for path in files:
-        if path.suffix.lower() in SPREADSHEETS and folded(path.stem) in ("count", "counts"):
-            faults.add("table", f"{path.name} is there: save it as CSV, to {folder / TABLES[0]}")
+        if path.suffix.lower() in SPREADSHEETS and path.stem.lower() in ("count", "counts", TABLE_NAME):
+            faults.add("table", f"{path.name} is there: save it as CSV, to {folder / TABLE_NAME}")
         elif path.suffix.lower() in (".csv", ".tsv", *SPREADSHEETS):
-            faults.note("table", f"{path}: is not read; a table of counts is named {TABLES[0]}")
+            faults.note("table", f"{path}: is not read; a table of counts is named {TABLE_NAME}")
     return None
 
 
-def read_table(path: Path, images: Collection[str], faults: Faults) -> dict[str, Entry]:
+def read_entries(path: Path, images: Collection[str], faults: Faults) -> dict[str, Entry]:
     """Read counts.csv, as written by hand or by a spreadsheet of any country.
 
     Separated by comma, semicolon or tab, or as a line such as ``sep=;`` says; in UTF-8, UTF-16 or Windows-1252. Headers

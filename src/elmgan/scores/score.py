@@ -28,6 +28,7 @@ class Score:
         ap50: Average precision of the separated cells at an IoU above 0.5; this and the next two need labels.
         ap50_95: Average precision, averaged over IoUs above 0.50, 0.55, ... 0.95.
         f1: Of the separated cells at an IoU above 0.5.
+        flags: Why not to trust the count.
     """
 
     image: str
@@ -44,6 +45,7 @@ class Score:
     ap50: float | None = None
     ap50_95: float | None = None
     f1: float | None = None
+    flags: tuple[str, ...] = ()
 
 
 def compare(
@@ -93,5 +95,6 @@ def compare(
         estimate=result.estimate,
         low=low,
         high=high,
+        flags=result.flags,
         **scores,
     )

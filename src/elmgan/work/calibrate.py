@@ -17,7 +17,7 @@ from elmgan.trust import Calibration, cross_validate
 from elmgan.trust.calibration import Check, check, fit
 from elmgan.trust.contradictions import contradictions, correlation, slipped
 from elmgan.work.pipeline import outcomes
-from elmgan.work.score import score_image
+from elmgan.work.score import flagged, score_image
 from elmgan.work.selection import chosen
 
 Watch = Callable[[int, Score | Failure], None]
@@ -39,10 +39,11 @@ LEAST_CORRELATION = 0.3
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A calibration, how good the counts are without and with it, images that could not be counted, doubtful counts.
+    """A calibration, how good the counts are without and with it, and what there is to say of the images.
 
     Both checks are of the images that it was learned from; the one with it is cross-validated. What is without it has
-    the model's earlier calibration, if it had one.
+    the model's earlier calibration, if it had one. Doubts are counts that contradict the others; ``flagged`` says how
+    many images are, and by what.
     """
 
     calibration: Calibration
@@ -50,6 +51,7 @@ class Calibrated:
     after: Check
     failures: list[Failure]
     doubts: list[str]
+    flagged: str
 
     def rows(self) -> list[tuple[str, ...]]:
         """Write the checks for people: heading, before, after; a dash where there are no intervals."""
@@ -100,8 +102,8 @@ def calibrate_model(
         believe: Calibrate even where some counts contradict the others.
         engine: What runs the network; see :class:`elmgan.Model`.
         watch: Called with the number of images and each image's outcome, in order.
-        tell: Called with each note on the data set (see :func:`~elmgan.data.read_data_set`), and with the counts that
-            contradict the others but are believed.
+        tell: Called with each note on the data set (see :func:`~elmgan.data.read_data_set`), with the number of flagged
+            images where it is more than one in ten, and with counts that contradict the others but are believed.
 
     Raises:
         DataError: The data set has faults, or fewer than 10 images of different cells with a count, or, naming them,
@@ -120,6 +122,8 @@ def calibrate_model(
     if only is not None:
         records = chosen(records, only, sides=[("calibration",), ("test",), ("validation",)])
     done = calibrate(bundle, group_alike(records), source=data.resolve().name, engine=engine, watch=watch)
+    if done.flagged:
+        tell(f"{data}: {done.flagged}")
     for doubt in done.doubts:
         if not believe:
             raise DataError(f"{data}: {doubt}; correct counts.csv, or, if it is right, add --believe")
@@ -171,6 +175,7 @@ def calibrate(
         before=check(corrected, totals, intervals),
         after=cross_validate(estimates, totals, groups, interval=learned.quantile is not None),
         failures=failures,
+        flagged=flagged(scores),
         doubts=doubts([score.image for score in scores], estimates, totals),
     )
 

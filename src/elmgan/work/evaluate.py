@@ -18,7 +18,7 @@ from elmgan.scores import Baseline, Metrics, Score
 from elmgan.scores.metrics import metrics_of
 from elmgan.scores.summary import MASK_SCORES, OBJECT_SCORES
 from elmgan.work.pipeline import outcomes
-from elmgan.work.score import score_image
+from elmgan.work.score import flagged, score_image
 from elmgan.work.selection import chosen
 
 METRICS, TABLE, REPORT = "metrics.json", "images.csv", "report.html"
@@ -61,7 +61,8 @@ def evaluate_model(
             line, as in counts.csv.
         view: How the images are shown; by default as the model's own view says.
         watch: Called with the number of images and each image's outcome, in order.
-        tell: Called with each note on the data set; see :func:`~elmgan.data.read_data_set`.
+        tell: Called with each note on the data set (see :func:`~elmgan.data.read_data_set`), and with the number of
+            flagged images where it is more than one in ten.
 
     Raises:
         DataError: The data set has faults, or nothing of what the model learned.
@@ -93,6 +94,8 @@ def evaluate_model(
             others.append(outcome[1])
         watch(len(records), outcome if isinstance(outcome, Failure) else outcome[0])
     run["seconds"] = round(time.monotonic() - begun, 3)
+    if said := flagged(scores):
+        tell(f"{data}: {said}")
     metrics = metrics_of(scores, others, failures, seed=seed, run=run)
     write_text(out / METRICS, metrics.model_dump_json(indent=2) + "\n")
     write_table(out / TABLE, COLUMNS, [_row(*pair) for pair in zip(scores, others, strict=True)])

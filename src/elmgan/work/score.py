@@ -1,5 +1,7 @@
 """One image scored, by whatever counts it: through the very path that counts a user's images."""
 
+from collections import Counter as Tally
+from collections.abc import Sequence
 from typing import Protocol
 
 from elmgan.counting import Result
@@ -7,6 +9,9 @@ from elmgan.data import Record, read_truth
 from elmgan.errors import ImageError
 from elmgan.images import Plane, only_plane, open_image
 from elmgan.scores import Score, compare
+
+MOST_FLAGGED = 0.1
+"""Share of the images above which their flags are told."""
 
 
 class Counter(Protocol):
@@ -41,3 +46,17 @@ def score_image(model: Counter, record: Record) -> Score:
         kind=record.kind,
         group=record.group,
     )
+
+
+def flagged(scores: Sequence[Score]) -> str:
+    """Say how many images are flagged and by what, the commonest first; nothing where it is one in ten or fewer.
+
+    >>> flagged([Score(image="a", truth=1, estimate=1, flags=("blurred",)), Score(image="b", truth=1, estimate=1)])
+    '1 of 2 images are flagged, so that their counts are not to be trusted: blurred (1)'
+    """
+    images = sum(bool(score.flags) for score in scores)
+    if images <= MOST_FLAGGED * len(scores):
+        return ""
+    tally = Tally(flag for score in scores for flag in score.flags).most_common()
+    listed = ", ".join(f"{flag} ({number})" for flag, number in tally)
+    return f"{images} of {len(scores)} images are flagged, so that their counts are not to be trusted: {listed}"
