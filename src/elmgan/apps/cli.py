@@ -33,6 +33,7 @@ from elmgan.data import layout_of, read_data_set, survey
 from elmgan.data.synthetic import write_data_set
 from elmgan.engines import open_engine
 from elmgan.errors import UsageError
+from elmgan.launch import launch
 from elmgan.models import find_bundle, read_bundle, shipped
 from elmgan.report import write_contact_sheet
 from elmgan.scores import Score
@@ -227,7 +228,7 @@ def train(
             raise UsageError("--resume goes on with the run's own configuration; leave --config, --set and --from out")
         if device not in ("auto", "cpu", "cuda"):
             raise UsageError(f"--device is {device}; expected auto, cpu or cuda")
-        if not training.first_process():
+        if not launch().first:
             quiet, as_json = True, False
         if resume and not (out / training.CONFIG).exists():
             raise UsageError(f"{out} holds no run to resume; leave --resume out to begin one")

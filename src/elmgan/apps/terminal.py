@@ -1,7 +1,6 @@
 """What all commands share: the terminal, its errors, its progress, and the options that each has."""
 
 import json
-import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from elmgan.errors import ElmganError, OutputError, TrainingError, UsageError, one_line
+from elmgan.launch import launch
 
 SOME_FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
@@ -68,7 +68,7 @@ def tell(message: str, debug: bool, terminal: Console | None = None) -> None:
     Only the console of a progress bar can print above the bar: ``terminal``, while there is one. Of several processes
     that torchrun started, the first speaks for all.
     """
-    if os.environ.get("RANK", "0") != "0":
+    if not launch().first:
         return
     if debug:
         traceback.print_exc()

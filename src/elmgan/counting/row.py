@@ -41,7 +41,7 @@ class Row(BaseModel):
     height: int = Field(description="rows of the image, in pixels")
     width: int = Field(description="columns of the image, in pixels")
     seconds: float = Field(description="from reading the image to its separated cells; several are worked on at once")
-    model: str = Field(description="name of the model, and the beginning of the SHA-256 of its weights and calibration")
+    model: str = Field(description="name of the model, and the beginning of the SHA-256 of all that decides a count")
 
     @field_validator("count", "estimate", "low", "high", "objects", "foreground", mode="before")
     @classmethod

@@ -32,11 +32,10 @@ class Bundle:
     def version(self) -> str:
         """Name and the first 8 hexadecimal digits of a SHA-256: ``nuclei@0a1b2c3d``.
 
-        It is the one of model.onnx, followed by the calibration as JSON if there is one: what decides the counts.
+        It is the one of all that decides a count: the network, and what :data:`~elmgan.models.schema.DECIDING` names.
         """
-        calibration = self.card.calibration
-        decides = self.onnx if calibration is None else self.onnx + calibration.model_dump_json().encode()
-        return f"{self.card.name}@{sha256(decides)[:8]}"
+        decides = json.dumps({"network": sha256(self.onnx)} | self.card.deciding(), sort_keys=True)
+        return f"{self.card.name}@{sha256(decides.encode())[:8]}"
 
     def calibrated(self, calibration: Calibration, text: str) -> "Bundle":
         """Return the model with another calibration, and a text on it as the last section of its README.md."""

@@ -1,7 +1,7 @@
 """What model.json says: architecture, preprocessing, calibration, scores and where the weights come from."""
 
 from collections.abc import Collection
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -98,6 +98,13 @@ class TrainingData(Strict):
     images: int
 
 
+DECIDING = ("architecture", "learned", "normalisation", "threshold", "calibration")
+"""Fields of model.json that decide a count, together with the network: another value is another version of the model.
+
+The other fields tell people what the model is, or raise flags.
+"""
+
+
 class ModelCard(Strict):
     """The content of model.json."""
 
@@ -116,6 +123,10 @@ class ModelCard(Strict):
     seed: int
     scores: dict[str, dict[str, float]] = Field(description="validation set -> score -> value")
     hashes: dict[str, str] = Field(description="file of the bundle -> SHA-256")
+
+    def deciding(self) -> dict[str, Any]:
+        """Give what of the card decides a count, as JSON."""
+        return self.model_dump(mode="json", include=set(DECIDING))
 
     @property
     def segments(self) -> bool:
