@@ -9,7 +9,11 @@ from elmgan.counting import Result, Row
 from elmgan.counting.row import COLUMNS, read_table
 from elmgan.files import write_table
 
-name = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
+name = st.builds(
+    "{}{}".format,
+    st.sampled_from(["", "=", "+", "-", "@", "'", "''", "'="]),
+    st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1),
+)
 flags = st.lists(st.sampled_from(["empty", "saturated", "blurred"]), unique=True).map(tuple)
 amount = st.floats(0, 1e6)
 rows = st.builds(

@@ -475,3 +475,23 @@ def test_colour_is_counted_and_a_channel_can_be_named(tmp_path: Path) -> None:
     one = count_images([tmp_path / "colour.png"], tmp_path / "out", MODEL, channel=2).rows[0]
     assert (one.image, one.count, one.flags) == ("colour.png", 4, ())
     assert count_images([tmp_path / "colour.png"], tmp_path / "out1", MODEL, channel=1).rows[0].count == 0
+
+
+def test_resuming_counts_again_what_a_power_cut_left_empty(tmp_path: Path) -> None:
+    images, out = folder_of(tmp_path / "images", 1, 2), tmp_path / "out"
+    count_images([images], out, MODEL)
+    (out / "masks" / "1.tif").write_bytes(b"")
+    count_images([images], out, MODEL, resume=True)
+    assert tifffile.imread(out / "masks" / "1.tif").any()
+
+
+def test_resuming_keeps_images_of_any_name(tmp_path: Path) -> None:
+    images, out = tmp_path / "images", tmp_path / "out"
+    names = ["=1+1.tif", "+a.tif", "-b.tif", "@c.tif", "'d.tif"]
+    for name in names:
+        folder_of(images, 1)
+        (images / "1.tif").rename(images / name)
+    first = count_images([images], out, MODEL)
+    assert sorted(row["image"] for row in table(out)) == sorted(f"'{name}" for name in names)
+    assert {row.image for row in first.rows} == set(names)
+    assert count_images([images], out, MODEL, resume=True).rows == first.rows

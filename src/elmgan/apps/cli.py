@@ -20,6 +20,7 @@ from elmgan.apps.terminal import (
     AsJson,
     Debug,
     Quiet,
+    command_line,
     console,
     errors_told,
     many,
@@ -121,6 +122,7 @@ def count(
             labels=labels,
             overlays=overlays,
             resume=resume,
+            command=command_line(),
             watch=watch,
         )
     tell_shortcoming(counter, quiet)
@@ -275,7 +277,7 @@ def evaluate(
                 tell(f"{outcome.image}: {outcome.error}", debug, terminal)
 
         scored = load(model, engine=engine, precision=precision, device=device)
-        evaluated = evaluate_model(data, out, scored, seed=seed, only=only, watch=watch)
+        evaluated = evaluate_model(data, out, scored, seed=seed, only=only, command=command_line(), watch=watch)
     tell_shortcoming(scored, quiet)
     if as_json:
         for kind, summary in evaluated.metrics.kinds.items():

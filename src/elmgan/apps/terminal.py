@@ -1,10 +1,12 @@
 """What all commands share: the terminal, its errors, its progress, and the options that each has."""
 
 import json
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -85,6 +87,13 @@ def print_json(content: dict[str, Any], terminal: Console | None = None) -> None
 def console(*, stderr: bool = False) -> Console:
     """Return the terminal; [bold] in a file's name means nothing to it."""
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def command_line() -> str:
+    """Write the command line that started this process, so that it can be given again."""
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name  # python -m elmgan
+    return shlex.join([name, *sys.argv[1:]])
 
 
 def many(number: int, thing: str) -> str:

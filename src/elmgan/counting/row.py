@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from elmgan.counting.result import Result
 from elmgan.errors import ElmganError, one_line
+from elmgan.files import text_of
 
 DECIMALS = {"estimate": 2, "low": 2, "high": 2, "foreground": 4, "seconds": 3}
 """Column -> decimals that are shown, and kept."""
@@ -95,7 +96,12 @@ def read_table(path: Path) -> list[Row]:
         ValueError: It is not the table of a count.
     """
     with path.open(encoding="utf-8", newline="") as file:
-        return [Row.model_validate(texts) for texts in csv.DictReader(file)]
+        return [Row.model_validate(_texts_of(cells)) for cells in csv.DictReader(file)]
+
+
+def _texts_of(cells: dict[Any, Any]) -> dict[Any, Any]:
+    """Take a row's cells for texts; what does not fit the columns is left for the check to find."""
+    return {column: text_of(cell) if isinstance(cell, str) else cell for column, cell in cells.items()}
 
 
 def _text(value: Any, decimals: int | None) -> str:

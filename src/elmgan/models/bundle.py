@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from elmgan.errors import ModelError, OutputError, one_line
-from elmgan.files import whole_file
+from elmgan.files import put_names_on_disk, put_on_disk, whole_file
 from elmgan.models.schema import FORMAT, ModelCard
 from elmgan.trust import Calibration
 
@@ -97,7 +97,8 @@ def read_bundle(path: Path) -> Bundle:
 def write_bundle(path: Path, bundle: Bundle) -> None:
     """Write a model as a zip if the path ends in .zip, else as a folder; a model that is there already is replaced.
 
-    The model appears whole or not at all. The hash of model.onnx in model.json is set here.
+    The model appears whole or not at all, and a power cut afterwards does not lose it. The hash of model.onnx in
+    model.json is set here.
 
     Raises:
         OutputError: It cannot be written, or the folder holds something else than a model's three files.
@@ -111,7 +112,10 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".zip":
-            with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            with (
+                whole_file(path, lasting=True) as temporary,
+                zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
+            ):
                 for name, content in files.items():
                     archive.writestr(name, content)
         else:
@@ -131,10 +135,13 @@ def _write_folder(path: Path, files: dict[str, bytes]) -> None:
         new.mkdir()
         for name, content in files.items():
             (new / name).write_bytes(content)
+            put_on_disk(new / name)
+        put_names_on_disk(new)
         try:
             if path.exists():
                 path.rename(old)
             new.rename(path)
+            put_names_on_disk(path.parent)
         except BaseException:
             if old.exists() and not path.exists():
                 old.rename(path)

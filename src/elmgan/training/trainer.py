@@ -317,7 +317,7 @@ class Trainer:
         state = {"epoch": self.epoch, "step": self.step.state()} | best
         written = io.BytesIO()  # PyTorch's own writing tells a full disk by an error of another kind
         torch.save(state, written)
-        with whole_file(self.run / name) as path:
+        with whole_file(self.run / name, lasting=True) as path:
             path.write_bytes(written.getbuffer())
 
     def restore(self, state: dict[str, object]) -> None:

@@ -69,10 +69,14 @@ class Task:
         return self.source.parents[self.image.count("/")]
 
     def is_done(self, record: Path) -> bool:
-        """Whether every file is there and none is older than the image; if there are none, run.json stands for them."""
+        """Whether every file is there, none older than the image; if there are none, run.json stands for them.
+
+        An empty one is not there: a power cut leaves such files.
+        """
         try:
             made = self.source.stat().st_mtime_ns
-            return all(path.stat().st_mtime_ns >= made for path in self.files or [record])
+            there = [path.stat() for path in self.files or [record]]
+            return all(file.st_mtime_ns >= made and file.st_size for file in there)
         except OSError:
             return False
 
@@ -96,6 +100,7 @@ def count_images(
     labels: bool = False,
     overlays: bool = False,
     resume: bool = False,
+    command: str | None = None,
     watch: Callable[[int, Row | Failure], None] = lambda total, outcome: None,
 ) -> Counted:
     """Count images and write counts.csv, masks, run.json, report.html, and failed.csv if any failed, to a folder.
@@ -118,6 +123,7 @@ def count_images(
         overlays: Whether to draw the separated cells over the images too.
         resume: Keep what an earlier count of these images, with the same program, model, engine, channel and scale,
             wrote to ``out``.
+        command: The command line, if there is one, for the record and the report.
         watch: Called with the number of images and each image's outcome, in order; with a failure while its exception
             is handled.
 
@@ -139,7 +145,7 @@ def count_images(
         "labels": labels,
         "overlays": overlays,
     }
-    record = run_record(model, options) | {"folders": sorted({str(task.folder) for task in tasks})}
+    record = run_record(model, options, command) | {"folders": sorted({str(task.folder) for task in tasks})}
     earlier = _read_earlier(out)
     rows = _kept_rows(tasks, out, earlier, _settings(record)) if resume else {}
     _begin(tasks, out, earlier, rows, record)
@@ -257,7 +263,7 @@ def _begin(
 ) -> None:
     """Make the folder, prove that it can be written to, and only then remove what is not kept of an earlier count."""
     try:
-        with whole_file(out / RECORD) as temporary:
+        with whole_file(out / RECORD, lasting=True) as temporary:
             temporary.write_text(json.dumps(record, indent=2))
             _clear(out, earlier, rows)
         _save(tasks, out, rows)

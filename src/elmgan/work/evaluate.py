@@ -39,6 +39,7 @@ def evaluate_model(
     *,
     seed: int,
     only: Path | None = None,
+    command: str | None = None,
     watch: Callable[[int, Score | Failure], None] = lambda total, outcome: None,
 ) -> Evaluated:
     """Score a model, and the baseline beside it, on a data set; write metrics.json, images.csv and report.html.
@@ -55,6 +56,7 @@ def evaluate_model(
         only: What names the images to score; the others are left out. The split.csv of a training run stands for its
             test images or, where it has none, its validation and calibration images. Any other file has one image per
             line, as in counts.csv or the stem alone.
+        command: The command line, if there is one, for the metrics and the report.
         watch: Called with the number of images and each image's outcome, in order; with a failure while its exception
             is handled.
 
@@ -69,7 +71,8 @@ def evaluate_model(
         records = chosen(records, only, sides=[("test",), ("validation", "calibration")])
     _check_overlap(data, records, model)
     _begin(out)
-    run = run_record(model, {"data": str(data), "only": None if only is None else str(only), "seed": seed})
+    options = {"data": str(data), "only": None if only is None else str(only), "seed": seed}
+    run = run_record(model, options, command)
     baseline = Baseline()
     scores: list[Score] = []
     others: list[Score] = []
