@@ -3,6 +3,7 @@
 import csv
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,12 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 
 def test_what_lasts_is_on_the_disk_before_it_has_its_name(tmp_path: Path, done: list[tuple[str, str]]) -> None:
-    for write in (
+    writers: list[Callable[[Path], None]] = [
         lambda path: write_text(path, "text"),
         lambda path: write_table(path, ["image"], [{"image": "a"}]),
         lambda path: write_bundle(path, tiny_bundle()),
-    ):
+    ]
+    for write in writers:
         path = tmp_path / f"{len(done)}.zip"
         done.clear()
         write(path)

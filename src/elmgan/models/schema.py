@@ -1,7 +1,7 @@
 """What model.json says: architecture, preprocessing, calibration, scores and where the weights come from."""
 
 from collections.abc import Collection
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -18,6 +18,13 @@ STRIDE = 4
 
 Learned = tuple[Literal["mask", "count"], ...]
 """Which of the two a model learned. Its network gives both, but what it never saw an example of means nothing."""
+
+
+# Words of an architecture. Every one has its branch where it is used; a word without one is an error, never another.
+Norm = Literal["batch", "instance"]
+Upsampling = Literal["fbu", "nearest", "bilinear", "transposed"]
+MaskHead = Literal["fold", "detail", "paper"]
+CountHead = Literal["map", "free", "pooled"]
 
 
 def shortcoming(learned: Collection[str]) -> str:
@@ -45,11 +52,11 @@ class Architecture(Strict):
 
     width: int = Field(32, ge=1, description="channels of the first encoder block")
     depth: int = Field(6, ge=3, le=8, description="encoder blocks, each halving the image")
-    norm: Literal["batch", "instance"] = "batch"
+    norm: Norm = "batch"
     dropout: float = Field(0.0, ge=0, lt=1, description="in the deepest blocks, as in the paper")
-    upsampling: Literal["fbu", "nearest", "bilinear", "transposed"] = "fbu"
-    mask_head: Literal["fold", "detail", "paper"] = "fold"
-    count_head: Literal["map", "free", "pooled"] = "map"
+    upsampling: Upsampling = "fbu"
+    mask_head: MaskHead = "fold"
+    count_head: CountHead = "map"
     size: tuple[int, int] | None = Field(None, description="(rows, columns) of the only input the pooled head takes")
 
     @field_validator("size")
@@ -57,7 +64,7 @@ class Architecture(Strict):
     def _only_the_pooled_head_has_a_size(
         cls, size: tuple[int, int] | None, info: ValidationInfo
     ) -> tuple[int, int] | None:
-        if size is not None and info.data.get("count_head") in ("map", "free"):
+        if size is not None and info.data.get("count_head", "pooled") != "pooled":
             raise ValueError(f"size is {size}; the count map takes images of any size and has none")
         return size
 
@@ -77,17 +84,37 @@ class Architecture(Strict):
 
         The encoder sees 1.5 times ``multiple`` to a side; upsampling that looks at neighbours adds to it at each size.
         """
-        return {"fbu": 2, "nearest": 3, "transposed": 3, "bilinear": 4}[self.upsampling] * self.multiple
+        match self.upsampling:
+            case "fbu":
+                return 2 * self.multiple
+            case "nearest" | "transposed":
+                return 3 * self.multiple
+            case "bilinear":
+                return 4 * self.multiple
+            case unknown:
+                assert_never(unknown)
 
     @property
     def maps(self) -> bool:
         """Whether the count is the sum of a map, rather than one number for images of one size."""
-        return self.count_head != "pooled"
+        match self.count_head:
+            case "map" | "free":
+                return True
+            case "pooled":
+                return False
+            case unknown:
+                assert_never(unknown)
 
     @property
     def tiles(self) -> bool:
         """Whether tiles of an image give what the whole image gives: no statistics over the image, a spatial count."""
-        return self.norm == "batch" and self.maps
+        match self.norm:
+            case "batch":
+                return self.maps
+            case "instance":
+                return False
+            case unknown:
+                assert_never(unknown)
 
 
 class TrainingData(Strict):

@@ -19,6 +19,7 @@ from pydantic import (
 from elmgan.errors import ConfigError
 from elmgan.light import Normalisation
 from elmgan.models import Architecture
+from elmgan.nn.discriminator import DiscriminatorNorm
 from elmgan.nn.generator import PRESETS
 from elmgan.nn.loss import LossWeights
 from elmgan.strict import Strict
@@ -49,7 +50,7 @@ class DiscriminatorOptions(Strict):
     """The discriminator and when it takes part."""
 
     width: int = Field(64, ge=1)
-    norm: Literal["instance", "none"] = "instance"
+    norm: DiscriminatorNorm = "instance"
     start: float = Field(0.0, ge=0, le=1, description="share of the epochs before it joins")
     learning_rate: float = Field(1e-4, gt=0)
 
