@@ -23,11 +23,12 @@ def fields_of_words(record: type[BaseModel]) -> list[str]:
 
 
 def architectures(*, width: int = 4, depth: int = 3) -> dict[str, Architecture]:
-    """A small network for every word of every field, the other fields as usual, by field and word."""
-    return {
+    """The usual words, and each other word of each field with the usual ones in the other fields; small networks."""
+    return {"usual words": Architecture(width=width, depth=depth)} | {
         f"{field} {word}": Architecture.model_validate(
             {"width": width, "depth": depth, field: word, "size": SIZE if word == "pooled" else None}
         )
         for field in fields_of_words(Architecture)
         for word in words(Architecture, field)
+        if word != Architecture.model_fields[field].default
     }

@@ -199,3 +199,14 @@ def test_models_are_found_by_name_or_path(tmp_path: Path) -> None:
             find_bundle(absent)
     for name in shipped():
         assert read_bundle(find_bundle(name)).card.name == name
+
+
+def test_the_name_of_a_shipped_model_means_that_one_whatever_lies_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in shipped():
+        write_bundle(Path(name), tiny_bundle())
+        assert read_bundle(find_bundle(name)).card.name == name
+        assert read_bundle(find_bundle(f"./{name}")).card.name == "tiny"
+        assert read_bundle(find_bundle(tmp_path / name)).card.name == "tiny"

@@ -131,3 +131,13 @@ def test_what_cannot_be_calibrated_is_refused(tmp_path: Path, data: Path) -> Non
         with pytest.raises((DataError, UsageError), match=told):
             calibrate_model(bundle, folder, out)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("out", ["nuclei", "models/nuclei"])
+def test_a_new_model_cannot_have_the_name_of_a_shipped_one(
+    tmp_path: Path, out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="nuclei is the name of a shipped model.*name another with -o"):
+        calibrate_model(tiny_bundle(), tmp_path, Path(out))
+    assert list(tmp_path.iterdir()) == []

@@ -55,6 +55,8 @@ Precision = Annotated[
     str, typer.Option(help="auto; fp32; or bf16, which is faster where the machine has it: auto takes it there.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+OF_MODEL = "Name of a shipped model, which always means that one, or path of a model (./NAME)."
+ModelOption = Annotated[str, typer.Option(help=OF_MODEL)]
 
 
 def main() -> None:
@@ -85,7 +87,7 @@ app.add_typer(benchmarks, name="benchmark")
 def count(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Images, and folders that hold images.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the table, the masks and the report.")],
-    model: Annotated[str, typer.Option(help="Name of a shipped model, or path of a model.")] = "nuclei",
+    model: ModelOption = "nuclei",
     channel: Annotated[int | None, typer.Option(min=1, help="Channel to count in; the first is 1.")] = None,
     scale: Annotated[
         float,
@@ -255,7 +257,7 @@ def train(
 def evaluate(
     data: Annotated[Path, typer.Argument(help="Data set folder: images/ with masks/, labels/ or counts.csv.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the scores, the table and the report.")],
-    model: Annotated[str, typer.Option(help="Name of a shipped model, or path of a model.")] = "nuclei",
+    model: ModelOption = "nuclei",
     only: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Images to take, one per line, or a run's split.csv."),
@@ -290,7 +292,7 @@ def evaluate(
 
 @app.command()
 def calibrate(
-    model: Annotated[str, typer.Argument(help="Name of a shipped model, or path of a model.")],
+    model: Annotated[str, typer.Argument(help=OF_MODEL)],
     data: Annotated[Path, typer.Argument(help="Data set folder: images/ and counts.csv, of 20 images or more.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="MODEL2", help="New folder or zip for the model.")],
     only: Annotated[

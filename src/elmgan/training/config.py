@@ -19,6 +19,7 @@ from pydantic import (
 from elmgan.errors import ConfigError
 from elmgan.light import Normalisation
 from elmgan.models import Architecture
+from elmgan.models.schema import BoundedNormalisation, Line, ModelName, Seed, Text
 from elmgan.nn.discriminator import DiscriminatorNorm
 from elmgan.nn.generator import PRESETS
 from elmgan.nn.loss import LossWeights
@@ -152,12 +153,12 @@ class Optimisation(Strict):
 class TrainingConfig(Strict):
     """Everything that decides a run beside the data."""
 
-    name: str = Field("model", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    description: str = ""
-    seed: int = Field(0, ge=0)
-    start: str = Field("", description="version of the model that training starts from; set by --from")
+    name: ModelName = "model"
+    description: Text = ""
+    seed: Seed = 0
+    start: Line = Field("", description="version of the model that training starts from; set by --from")
     architecture: Architecture = PRESETS["base"]
-    normalisation: Normalisation = Normalisation()
+    normalisation: BoundedNormalisation = Normalisation()
     discriminator: DiscriminatorOptions | None = DiscriminatorOptions()
     loss: LossWeights = LossWeights()
     data: DataOptions = DataOptions()
