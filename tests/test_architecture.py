@@ -18,7 +18,7 @@ SOURCE = ROOT / "src" / "elmgan"
 # What stands directly under src/elmgan; each imports only from lines above its own. __init__ is the public package.
 ORDER = (
     {"errors"},
-    {"strict", "files"},
+    {"strict", "files", "launch"},
     {"images"},
     {"light"},
     {"trust"},

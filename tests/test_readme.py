@@ -34,6 +34,16 @@ def test_its_commands_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert (tmp_path / named).exists() or named == "counted/failed.csv", named
 
 
+def test_no_text_names_an_entry_of_a_package_index() -> None:
+    """There is no elmgan there, and somebody else could take the name."""
+    root = Path(__file__).parents[1]
+    texts = [*root.glob("*.md"), *root.glob("docs/*.md"), *root.rglob("src/elmgan/**/*.py"), root / "Makefile"]
+    assert len(texts) > 50
+    named = re.compile(r"elmgan\[|pip install [^`\n]*\belmgan\b")
+    found = [path.name for path in texts if named.search(path.read_text(encoding="utf-8"))]
+    assert not [name for name in found if name != "read.py"]
+
+
 def test_its_python_runs() -> None:
     blocks = re.findall(r"```python\n(.+?)```", README, re.DOTALL)
     assert blocks

@@ -1,6 +1,8 @@
 """Files that appear whole or not at all."""
 
 import csv
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -8,31 +10,61 @@ from uuid import uuid4
 
 from elmgan.errors import OutputError
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a cell begins with that a spreadsheet takes for a formula, if it is not a number."""
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|nan)", re.IGNORECASE | re.ASCII)
+
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
     """Write a CSV file in UTF-8 with lines ended by a newline, whole or not at all.
 
-    What UTF-8 cannot hold, as in the odd file's path, is escaped with a backslash.
+    What UTF-8 cannot hold, as in the odd file's path, is escaped with a backslash. No cell is a formula to a
+    spreadsheet; see :func:`cell_of`. Once this returns, a power cut does not lose the file.
 
     Raises:
         OutputError: It cannot be written.
     """
     with (
-        whole_file(path) as temporary,
+        whole_file(path, lasting=True) as temporary,
         temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({column: cell_of(text) for column, text in row.items()} for row in rows)
+
+
+def cell_of(text: str) -> str:
+    """Write a text as a cell of a table: one that a spreadsheet would take for a formula gets an apostrophe in front.
+
+    So does one that begins with an apostrophe, so that :func:`text_of` can take it away again. Numbers stay as they
+    are.
+
+    >>> cell_of("=1+1"), cell_of("-12.5"), cell_of("a.tif"), cell_of("'a.tif")
+    ("'=1+1", '-12.5', 'a.tif', "''a.tif")
+    """
+    formula = text.startswith(FORMULA) and not NUMBER.fullmatch(text)
+    return f"'{text}" if formula or text.startswith("'") else text
+
+
+def text_of(cell: str) -> str:
+    """Undo :func:`cell_of`.
+
+    >>> text_of("'=1+1"), text_of("-12.5"), text_of("''a.tif")
+    ('=1+1', '-12.5', "'a.tif")
+    """
+    return cell.removeprefix("'")
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text in UTF-8, whole or not at all; what UTF-8 cannot hold is escaped with a backslash.
 
+    Once this returns, a power cut does not lose the file.
+
     Raises:
         OutputError: It cannot be written.
     """
-    with whole_file(path) as temporary:
+    with whole_file(path, lasting=True) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
@@ -44,11 +76,18 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, lasting: bool = False) -> Iterator[Path]:
     """Give a temporary path to write to; on success it becomes ``path``, in one step, and otherwise it is gone.
 
     The temporary file is hidden, lies in the same folder, which is made where it is missing, and has the same suffix,
     by which many libraries choose the format. Only write within the block: an OSError there means a failed write.
+
+    Args:
+        path: The file to write.
+        lasting: Wait until it is on the disk, so that a power cut afterwards does not lose it. Tables, records,
+            reports, models and checkpoints are written so. Pictures are not: there are thousands of them, the wait is
+            several times the writing of a small one (1000 masks: 0.1 s without it, 0.6 to 1.1 s with it, on a fast
+            disk), and they can be made again. A power cut may leave the latest ones empty.
 
     Raises:
         OutputError: the folder cannot be made or written to, the disk is full, or ``path`` is a folder.
@@ -58,9 +97,35 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        if lasting:
+            put_on_disk(temporary)
         temporary.replace(path)
+        if lasting:
+            put_names_on_disk(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def put_on_disk(path: Path) -> None:
+    """Wait until the content of a file is on the disk.
+
+    Raises:
+        OSError: It cannot be written there.
+    """
+    with path.open("r+b") as file:
+        os.fsync(file)
+
+
+def put_names_on_disk(folder: Path) -> None:
+    """Wait until a folder's new names are on the disk, where the system can: Windows and some network disks cannot."""
+    if os.name == "nt":
+        return
+    with suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)

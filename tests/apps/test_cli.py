@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from bundles import squares, write_tiny
 from elmgan import __version__
 from elmgan.apps.cli import app, main
 from elmgan.apps.results import MOST_ROWS
+from elmgan.apps.terminal import command_line
 from elmgan.counting import Model, Row
 from elmgan.errors import ModelError
 from elmgan.images import View, write_mask
@@ -69,7 +71,10 @@ def test_count_at_another_scale(tmp_path: Path, model: Path, images: Path) -> No
     assert elmgan("count", images, "-o", out, "--model", model, "--scale", "0.5").exit_code == 0
     assert counts(out) == {"1.tif": "1", "2.tif": "2", "3.tif": "3"}
     assert tifffile.imread(out / "masks" / "1.tif").shape == tifffile.imread(images / "1.tif").shape
-    assert json.loads((out / "run.json").read_text())["options"]["scale"] == 0.5
+    record = json.loads((out / "run.json").read_text())
+    assert record["options"]["scale"] == 0.5
+    assert record["command"] == command_line()
+    assert escape(command_line()) in (out / "report.html").read_text()
 
 
 def test_count_prints_json_lines(tmp_path: Path, model: Path, images: Path) -> None:

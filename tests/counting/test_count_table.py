@@ -11,7 +11,11 @@ from elmgan.counting.row import COLUMNS, read_table
 from elmgan.files import write_table
 from elmgan.images import Plane, Scene, View
 
-name = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
+name = st.builds(
+    "{}{}".format,
+    st.sampled_from(["", "=", "+", "-", "@", "'", "''", "'="]),
+    st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1),
+)
 flags = st.lists(st.sampled_from(["empty", "saturated", "blurred"]), unique=True).map(tuple)
 amount = st.floats(0, 1e6)
 number = st.integers(1, 10**6)

@@ -1,14 +1,19 @@
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from bundles import tiny_bundle, write_tiny
 from elmgan.errors import ModelError, OutputError
-from elmgan.models import find_bundle, read_bundle, shipped, write_bundle
+from elmgan.light import Normalisation
+from elmgan.models import Architecture, ModelCard, find_bundle, read_bundle, shipped, write_bundle
+from elmgan.trust import Calibration
 
 
 @pytest.mark.parametrize("name", ["model", "model.zip", "deeper/model"])
@@ -19,8 +24,45 @@ def test_what_is_written_is_read(tmp_path: Path, name: str) -> None:
     assert read.onnx == tiny_bundle().onnx
     assert read.readme == tiny_bundle().readme
     assert read.card.architecture == tiny_bundle().card.architecture
-    assert read.version == f"tiny@{read.card.hashes['model.onnx'][:8]}"
+    assert read.version == tiny_bundle().version
+    assert read.card.hashes == {"model.onnx": sha256(read.onnx).hexdigest()}
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+CALIBRATION = Calibration(data="mine", images=12, groups=12, gain=1.25, quantile=None)
+DECIDES = {
+    "architecture": Architecture(depth=4),
+    "learned": ("count",),
+    "normalisation": Normalisation(limit=2),
+    "threshold": 0.51,
+    "calibration": CALIBRATION,
+}
+TELLS = {
+    "format": 1,
+    "description": "other words",
+    "created": "2025-01-01T00:00:00+00:00",
+    "elmgan": "0.2.0",
+    "data": [],
+    "training": {"diameter": (5.0, 20.0)},
+    "seed": 1,
+    "scores": {},
+    "hashes": {"model.onnx": "0" * 64},
+}
+
+
+def test_the_version_is_of_all_that_decides_a_count() -> None:
+    """A new field of model.json has to be put on either side."""
+    assert DECIDES.keys() | TELLS.keys() | {"name"} == ModelCard.model_fields.keys()
+    bundle = tiny_bundle()
+    versions = [bundle.version, replace(bundle, onnx=bundle.onnx + b"\n").version]
+    for name, value in DECIDES.items():
+        versions.append(replace(bundle, card=bundle.card.model_copy(update={name: value})).version)
+    versions.append(bundle.calibrated(CALIBRATION.model_copy(update={"quantile": 2.0}), "").version)
+    assert len(set(versions)) == len(versions)
+    for name, value in TELLS.items():
+        assert replace(bundle, card=bundle.card.model_copy(update={name: value})).version == bundle.version, name
+    assert replace(bundle, readme="other words").version == bundle.version
+    assert re.fullmatch(r"tiny@[0-9a-f]{8}", bundle.version)
 
 
 def test_a_zip_of_the_folder_is_read(tmp_path: Path) -> None:
@@ -157,3 +199,14 @@ def test_models_are_found_by_name_or_path(tmp_path: Path) -> None:
             find_bundle(absent)
     for name in shipped():
         assert read_bundle(find_bundle(name)).card.name == name
+
+
+def test_the_name_of_a_shipped_model_means_that_one_whatever_lies_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in shipped():
+        write_bundle(Path(name), tiny_bundle())
+        assert read_bundle(find_bundle(name)).card.name == name
+        assert read_bundle(find_bundle(f"./{name}")).card.name == "tiny"
+        assert read_bundle(find_bundle(tmp_path / name)).card.name == "tiny"

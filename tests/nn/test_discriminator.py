@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from elmgan.nn.discriminator import Discriminator
+from architectures import words
+from elmgan.nn.discriminator import Discriminator, DiscriminatorNorm
+from elmgan.training.config import DiscriminatorOptions
 
 
 def judge(network: Discriminator, rows: int, columns: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -13,9 +15,9 @@ def judge(network: Discriminator, rows: int, columns: int) -> tuple[torch.Tensor
     return matrix, count_map
 
 
-@pytest.mark.parametrize("norm", ["instance", "none"])
+@pytest.mark.parametrize("norm", words(DiscriminatorOptions, "norm"))
 @pytest.mark.parametrize(("rows", "columns"), [(64, 64), (64, 160)])
-def test_matrix_and_count_map_have_a_value_per_16_pixels(norm: str, rows: int, columns: int) -> None:
+def test_matrix_and_count_map_have_a_value_per_16_pixels(norm: DiscriminatorNorm, rows: int, columns: int) -> None:
     matrix, count_map = judge(Discriminator(4, norm), rows, columns)
     assert matrix.shape == count_map.shape == (2, 1, rows // 16, columns // 16)
     assert count_map.min() >= 0
@@ -59,7 +61,8 @@ def test_without_a_norm_it_sees_density() -> None:
     patch[..., 24:40, 24:40] = 1
     crowd = patch.clone()
     crowd[..., 128:] = 1
-    for norm, same in (("none", True), ("instance", False)):
+    expected: dict[DiscriminatorNorm, bool] = {"none": True, "instance": False}
+    for norm, same in expected.items():
         network = Discriminator(4, norm)
         alone, crowded = (network(mask, mask).count_map[..., :2] for mask in (patch, crowd))
         assert torch.allclose(alone, crowded, rtol=1e-5) is same

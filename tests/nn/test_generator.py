@@ -1,23 +1,34 @@
 """The generator and the U-Net: sizes, shapes, and what an output pixel may depend on."""
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
 import pytest
 import torch
+from jaxtyping import TypeCheckError
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from architectures import architectures, fields_of_words, words
 from elmgan.counting.tiling import predict_in_tiles
 from elmgan.errors import UsageError
 from elmgan.models import Architecture
 from elmgan.nn.fbu import FBU
-from elmgan.nn.generator import PRESETS, Generator, MapCountHead, PooledCountHead, pooling_matrix
+from elmgan.nn.generator import (
+    PRESETS,
+    Generator,
+    MapCountHead,
+    PooledCountHead,
+    normalisation,
+    pooling_matrix,
+    upsample,
+)
 from elmgan.nn.unet import UNet
 
 Layer = TypeVar("Layer", bound=nn.Module)
-UPSAMPLINGS = ["fbu", "nearest", "bilinear", "transposed"]
+UPSAMPLINGS = words(Architecture, "upsampling")
 
 
 def tiny(**changes: object) -> Architecture:
@@ -177,7 +188,7 @@ def test_tiles_with_the_halo_give_what_the_whole_image_gives(upsampling: str) ->
 
 
 @pytest.mark.parametrize("upsampling", UPSAMPLINGS)
-@pytest.mark.parametrize("mask_head", ["fold", "detail", "paper"])
+@pytest.mark.parametrize("mask_head", words(Architecture, "mask_head"))
 def test_nothing_beyond_the_halo_decides_a_pixel(upsampling: str, mask_head: str) -> None:
     architecture = tiny(depth=3, upsampling=upsampling, mask_head=mask_head)
     network = trained(architecture)
@@ -217,6 +228,41 @@ def test_only_networks_with_statistics_of_the_image_see_its_other_parts() -> Non
         difference = network(image).mask_logits[..., :32, :32] - network(changed).mask_logits[..., :32, :32]
         assert (difference.abs().max().item() > 1e-6) is reaches
         assert architecture.tiles is not reaches
+
+
+@pytest.mark.parametrize("architecture", architectures().values(), ids=architectures())
+def test_an_architecture_says_what_its_network_does(architecture: Architecture) -> None:
+    network = trained(architecture)
+    image = noise(1, 1, *(architecture.size or (32, 48)))
+    prediction = network(image)
+    rows, columns = image.shape[2:]
+    stride = architecture.stride
+    assert prediction.mask_logits.shape == image.shape
+    assert prediction.count_map.shape[2:] == ((rows // stride, columns // stride) if architecture.maps else (1, 1))
+    changed = image.clone()
+    changed[..., -1, -1] += 100  # further from the other corner than any halo
+    assert architecture.halo < columns
+    difference = (network(changed).mask_logits - prediction.mask_logits)[..., 0, 0].abs().item()
+    assert difference < 1e-6 or not architecture.tiles
+
+
+UNKNOWN_WORDS = {
+    "upsampling": lambda: upsample("cubic", 4, 4),  # type: ignore[arg-type]
+    "norm": lambda: normalisation("layer", 4),  # type: ignore[arg-type]
+    "halo": lambda: tiny().model_copy(update={"upsampling": "cubic"}).halo,
+    "maps": lambda: tiny().model_copy(update={"count_head": "sum"}).maps,
+    "tiles": lambda: tiny().model_copy(update={"norm": "layer"}).tiles,
+    **{
+        field: lambda field=field: Generator(tiny().model_copy(update={field: "unheard-of"}))  # type: ignore[misc]
+        for field in fields_of_words(Architecture)
+    },
+}
+
+
+@pytest.mark.parametrize("use", UNKNOWN_WORDS.values(), ids=UNKNOWN_WORDS)
+def test_an_unknown_word_is_never_taken_for_another(use: Callable[[], object]) -> None:
+    with pytest.raises((AssertionError, TypeCheckError), match=r"cubic|layer|sum|unheard-of"):
+        use()
 
 
 def test_the_u_net_keeps_the_size() -> None:

@@ -7,21 +7,26 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
 from torch import Tensor, nn
 
+from architectures import architectures, words
 from elmgan.models import Architecture
-from elmgan.nn.discriminator import Discriminator, Judgement
+from elmgan.nn.discriminator import Discriminator, DiscriminatorNorm, Judgement
 from elmgan.nn.generator import PRESETS, Generator, Prediction
 from elmgan.nn.loss import (
     Known,
     LossWeights,
     Targets,
     adversarial_loss,
+    count_errors,
     discriminator_loss,
     generator_loss,
+    mask_errors,
     sums_of,
     totals_in,
 )
+from elmgan.training.config import DiscriminatorOptions
 
 LN3 = math.log(3)
 """Log-odds of a probability of 3/4."""
@@ -207,9 +212,9 @@ def generators() -> dict[str, Architecture]:
     others = {
         f"{name} {upsampling}": preset.model_copy(update={"upsampling": upsampling})
         for name, preset in (("paper", paper), ("base", base))
-        for upsampling in ("nearest", "bilinear", "transposed")
+        for upsampling in words(Architecture, "upsampling")
     }
-    return {"paper": paper, "base": base, **others}
+    return {"paper": paper, "base": base, **others, **architectures()}
 
 
 def assert_all_move(network: nn.Module) -> None:
@@ -223,13 +228,27 @@ def assert_all_move(network: nn.Module) -> None:
 @pytest.mark.parametrize("architecture", generators().values(), ids=generators())
 def test_every_parameter_of_the_generator_gets_a_gradient(architecture: Architecture, weights: LossWeights) -> None:
     torch.manual_seed(0)
-    image, mask = torch.randn(2, 1, 128, 64), (torch.rand(2, 1, 128, 64) < 0.3).float()
+    shape = 2, 1, *(architecture.size or (128, 64))
+    image, mask = torch.randn(shape), (torch.rand(shape) < 0.3).float()
     generator = Generator(architecture)
     prediction = generator(image)
     judgement = Discriminator(4)(image, torch.sigmoid(prediction.mask_logits))
     terms = nh(prediction, targets(mask, 3.0, 5.0), judgement, weights)
     torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
     assert_all_move(generator)
+
+
+def test_an_unknown_norm_of_the_loss_is_never_taken_for_another() -> None:
+    known = targets(torch.zeros(1, 1, 8, 8), 1.0)
+    prediction = Prediction(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 2, 2))
+    sums = sums_of(prediction, known, LossWeights())
+    for use in (
+        lambda: sums_of(prediction, known, LossWeights().model_copy(update={"mask_norm": "focal"})),
+        lambda: mask_errors(sums, known, "focal"),  # type: ignore[arg-type]
+        lambda: count_errors(sums.cells, known.total, "focal"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises((AssertionError, TypeCheckError), match="focal"):
+            use()
 
 
 @pytest.mark.parametrize("name", ["adversarial", "coordination"])
@@ -245,8 +264,8 @@ def test_the_discriminator_alone_teaches_the_mask(name: str) -> None:
 
 
 @pytest.mark.parametrize("weights", [LossWeights(), OURS], ids=["paper", "ours"])
-@pytest.mark.parametrize("norm", ["instance", "none"])
-def test_every_parameter_of_the_discriminator_gets_a_gradient(norm: str, weights: LossWeights) -> None:
+@pytest.mark.parametrize("norm", words(DiscriminatorOptions, "norm"))
+def test_every_parameter_of_the_discriminator_gets_a_gradient(norm: DiscriminatorNorm, weights: LossWeights) -> None:
     torch.manual_seed(0)
     image, mask = torch.randn(2, 1, 128, 64), (torch.rand(2, 1, 128, 64) < 0.3).float()
     discriminator = Discriminator(4, norm)

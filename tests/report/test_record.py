@@ -1,10 +1,9 @@
-import sys
-
 import pytest
 
 from bundles import tiny_bundle
 from elmgan.counting import Model
 from elmgan.report import run_record
+from elmgan.report.page import facts_of
 from elmgan.report.record import machine
 
 
@@ -15,7 +14,12 @@ def test_the_machine_is_described() -> None:
     assert isinstance(described["cores"], int)
 
 
-@pytest.mark.parametrize("program", ["/somewhere/bin/elmgan", "/somewhere/elmgan/__main__.py"])
-def test_the_command_can_be_given_again(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", [program, "count", "my images", "-o", "out"])
-    assert run_record(Model(tiny_bundle()), {})["command"] == "elmgan count 'my images' -o out"
+@pytest.mark.parametrize("command", [None, "elmgan count 'my images' -o out"])
+def test_the_command_is_the_one_that_was_handed_in(command: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/usr/bin/jupyter", "lab"])
+    record = run_record(Model(tiny_bundle()), {}, command) | {"seconds": 1.0}
+    assert record["command"] == command
+    page = facts_of(record)
+    assert "jupyter" not in page
+    assert ("elmgan count" in page) is (command is not None)
+    assert ("<code>" in page) is (command is not None)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+from architectures import architectures
 from elmgan.engines import OnnxEngine
 from elmgan.models import Architecture
 from elmgan.nn.generator import PRESETS, Generator
@@ -37,6 +38,19 @@ def trained(architecture: Architecture) -> Generator:
         elif name in ("mask_head.out.weight", "count_head.out.weight"):
             values.mul_(20)
     return generator.train()
+
+
+@pytest.mark.parametrize("architecture", architectures().values(), ids=architectures())
+def test_every_architecture_is_exported_as_it_is(architecture: Architecture) -> None:
+    generator = trained(architecture)
+    engine = OnnxEngine(to_onnx(generator))
+    image = np.random.default_rng(0).standard_normal((1, 1, *(architecture.size or (40, 64))), np.float32)
+    probability, count_map = engine.predict(image)
+    with torch.no_grad():
+        expected = generator.eval()(torch.from_numpy(image))
+    np.testing.assert_allclose(probability, torch.sigmoid(expected.mask_logits).numpy(), atol=1e-3)
+    np.testing.assert_allclose(count_map, expected.count_map.numpy(), rtol=1e-2, atol=1e-3)
+    assert probability.std() > 0.05
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)

@@ -7,11 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 
+from architectures import fields_of_words, words
 from elmgan.errors import TrainingError
-from elmgan.nn.loss import discriminator_loss
-from elmgan.training.config import read_config
+from elmgan.models import Architecture
+from elmgan.nn.loss import LossWeights, discriminator_loss
+from elmgan.training.config import DiscriminatorOptions, Optimisation, read_config
 from elmgan.training.step import Batch, GanStep, collate, one_cycle
 from elmgan.training.windows import UNKNOWN, Window
 
@@ -254,7 +257,31 @@ def test_the_gradients_of_accumulated_batches_are_those_of_one(config: str) -> N
         torch.testing.assert_close(gradients(apart)[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize("norm", ["l1", "overlap"])
+SECTIONS: dict[str, type[BaseModel]] = {
+    "architecture": Architecture,
+    "discriminator": DiscriminatorOptions,
+    "loss": LossWeights,
+    "optimisation": Optimisation,
+}
+EVERY_WORD = [
+    f"{section}.{field}={word}"
+    for section, record in SECTIONS.items()
+    for field in fields_of_words(record)
+    for word in words(record, field)
+]
+
+
+@pytest.mark.parametrize("setting", EVERY_WORD)
+def test_a_step_is_made_with_every_word_of_the_configuration(setting: str) -> None:
+    pooled = ("architecture.size=[64, 64]", "data.tile=null", "augmentation.zoom=[1, 1]", "augmentation.mosaic=0")
+    one = step(setting, *(pooled if setting.endswith("=pooled") else ()))
+    before = copied(one.generator)
+    terms = one([batch()], adversarial=True)
+    assert all(np.isfinite(term) for term in terms.values())
+    assert moved(one.generator, before)
+
+
+@pytest.mark.parametrize("norm", words(LossWeights, "mask_norm"))
 def test_an_image_beyond_memory_gives_the_gradient_of_the_whole_image(norm: str) -> None:
     """Mask, count and padding included; batch norms use their fixed statistics in both."""
     settings = ["architecture={width: 4, depth: 3}", "optimisation.clip=null", f"loss.mask_norm={norm}"]

@@ -5,6 +5,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from architectures import words
 from elmgan.errors import ConfigError
 from elmgan.models import Architecture
 from elmgan.nn.generator import PRESETS
@@ -44,10 +45,13 @@ configurations = st.builds(
     name=st.sampled_from(["a", "nuclei-2.1", "9"]),
     description=st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"])),
     architecture=st.builds(
-        Architecture, width=st.integers(1, 64), norm=st.sampled_from(["batch", "instance"]), dropout=st.floats(0, 0.9)
+        Architecture,
+        width=st.integers(1, 64),
+        norm=st.sampled_from(words(Architecture, "norm")),
+        dropout=st.floats(0, 0.9),
     ),
     discriminator=st.sampled_from([None, TrainingConfig().discriminator]),
-    loss=st.builds(LossWeights, mask=st.floats(0, 1e6), count_norm=st.sampled_from(["squared", "relative"])),
+    loss=st.builds(LossWeights, mask=st.floats(0, 1e6), count_norm=st.sampled_from(words(LossWeights, "count_norm"))),
 )
 
 

@@ -226,3 +226,13 @@ def test_flagged_images_are_told(tmp_path: Path, data: Path) -> None:
     evaluate_model(dim, tmp_path / "out", Model(tiny_bundle()), seed=0, tell=notes.append)
     assert notes == [f"{dim}: {told}"]
     assert calibrate_model(tiny_bundle(), data, tmp_path / "other").flagged == ""
+
+
+@pytest.mark.parametrize("out", ["nuclei", "models/nuclei"])
+def test_a_new_model_cannot_have_the_name_of_a_shipped_one(
+    tmp_path: Path, out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"nuclei is the name of a shipped model.*name another with -o"):
+        calibrate_model(tiny_bundle(), tmp_path, Path(out))
+    assert list(tmp_path.iterdir()) == []

@@ -655,3 +655,23 @@ def test_a_plane_beyond_the_limit_fails_alone(tmp_path: Path) -> None:
     counted = count_images([images], tmp_path / "out", MODEL, most_pixels=20000)
     assert [row.image for row in counted.rows] == ["1.tif"]
     assert "more than the 20000 that are allowed" in counted.failures[0].error
+
+
+def test_resuming_counts_again_what_a_power_cut_left_empty(tmp_path: Path) -> None:
+    images, out = folder_of(tmp_path / "images", 1, 2), tmp_path / "out"
+    count_images([images], out, MODEL)
+    (out / "masks" / "1.tif").write_bytes(b"")
+    count_images([images], out, MODEL, resume=True)
+    assert tifffile.imread(out / "masks" / "1.tif").any()
+
+
+def test_resuming_keeps_images_of_any_name(tmp_path: Path) -> None:
+    images, out = tmp_path / "images", tmp_path / "out"
+    names = ["=1+1.tif", "+a.tif", "-b.tif", "@c.tif", "'d.tif"]
+    for name in names:
+        folder_of(images, 1)
+        (images / "1.tif").rename(images / name)
+    first = count_images([images], out, MODEL)
+    assert sorted(row["image"] for row in table(out)) == sorted(f"'{name}" for name in names)
+    assert {row.image for row in first.rows} == set(names)
+    assert count_images([images], out, MODEL, resume=True).rows == first.rows

@@ -9,7 +9,18 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from elmgan.apps.terminal import AsJson, Debug, Quiet, console, errors_told, print_json, progress, tell, torch_needed
+from elmgan.apps.terminal import (
+    AsJson,
+    Debug,
+    Quiet,
+    command_line,
+    console,
+    errors_told,
+    print_json,
+    progress,
+    tell,
+    torch_needed,
+)
 
 if TYPE_CHECKING:
     from elmgan.benchmark.texts import Sheet
@@ -143,7 +154,8 @@ def _measure(
         from elmgan.benchmark import engines, tables, timing
 
         def begin() -> timing.Conditions:
-            conditions = timing.Conditions.now(threads=threads or engines.usual_threads(), rounds=rounds, block=block)
+            cores = threads or engines.usual_threads()
+            conditions = timing.Conditions.now(threads=cores, rounds=rounds, block=block, command=command_line())
             if conditions.warning and not quiet:
                 tell(conditions.warning, debug=False, terminal=terminal)
             return conditions

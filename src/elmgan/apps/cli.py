@@ -22,6 +22,7 @@ from elmgan.apps.terminal import (
     AsJson,
     Debug,
     Quiet,
+    command_line,
     console,
     errors_told,
     many,
@@ -37,6 +38,7 @@ from elmgan.data.synthetic import write_data_set
 from elmgan.engines import open_engine
 from elmgan.errors import UsageError
 from elmgan.images import PIXELS_ALLOWED, View, open_image, readers
+from elmgan.launch import launch
 from elmgan.models import find_bundle, read_bundle, shipped
 from elmgan.report import write_contact_sheet
 from elmgan.scores import Score
@@ -57,6 +59,8 @@ Precision = Annotated[
     str, typer.Option(help="auto; fp32; or bf16, which is faster where the machine has it: auto takes it there.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+OF_MODEL = "Name of a shipped model, which always means that one, or path of a model (./NAME)."
+ModelOption = Annotated[str, typer.Option(help=OF_MODEL)]
 
 
 def main() -> None:
@@ -87,7 +91,7 @@ app.add_typer(benchmarks, name="benchmark")
 def count(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Images, and folders that hold images.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the table, the masks and the report.")],
-    model: Annotated[str, typer.Option(help="Name of a shipped model, or path of a model.")] = "nuclei",
+    model: ModelOption = "nuclei",
     match: Annotated[
         str | None, typer.Option(metavar="PATTERN", help="In folders, take the names that fit: '*_w1*'.")
     ] = None,
@@ -134,6 +138,7 @@ def count(
             labels=labels,
             overlays=overlays,
             resume=resume,
+            command=command_line(),
             watch=watch,
         )
     tell_shortcoming(counter, quiet)
@@ -290,7 +295,7 @@ def train(
             raise UsageError("--resume goes on with the run's own configuration; leave --config, --set and --from out")
         if device not in ("auto", "cpu", "cuda"):
             raise UsageError(f"--device is {device}; expected auto, cpu or cuda")
-        if not training.first_process():
+        if not launch().first:
             quiet, as_json = True, False
         if resume and not (out / training.CONFIG).exists():
             raise UsageError(f"{out} holds no run to resume; leave --resume out to begin one")
@@ -319,7 +324,7 @@ def train(
 def evaluate(
     data: Annotated[Path, typer.Argument(help="Data set folder: images/ with masks/, labels/ or counts.csv.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the scores, the table and the report.")],
-    model: Annotated[str, typer.Option(help="Name of a shipped model, or path of a model.")] = "nuclei",
+    model: ModelOption = "nuclei",
     only: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Images to take, one per line, or a run's split.csv."),
@@ -349,7 +354,15 @@ def evaluate(
         scored = load(model, engine=engine, precision=precision, device=device)
         view = scored.view.changed(scene=scene, t=t, z=z, channel=channel, scale=scale, cells=cells)
         evaluated = evaluate_model(
-            data, out, scored, seed=seed, only=only, view=view, watch=watch, tell=notes(quiet, terminal)
+            data,
+            out,
+            scored,
+            seed=seed,
+            only=only,
+            view=view,
+            command=command_line(),
+            watch=watch,
+            tell=notes(quiet, terminal),
         )
     tell_shortcoming(scored, quiet)
     if as_json:
@@ -363,7 +376,7 @@ def evaluate(
 
 @app.command()
 def calibrate(
-    model: Annotated[str, typer.Argument(help="Name of a shipped model, or path of a model.")],
+    model: Annotated[str, typer.Argument(help=OF_MODEL)],
     data: Annotated[Path, typer.Argument(help="Data set folder: images/ and counts.csv, of 20 images or more.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="MODEL2", help="New folder or zip for the model.")],
     only: Annotated[

@@ -1,11 +1,12 @@
 """What all commands share: the terminal, its errors, its progress, and the options that each has."""
 
 import json
-import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from elmgan.errors import ElmganError, OutputError, TrainingError, UsageError, one_line
+from elmgan.launch import launch
 
 SOME_FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
@@ -70,7 +72,7 @@ def tell(message: str, debug: bool, terminal: Console | None = None, trace: str 
     Only the console of a progress bar can print above the bar: ``terminal``, while there is one. Of several processes
     that torchrun started, the first speaks for all.
     """
-    if os.environ.get("RANK", "0") != "0":
+    if not launch().first:
         return
     if debug:
         (terminal or console(stderr=True)).out(trace or traceback.format_exc())
@@ -92,6 +94,13 @@ def print_json(content: dict[str, Any], terminal: Console | None = None) -> None
 def console(*, stderr: bool = False) -> Console:
     """Return the terminal; [bold] in a file's name means nothing to it."""
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def command_line() -> str:
+    """Write the command line that started this process, so that it can be given again."""
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name  # python -m elmgan
+    return shlex.join([name, *sys.argv[1:]])
 
 
 def many(number: int, thing: str) -> str:

@@ -6,8 +6,6 @@ A benchmark gives a :class:`Measured`: the conditions, and rows of :class:`Times
 import json
 import math
 import platform
-import shlex
-import sys
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -100,12 +98,12 @@ class Conditions(Strict):
     instructions: tuple[str, ...] = Field((), description="of the processor, those that products of matrices can use")
 
     @classmethod
-    def now(cls, *, threads: int, rounds: int, block: float) -> "Conditions":
-        """Describe a benchmark that begins now."""
+    def now(cls, *, threads: int, rounds: int, block: float, command: str = "") -> "Conditions":
+        """Describe a benchmark that begins now, and that this command line, if any, gives again."""
         installed = {package.metadata["Name"]: package.version for package in metadata.distributions()}
         libraries = {name: installed[name] for name in LIBRARIES if name in installed}
         return cls(
-            command=shlex.join(["elmgan", *sys.argv[1:]]),
+            command=command,
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             versions={"elmgan": __version__, "python": platform.python_version(), **libraries},
             machine=machine(),

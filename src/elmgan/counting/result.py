@@ -2,7 +2,8 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -91,10 +92,18 @@ class Result:
         Raises:
             UsageError: There is no mask.
         """
-        return self._labels
+        # A lock of each result's own: threads that separate different images do not wait for each other.
+        with vars(self).setdefault("_lock", Lock()):
+            if "_labels" not in vars(self):
+                vars(self)["_labels"] = self._separated()
+            found: NDArray[np.uint32] = vars(self)["_labels"]
+            return found
 
-    @cached_property
-    def _labels(self) -> NDArray[np.uint32]:
+    def __getstate__(self) -> dict[str, Any]:
+        """A lock can be neither copied nor sent to another process."""
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def _separated(self) -> NDArray[np.uint32]:
         if self.mask is None:
             raise UsageError(f"there is nothing to separate: {shortcoming(['count'])}; use one that learned masks")
         blocks = tuple(-(-side // STRIDE) for side in self.shape)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, 
 
 from elmgan.counting.result import Result
 from elmgan.errors import ElmganError, one_line
+from elmgan.files import text_of
 from elmgan.images import Plane
 
 DECIMALS = {"estimate": 2, "low": 2, "high": 2, "foreground": 4, "seconds": 3}
@@ -53,7 +54,7 @@ class Row(BaseModel):
     height: int = Field(description="rows of the image, in pixels")
     width: int = Field(description="columns of the image, in pixels")
     seconds: float = Field(description="from reading the plane to its separated cells; several are worked on at once")
-    model: str = Field(description="name of the model, and the beginning of the SHA-256 of its weights and calibration")
+    model: str = Field(description="name of the model, and the beginning of the SHA-256 of all that decides a count")
 
     @field_validator("count", "estimate", "low", "high", "objects", "foreground", mode="before")
     @classmethod
@@ -121,7 +122,12 @@ def read_table(path: Path) -> list[Row]:
         ValueError: It is not the table of a count.
     """
     with path.open(encoding="utf-8", newline="") as file:
-        return [Row.model_validate(texts) for texts in csv.DictReader(file)]
+        return [Row.model_validate(_texts_of(cells)) for cells in csv.DictReader(file)]
+
+
+def _texts_of(cells: dict[Any, Any]) -> dict[Any, Any]:
+    """Take a row's cells for texts; what does not fit the columns is left for the check to find."""
+    return {column: text_of(cell) if isinstance(cell, str) else cell for column, cell in cells.items()}
 
 
 def _text(value: Any, decimals: int | None) -> str:

@@ -2,23 +2,38 @@
 
 import hashlib
 import json
+import os
+import stat
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+from typing import BinaryIO
 
 from pydantic import ValidationError
 
 from elmgan.errors import ModelError, OutputError, one_line
-from elmgan.files import whole_file
+from elmgan.files import put_names_on_disk, put_on_disk, whole_file
 from elmgan.images import View
+from elmgan.models.graph import names_other_files
 from elmgan.models.schema import FORMAT, ModelCard
 from elmgan.trust import Calibration
 
 SHIPPED = Path(__file__).parent / "shipped"
 CARD, NETWORK, README = "model.json", "model.onnx", "README.md"
 CALIBRATION = "## Calibration\n"
+
+MOST_BYTES = {CARD: 16 << 20, NETWORK: 2 << 30, README: 16 << 20}
+"""File -> its largest size. An ONNX file of more than 2 GB is none."""
+
+MOST_DIRECTORY = 1 << 20
+"""Bytes of a zip's list of its files."""
+
+MOST_COMMENT, END_RECORD, LOCATOR_64 = 0xFFFF, 22, 20
+"""Bytes at the end of a zip: comment, the record before it, and what stands before that in zips of more than 4 GB."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +48,10 @@ class Bundle:
     def version(self) -> str:
         """Name and the first 8 hexadecimal digits of a SHA-256: ``nuclei@0a1b2c3d``.
 
-        It is the one of model.onnx, followed by the calibration as JSON if there is one: what decides the counts.
+        It is the one of all that decides a count: the network, and what :data:`~elmgan.models.schema.DECIDING` names.
         """
-        calibration = self.card.calibration
-        decides = self.onnx if calibration is None else self.onnx + calibration.model_dump_json().encode()
-        return f"{self.card.name}@{sha256(decides)[:8]}"
+        decides = json.dumps({"network": sha256(self.onnx)} | self.card.deciding(), sort_keys=True)
+        return f"{self.card.name}@{sha256(decides.encode())[:8]}"
 
     def calibrated(self, calibration: Calibration, text: str, view: View | None = None) -> "Bundle":
         """Return the model with another calibration, a text on it as the last section of its README.md, and a view."""
@@ -59,6 +73,9 @@ def shipped() -> list[str]:
 def find_bundle(name_or_path: str | Path) -> Path:
     """Find a model: a shipped one by its name, any other by its path.
 
+    The name of a shipped model always means that model, whatever lies in the working directory; a folder of the same
+    name there is ``./nuclei``.
+
     Raises:
         ModelError: It is neither.
     """
@@ -78,28 +95,42 @@ def find_bundle(name_or_path: str | Path) -> Path:
 def read_bundle(path: Path) -> Bundle:
     """Read a model's folder or zip (its files at the top or inside a single folder) and check it.
 
+    A model may come from anywhere. What is too large is refused before it is read, and so is what would have other
+    files read: links and names that lead out of a zip, and weights that an ONNX file keeps elsewhere.
+
     Raises:
         ModelError: It is no model, is damaged, or was made by a newer program.
     """
     try:
-        files = _files(path)
+        with _opened(path) as read:
+            card = _card(read(CARD), path)
+            onnx, readme = read(NETWORK), read(README)
     # Each is raised by zipfile for some kind of damage or for an encrypted file.
     except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelError(f"{path} cannot be read as a model: {one_line(error)}") from error
-    card = _card(files[CARD], path)
-    expected, found = card.hashes.get(NETWORK), sha256(files[NETWORK])
+    expected, found = card.hashes.get(NETWORK), sha256(onnx)
     if found != expected:
         raise ModelError(
             f"{path} is damaged: the SHA-256 of {NETWORK} is {found[:8]}..., {CARD} says {str(expected)[:8]}...; "
             "copy the model again from where it came"
         )
-    return Bundle(card, files[NETWORK], files[README].decode("utf-8", errors="replace"))
+    try:
+        elsewhere = names_other_files(onnx)
+    except ValueError as error:
+        raise ModelError(f"{path} is not a model: {NETWORK} is no ONNX network ({error})") from error
+    if elsewhere:
+        raise ModelError(
+            f"{path}: {NETWORK} would have other files read for its weights, which no model of this program does; "
+            "do not use it, or export it again with the weights inside"
+        )
+    return Bundle(card, onnx, readme.decode("utf-8", errors="replace"))
 
 
 def write_bundle(path: Path, bundle: Bundle) -> None:
     """Write a model as a zip if the path ends in .zip, else as a folder; a model that is there already is replaced.
 
-    The model appears whole or not at all. The hash of model.onnx in model.json is set here.
+    The model appears whole or not at all, and a power cut afterwards does not lose it. The hash of model.onnx in
+    model.json is set here.
 
     Raises:
         OutputError: It cannot be written, or the folder holds something else than a model's three files.
@@ -113,7 +144,10 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".zip":
-            with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            with (
+                whole_file(path, lasting=True) as temporary,
+                zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
+            ):
                 for name, content in files.items():
                     archive.writestr(name, content)
         else:
@@ -133,40 +167,102 @@ def _write_folder(path: Path, files: dict[str, bytes]) -> None:
         new.mkdir()
         for name, content in files.items():
             (new / name).write_bytes(content)
+            put_on_disk(new / name)
+        put_names_on_disk(new)
         try:
             if path.exists():
                 path.rename(old)
             new.rename(path)
+            put_names_on_disk(path.parent)
         except BaseException:
             if old.exists() and not path.exists():
                 old.rename(path)
             raise
 
 
-def _files(path: Path) -> dict[str, bytes]:
-    """Content of a model's files by name, from a folder or a zip."""
+@contextmanager
+def _opened(path: Path) -> Iterator[Callable[[str], bytes]]:
+    """Give what reads a model's files by name, from a folder or a zip."""
     if path.is_dir():
-        folder: Path | zipfile.Path = path
+        yield lambda name: _of_folder(path, name)
     elif zipfile.is_zipfile(path):
-        folder = zipfile.Path(path)
-        inside = [entry for entry in folder.iterdir() if entry.name != "__MACOSX"]  # what macOS adds beside
-        if len(inside) == 1 and inside[0].is_dir():
-            folder = inside[0]
+        with path.open("rb") as file:
+            _check_directory(file, path)
+            with zipfile.ZipFile(file) as archive:
+                entries = _entries(archive, path)
+                yield lambda name: _of_zip(archive, entries, path, name)
     else:
         raise ModelError(f"{path} is not a model: expected a folder or zip with {CARD}, {NETWORK} and {README}")
-    for name in (CARD, NETWORK, README):
-        if not (folder / name).is_file():
-            raise ModelError(f"{path} is not a model: it has no {name}")
-    return {name: (folder / name).read_bytes() for name in (CARD, NETWORK, README)}
+
+
+def _of_folder(path: Path, name: str) -> bytes:
+    if not (path / name).is_file():  # neither is a device, or a pipe that never ends
+        raise ModelError(f"{path} is not a model: it has no {name}")
+    size = (path / name).stat().st_size
+    _check_size(size, path, name)
+    with (path / name).open("rb") as file:
+        content = file.read(size + 1)  # of a file that grows meanwhile no more
+    _check_size(len(content), path, name)
+    return content
+
+
+def _of_zip(archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo], path: Path, name: str) -> bytes:
+    if name not in entries:
+        raise ModelError(f"{path} is not a model: it has no {name}")
+    entry = entries[name]
+    _check_size(entry.file_size, path, name)
+    # Others unpack all at once, however much that is.
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ModelError(f"{path} cannot be read as a model: {name} is packed by an unusual method; zip it again")
+    with archive.open(entry) as file:  # ZipFile.read would unpack all that is there, however small it says it is
+        return file.read(entry.file_size)
+
+
+def _check_size(size: int, path: Path, name: str) -> None:
+    if size > MOST_BYTES[name]:
+        raise ModelError(
+            f"{path} is not a model of this program: its {name} has {size / 1e6:.0f} MB, "
+            f"and at most {MOST_BYTES[name] / 1e6:.0f} MB are read"
+        )
+
+
+def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
+    """The files of a zip by name, without the single folder that they may lie in."""
+    files = {}
+    for entry in archive.infolist():
+        name = entry.filename
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            raise ModelError(f"{path} is not a model of this program: {name!r:.80} in it is a link")
+        windows = PureWindowsPath(name)
+        if windows.anchor or ".." in windows.parts:
+            raise ModelError(f"{path} is not a model of this program: the name {name!r:.80} in it leads out of it")
+        if not entry.is_dir() and not name.startswith("__MACOSX/"):  # what macOS adds beside
+            files[name] = entry
+    tops = {name.partition("/")[0] for name in files}
+    if len(tops) == 1 and CARD not in files:
+        return {name.partition("/")[2]: entry for name, entry in files.items()}
+    return files
+
+
+def _check_directory(file: BinaryIO, path: Path) -> None:
+    """Refuse a zip whose list of files is too long, before zipfile reads all of it into memory."""
+    tail_size = min(file.seek(0, os.SEEK_END), MOST_COMMENT + END_RECORD + LOCATOR_64)
+    file.seek(-tail_size, os.SEEK_END)
+    tail = file.read(tail_size)
+    place = tail.rfind(b"PK\x05\x06")
+    record = tail[place : place + END_RECORD]
+    large = tail[max(0, place - LOCATOR_64) : place].startswith(b"PK\x06\x07")  # the list's size stands elsewhere
+    if place < 0 or len(record) < END_RECORD or large or int.from_bytes(record[12:16], "little") > MOST_DIRECTORY:
+        raise ModelError(f"{path} is not a model of this program: as a zip it is damaged, or for far more than 3 files")
 
 
 def _card(content: bytes, path: Path) -> ModelCard:
     try:
         fields = json.loads(content)
-    except ValueError as error:  # not JSON or not UTF-8
+    except (ValueError, RecursionError) as error:  # not JSON or not UTF-8, or brackets within brackets without end
         raise ModelError(f"{path} is damaged: {CARD} is not JSON ({one_line(error)})") from error
     newest = fields.get("format") if isinstance(fields, dict) else None
-    if isinstance(newest, int) and newest > FORMAT:
+    if isinstance(newest, int) and FORMAT < newest < 1000:
         raise ModelError(
             f"{path} was made by a newer elmgan (format {newest}, this one reads up to {FORMAT}): update elmgan"
         )
@@ -174,6 +270,6 @@ def _card(content: bytes, path: Path) -> ModelCard:
         return ModelCard.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "its content"
+        where = repr(".".join(str(part) for part in first["loc"]))[1:-1][:100] or "its content"
         fault = first["msg"].removeprefix("Value error, ")
         raise ModelError(f"{path} is not a model of this program: {CARD}: {where}: {fault}") from error

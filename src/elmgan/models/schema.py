@@ -1,12 +1,13 @@
 """What model.json says: architecture, preprocessing, calibration, scores and where the weights come from."""
 
 from collections.abc import Collection
-from typing import Literal
+from typing import Annotated, Any, Literal, assert_never
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from elmgan.images import View
-from elmgan.light import Normalisation, Ranges
+from elmgan.light import Normalisation
+from elmgan.light.appearance import Measure
 from elmgan.strict import Strict
 from elmgan.trust import Calibration
 
@@ -19,6 +20,13 @@ STRIDE = 4
 
 Learned = tuple[Literal["mask", "count"], ...]
 """Which of the two a model learned. Its network gives both, but what it never saw an example of means nothing."""
+
+
+# Words of an architecture. Every one has its branch where it is used; a word without one is an error, never another.
+Norm = Literal["batch", "instance"]
+Upsampling = Literal["fbu", "nearest", "bilinear", "transposed"]
+MaskHead = Literal["fold", "detail", "paper"]
+CountHead = Literal["map", "free", "pooled"]
 
 
 def shortcoming(learned: Collection[str]) -> str:
@@ -34,6 +42,28 @@ def shortcoming(learned: Collection[str]) -> str:
     return ""
 
 
+# A model may come from anywhere: every number and text of model.json has bounds, far above what models have.
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Line = Annotated[str, Field(max_length=1000)]
+Text = Annotated[str, Field(max_length=100_000)]
+Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
+Side = Annotated[int, Field(ge=1, le=1 << 16)]
+Amount = Annotated[float, Field(ge=-1e100, le=1e100)]
+
+
+def _bounded(normalisation: Normalisation) -> Normalisation:
+    for name, value in normalisation:
+        if not abs(value) <= MOST_NORMALISED:
+            raise ValueError(f"{name} is {value}; expected at most {MOST_NORMALISED:g}")
+    return normalisation
+
+
+MOST_NORMALISED = 1e6
+"""The largest number of a normalisation."""
+
+BoundedNormalisation = Annotated[Normalisation, AfterValidator(_bounded)]
+
+
 class Architecture(Strict):
     """A generator, completely: enough to build it and to run it.
 
@@ -44,21 +74,21 @@ class Architecture(Strict):
     made for one image size.
     """
 
-    width: int = Field(32, ge=1, description="channels of the first encoder block")
+    width: int = Field(32, ge=1, le=256, description="channels of the first encoder block")
     depth: int = Field(6, ge=3, le=8, description="encoder blocks, each halving the image")
-    norm: Literal["batch", "instance"] = "batch"
+    norm: Norm = "batch"
     dropout: float = Field(0.0, ge=0, lt=1, description="in the deepest blocks, as in the paper")
-    upsampling: Literal["fbu", "nearest", "bilinear", "transposed"] = "fbu"
-    mask_head: Literal["fold", "detail", "paper"] = "fold"
-    count_head: Literal["map", "free", "pooled"] = "map"
-    size: tuple[int, int] | None = Field(None, description="(rows, columns) of the only input the pooled head takes")
+    upsampling: Upsampling = "fbu"
+    mask_head: MaskHead = "fold"
+    count_head: CountHead = "map"
+    size: tuple[Side, Side] | None = Field(None, description="(rows, columns) of the only input the pooled head takes")
 
     @field_validator("size")
     @classmethod
     def _only_the_pooled_head_has_a_size(
         cls, size: tuple[int, int] | None, info: ValidationInfo
     ) -> tuple[int, int] | None:
-        if size is not None and info.data.get("count_head") in ("map", "free"):
+        if size is not None and info.data.get("count_head", "pooled") != "pooled":
             raise ValueError(f"size is {size}; the count map takes images of any size and has none")
         return size
 
@@ -78,46 +108,81 @@ class Architecture(Strict):
 
         The encoder sees 1.5 times ``multiple`` to a side; upsampling that looks at neighbours adds to it at each size.
         """
-        return {"fbu": 2, "nearest": 3, "transposed": 3, "bilinear": 4}[self.upsampling] * self.multiple
+        match self.upsampling:
+            case "fbu":
+                return 2 * self.multiple
+            case "nearest" | "transposed":
+                return 3 * self.multiple
+            case "bilinear":
+                return 4 * self.multiple
+            case unknown:
+                assert_never(unknown)
 
     @property
     def maps(self) -> bool:
         """Whether the count is the sum of a map, rather than one number for images of one size."""
-        return self.count_head != "pooled"
+        match self.count_head:
+            case "map" | "free":
+                return True
+            case "pooled":
+                return False
+            case unknown:
+                assert_never(unknown)
 
     @property
     def tiles(self) -> bool:
         """Whether tiles of an image give what the whole image gives: no statistics over the image, a spatial count."""
-        return self.norm == "batch" and self.maps
+        match self.norm:
+            case "batch":
+                return self.maps
+            case "instance":
+                return False
+            case unknown:
+                assert_never(unknown)
 
 
 class TrainingData(Strict):
     """One source of the weights."""
 
-    name: str
-    licence: str
-    images: int
+    name: Text
+    licence: Text
+    images: int = Field(ge=0, le=10**12)
+
+
+DECIDING = ("architecture", "learned", "normalisation", "threshold", "view", "calibration")
+"""Fields of model.json that decide a count, together with the network: another value is another version of the model.
+
+The other fields tell people what the model is, or raise flags.
+"""
 
 
 class ModelCard(Strict):
     """The content of model.json."""
 
-    format: int = Field(ge=1, description="version of model.json")
-    name: str
-    description: str = ""
-    created: str
-    elmgan: str
+    format: int = Field(ge=1, le=FORMAT, description="version of model.json")
+    name: ModelName
+    description: Text = ""
+    created: Line
+    elmgan: Line
     architecture: Architecture
-    learned: Learned = Field(min_length=1, description="what the training data told: masks, counts or both")
-    normalisation: Normalisation
+    learned: Learned = Field(
+        min_length=1, max_length=2, description="what the training data told: masks, counts or both"
+    )
+    normalisation: BoundedNormalisation
     threshold: float = Field(0.5, gt=0, lt=1, description="probability from which a pixel is cell")
     calibration: Calibration | None = Field(None, description="correction and interval; null when there are none")
-    data: list[TrainingData]
-    training: Ranges = Field({}, description="measure -> its range in the training images; flags are raised beyond it")
+    data: list[TrainingData] = Field(max_length=10_000)
+    training: dict[Measure, tuple[Amount, Amount]] = Field(
+        {}, description="measure -> its range in the training images; flags are raised beyond it"
+    )
     view: View | None = Field(None, description="how images were shown when it was trained or calibrated")
-    seed: int
-    scores: dict[str, dict[str, float]] = Field(description="validation set -> score -> value")
-    hashes: dict[str, str] = Field(description="file of the bundle -> SHA-256")
+    seed: Seed
+    scores: dict[Text, dict[Line, Amount]] = Field(description="validation set -> score -> value", max_length=100_000)
+    hashes: dict[Line, Line] = Field(description="file of the bundle -> SHA-256", max_length=100)
+
+    def deciding(self) -> dict[str, Any]:
+        """Give what of the card decides a count, as JSON."""
+        return self.model_dump(mode="json", include=set(DECIDING))
 
     @property
     def segments(self) -> bool:

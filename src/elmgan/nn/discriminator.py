@@ -1,13 +1,15 @@
 """CMTD, the discriminator: judges pairs of image and mask, and thereby coordinates the two tasks."""
 
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from elmgan.nn.generator import normalisation
+
+DiscriminatorNorm = Literal["instance", "none"]
 
 
 class Judgement(NamedTuple):
@@ -31,7 +33,7 @@ class Discriminator(nn.Module):
         norm: ``instance`` as in the paper, or ``none``, which leaves density to be seen by the count output.
     """
 
-    def __init__(self, width: int = 64, norm: str = "instance") -> None:
+    def __init__(self, width: int = 64, norm: DiscriminatorNorm = "instance") -> None:
         super().__init__()
         widths = [width, 2 * width, 4 * width, 8 * width]
         layers: list[nn.Module] = [nn.Conv2d(2, width, 4, 2, 1), nn.LeakyReLU(0.2)]

@@ -1,14 +1,16 @@
 """LFMMG, the generator: one light network that predicts the mask and the count of an image."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, assert_never
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from elmgan.errors import UsageError
-from elmgan.models import STRIDE, Architecture
+from elmgan.models import STRIDE, Architecture, Norm, Upsampling
 from elmgan.nn.fbu import FBU, fold
+
+NormLayer = Norm | Literal["none"]
 
 PRESETS = {
     "paper": Architecture(
@@ -39,7 +41,7 @@ class Prediction(NamedTuple):
 class Encode(nn.Sequential):
     """Halve the image: 4x4 convolution of stride 2, norm, LeakyReLU, dropout."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, norm: str, dropout: float) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, norm: NormLayer, dropout: float) -> None:
         # A bias in front of a norm would be taken away again.
         layers: list[nn.Module] = [nn.Conv2d(in_channels, out_channels, 4, 2, 1, bias=norm == "none")]
         layers += normalisation(norm, out_channels)
@@ -51,7 +53,9 @@ class Encode(nn.Sequential):
 class Decode(nn.Sequential):
     """Double the image: upsampling, norm, LeakyReLU, dropout."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, upsampling: str, norm: str, dropout: float) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, *, upsampling: Upsampling, norm: NormLayer, dropout: float
+    ) -> None:
         layers: list[nn.Module] = [upsample(upsampling, in_channels, out_channels)]
         layers += normalisation(norm, out_channels)
         layers += [nn.LeakyReLU(0.2)]
@@ -62,7 +66,7 @@ class Decode(nn.Sequential):
 class PaperMaskHead(nn.Module):
     """Upsample to full size, then one 4x4 convolution; its output goes through a tanh in the paper."""
 
-    def __init__(self, in_channels: int, width: int, upsampling: str) -> None:
+    def __init__(self, in_channels: int, width: int, upsampling: Upsampling) -> None:
         super().__init__()
         self.up = upsample(upsampling, in_channels, width)
         self.pad = nn.ZeroPad2d((1, 0, 1, 0))
@@ -77,7 +81,7 @@ class PaperMaskHead(nn.Module):
 class DetailMaskHead(nn.Module):
     """Upsample to few channels at full size and let the image itself settle where the boundary runs."""
 
-    def __init__(self, in_channels: int, width: int, upsampling: str) -> None:
+    def __init__(self, in_channels: int, width: int, upsampling: Upsampling) -> None:
         super().__init__()
         channels = max(4, width // 4)
         self.up = upsample(upsampling, in_channels, channels)
@@ -209,21 +213,30 @@ class Generator(nn.Module):
             for k in range(depth - 1)
         )
         self.mask_head: nn.Module
-        if a.mask_head == "fold":
-            self.mask_head = FoldMaskHead(2 * w, w)
-        else:
-            mask_head = PaperMaskHead if a.mask_head == "paper" else DetailMaskHead
-            self.mask_head = mask_head(2 * w, w, a.upsampling)
+        match a.mask_head:
+            case "fold":
+                self.mask_head = FoldMaskHead(2 * w, w)
+            case "detail":
+                self.mask_head = DetailMaskHead(2 * w, w, a.upsampling)
+            case "paper":
+                self.mask_head = PaperMaskHead(2 * w, w, a.upsampling)
+            case unknown_mask_head:
+                assert_never(unknown_mask_head)
         self.count_head: nn.Module
-        if a.maps:
-            self.count_head = MapCountHead(4 * w, w, free=a.count_head == "free")
-        elif a.size is None or any(side < 1 or side % a.multiple for side in a.size):
-            raise UsageError(
-                f"architecture.size is {a.size}; the pooled count head is made for images of one size: "
-                f"give rows and columns, each a multiple of {a.multiple}"
-            )
-        else:
-            self.count_head = PooledCountHead(widths[-1], (a.size[0] // a.multiple, a.size[1] // a.multiple))
+        match a.count_head:
+            case "map":
+                self.count_head = MapCountHead(4 * w, w, free=False)
+            case "free":
+                self.count_head = MapCountHead(4 * w, w, free=True)
+            case "pooled":
+                if a.size is None or any(side < 1 or side % a.multiple for side in a.size):
+                    raise UsageError(
+                        f"architecture.size is {a.size}; the pooled count head is made for images of one size: "
+                        f"give rows and columns, each a multiple of {a.multiple}"
+                    )
+                self.count_head = PooledCountHead(widths[-1], (a.size[0] // a.multiple, a.size[1] // a.multiple))
+            case unknown_count_head:
+                assert_never(unknown_count_head)
 
     def forward(self, image: Float[Tensor, "n 1 row column"]) -> Prediction:
         """Predict mask and count of normalised images whose sides are multiples of ``architecture.multiple``."""
@@ -244,21 +257,31 @@ class Generator(nn.Module):
         return Prediction(mask_logits, self.count_head(deepest))
 
 
-def upsample(kind: str, in_channels: int, out_channels: int) -> nn.Module:
+def upsample(kind: Upsampling, in_channels: int, out_channels: int) -> nn.Module:
     """Give a x2 upsampling: FBU, or one it is compared with (nearest, bilinear: then a 3x3 convolution; transposed)."""
-    if kind == "fbu":
-        return FBU(in_channels, out_channels)
-    if kind == "transposed":
-        return nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1, bias=False)
-    interpolate = nn.Upsample(scale_factor=2, mode=kind)
-    return nn.Sequential(interpolate, nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False))
+    match kind:
+        case "fbu":
+            return FBU(in_channels, out_channels)
+        case "transposed":
+            return nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1, bias=False)
+        case "nearest" | "bilinear":
+            interpolate = nn.Upsample(scale_factor=2, mode=kind)
+            return nn.Sequential(interpolate, nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False))
+        case unknown:
+            assert_never(unknown)
 
 
-def normalisation(kind: str, channels: int) -> list[nn.Module]:
+def normalisation(kind: NormLayer, channels: int) -> list[nn.Module]:
     """Give the layers of a norm: none, instance (of each image, not learned) or batch (fixed at inference)."""
-    if kind == "none":
-        return []
-    return [nn.InstanceNorm2d(channels) if kind == "instance" else nn.BatchNorm2d(channels)]
+    match kind:
+        case "none":
+            return []
+        case "instance":
+            return [nn.InstanceNorm2d(channels)]
+        case "batch":
+            return [nn.BatchNorm2d(channels)]
+        case unknown:
+            assert_never(unknown)
 
 
 def pooling_matrix(size: int, bins: int) -> Float[Tensor, "{bins} {size}"]:

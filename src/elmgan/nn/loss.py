@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, assert_never
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,6 +14,9 @@ from elmgan.nn.discriminator import Judgement
 from elmgan.nn.generator import Prediction
 from elmgan.strict import Strict
 
+MaskNorm = Literal["l1", "overlap"]
+CountNorm = Literal["squared", "relative"]
+
 
 class LossWeights(Strict):
     """Which norms the loss combines, and with which weights; the defaults are the paper's.
@@ -23,8 +26,8 @@ class LossWeights(Strict):
     image from swamping a step.
     """
 
-    mask_norm: Literal["l1", "overlap"] = "l1"
-    count_norm: Literal["squared", "relative"] = "squared"
+    mask_norm: MaskNorm = "l1"
+    count_norm: CountNorm = "squared"
     mask: float = Field(10.0, ge=0)
     count: float = Field(1.0, ge=0)
     squares: float = Field(1.0, ge=0, description="counts of the squares of a tile, where their totals are known")
@@ -118,10 +121,13 @@ def sums_of(prediction: Prediction, targets: Targets, weights: LossWeights) -> S
     mask = targets.mask.nan_to_num()
     logits = prediction.mask_logits
     probability = torch.sigmoid(logits)
-    if weights.mask_norm == "l1":
-        error = 2 * (probability - mask).abs()
-    else:
-        error = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
+    match weights.mask_norm:
+        case "l1":
+            error = 2 * (probability - mask).abs()
+        case "overlap":
+            error = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
+        case unknown:
+            assert_never(unknown)
     error, overlap, size, pixels = (
         (values * known).sum((1, 2, 3))
         for values in (error, probability * mask, probability + mask, torch.ones_like(mask))
@@ -158,24 +164,32 @@ def mean_over(values: Float[Tensor, " n"], chosen: Bool[Tensor, " n"], number: i
     return (values * chosen).sum() / max(1, number)
 
 
-def mask_errors(sums: Sums, targets: Targets, norm: str) -> Float[Tensor, " n"]:
+def mask_errors(sums: Sums, targets: Targets, norm: MaskNorm) -> Float[Tensor, " n"]:
     """Compare masks by a norm of :class:`LossWeights`; 0 for an image without any."""
     error = sums.error / sums.pixels.clamp(min=1)
-    if norm == "l1":
-        return error
-    # A hundredth of the window in both keeps the term calm where hardly anything is to be found.
-    calm = 0.01 * targets.seen.sum((1, 2, 3)).clamp(min=1)
-    dice = (2 * sums.overlap + calm) / (sums.size + calm)
-    return torch.where(sums.pixels > 0, error + 1 - dice, error)
+    match norm:
+        case "l1":
+            return error
+        case "overlap":
+            # A hundredth of the window in both keeps the term calm where hardly anything is to be found.
+            calm = 0.01 * targets.seen.sum((1, 2, 3)).clamp(min=1)
+            dice = (2 * sums.overlap + calm) / (sums.size + calm)
+            return torch.where(sums.pixels > 0, error + 1 - dice, error)
+        case unknown:
+            assert_never(unknown)
 
 
-def count_errors(count: Float[Tensor, "*n"], total: Float[Tensor, "*n"], norm: str) -> Float[Tensor, "*n"]:
+def count_errors(count: Float[Tensor, "*n"], total: Float[Tensor, "*n"], norm: CountNorm) -> Float[Tensor, "*n"]:
     """Compare counts by a norm of :class:`LossWeights`; an unknown one is taken for 0."""
     total = total.nan_to_num(0, torch.inf, -torch.inf)
-    if norm == "squared":
-        return (count - total) ** 2
-    scale = torch.sqrt(total + 1)
-    return F.smooth_l1_loss(count / scale, total / scale, reduction="none")
+    match norm:
+        case "squared":
+            return (count - total) ** 2
+        case "relative":
+            scale = torch.sqrt(total + 1)
+            return F.smooth_l1_loss(count / scale, total / scale, reduction="none")
+        case unknown:
+            assert_never(unknown)
 
 
 def generator_loss(sums: Sums, targets: Targets, weights: LossWeights, known: Known) -> dict[str, Tensor]:

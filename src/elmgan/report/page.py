@@ -21,7 +21,7 @@ def page(title: str, facts: str, body: str) -> str:
 def facts_of(record: Mapping[str, Any]) -> str:
     """Write what a finished run's record says of it as HTML.
 
-    That is the model and what it lacks, what its interval promises, the program, the time and the command.
+    That is the model and what it lacks, what its interval promises, the program, the time, and the command, if any.
     """
     facts = [
         f"model {record['model']['version']}",
@@ -29,7 +29,9 @@ def facts_of(record: Mapping[str, Any]) -> str:
         f"{datetime.fromisoformat(record['started']):%Y-%m-%d %H:%M} UTC",
         f"{record['seconds']:.0f} s",
     ]
-    lines = [escape(" · ".join(facts)), f"<code>{escape(record['command'])}</code>"]
+    lines = [escape(" · ".join(facts))]
+    if record["command"] is not None:
+        lines.append(f"<code>{escape(record['command'])}</code>")
     if lacks := shortcoming(record["model"]["learned"]):
         lines.append(f"<strong>{escape(lacks.capitalize())}.</strong>")
     if calibration := record["model"]["calibration"]:

@@ -2,8 +2,6 @@
 
 import os
 import platform
-import shlex
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,14 +15,18 @@ from elmgan import __version__
 from elmgan.counting import Model
 
 
-def run_record(model: Model, options: dict[str, Any]) -> dict[str, Any]:
-    """Describe a run that begins now, as JSON: command, options, model, engine, versions, machine, time."""
+def run_record(model: Model, options: dict[str, Any], command: str | None = None) -> dict[str, Any]:
+    """Describe a run that begins now, as JSON: command, options, model, engine, versions, machine, time.
+
+    Args:
+        model: What counts.
+        options: Name -> value, for people and for a later ``--resume``.
+        command: The command line that gives the run again; None where it was begun from Python.
+    """
     libraries = (numpy, cv2, tifffile, PIL)
     calibration, runtime = model.card.calibration, model.runtime
-    program = Path(sys.argv[0])
-    name = program.parent.name if program.name == "__main__.py" else program.name  # python -m elmgan
     return {
-        "command": shlex.join([name, *sys.argv[1:]]),
+        "command": command,
         "options": options,
         "model": {
             "version": model.version,

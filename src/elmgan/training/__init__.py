@@ -1,12 +1,10 @@
 """How a generator is trained: configuration, windows, the alternating step, the trainer, and the way to a bundle."""
 
 from elmgan.training.config import read_config, shipped_configs
-from elmgan.training.processes import first_process
 from elmgan.training.trainer import CONFIG, starting_from, train
 
 __all__ = [
     "CONFIG",
-    "first_process",
     "read_config",
     "shipped_configs",
     "starting_from",

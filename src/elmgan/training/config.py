@@ -20,6 +20,8 @@ from elmgan.errors import ConfigError
 from elmgan.images import View
 from elmgan.light import Normalisation
 from elmgan.models import Architecture
+from elmgan.models.schema import BoundedNormalisation, Line, ModelName, Seed, Text
+from elmgan.nn.discriminator import DiscriminatorNorm
 from elmgan.nn.generator import PRESETS
 from elmgan.nn.loss import LossWeights
 from elmgan.strict import Strict
@@ -50,7 +52,7 @@ class DiscriminatorOptions(Strict):
     """The discriminator and when it takes part."""
 
     width: int = Field(64, ge=1)
-    norm: Literal["instance", "none"] = "instance"
+    norm: DiscriminatorNorm = "instance"
     start: float = Field(0.0, ge=0, le=1, description="share of the epochs before it joins")
     learning_rate: float = Field(1e-4, gt=0)
 
@@ -152,13 +154,13 @@ class Optimisation(Strict):
 class TrainingConfig(Strict):
     """Everything that decides a run beside the data."""
 
-    name: str = Field("model", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    description: str = ""
-    seed: int = Field(0, ge=0)
-    start: str = Field("", description="version of the model that training starts from; set by --from")
+    name: ModelName = "model"
+    description: Text = ""
+    seed: Seed = 0
+    start: Line = Field("", description="version of the model that training starts from; set by --from")
     view: View = Field(View(), description="how images are shown to the network; the model keeps it")
     architecture: Architecture = PRESETS["base"]
-    normalisation: Normalisation = Normalisation()
+    normalisation: BoundedNormalisation = Normalisation()
     discriminator: DiscriminatorOptions | None = DiscriminatorOptions()
     loss: LossWeights = LossWeights()
     data: DataOptions = DataOptions()

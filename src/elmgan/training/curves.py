@@ -35,7 +35,7 @@ class Curves:
         """Add an epoch's numbers; ``row["epoch"]`` says which."""
         self.rows.append(row)
         columns = list(dict.fromkeys(name for known in self.rows for name in known))
-        with whole_file(self.path) as path, path.open("w", newline="", encoding="utf-8") as file:
+        with whole_file(self.path, lasting=True) as path, path.open("w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, columns, lineterminator="\n")
             table.writeheader()
             table.writerows({name: f"{value:.6g}" for name, value in known.items()} for known in self.rows)

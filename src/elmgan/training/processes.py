@@ -1,6 +1,5 @@
 """Several processes that train one model, as torchrun starts them; a single process is the case of one."""
 
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
@@ -9,13 +8,15 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from elmgan.launch import launch
+
 Thing = TypeVar("Thing")
 
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[None]:
     """Join the other processes for as long as the context lasts, where torchrun started this one among several."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if launch().processes == 1:
         yield
         return
     if device.type == "cuda":
@@ -25,11 +26,6 @@ def joined(device: torch.device) -> Iterator[None]:
         yield
     finally:
         distributed.destroy_process_group()
-
-
-def first_process() -> bool:
-    """Say whether this process is the only one, or the one of several that writes and speaks for all."""
-    return int(os.environ.get("RANK", "0")) == 0
 
 
 def share() -> tuple[int, int]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import torch
@@ -78,12 +78,11 @@ class GanStep:
         self.generator = Generator(config.architecture).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.parallel_generator = parallel(self.generator)
         o = config.optimisation
-        optimiser = torch.optim.AdamW if o.optimiser == "adamw" else torch.optim.Adam
-        self.generator_optimiser = optimiser(
+        self.generator_optimiser = OPTIMISERS[o.optimiser](
             self.generator.parameters(), lr=o.learning_rate, betas=o.betas, weight_decay=o.weight_decay, fused=True
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.generator_optimiser, lambda step: one_cycle(step / steps) if o.schedule == "onecycle" else 1.0
+            self.generator_optimiser, lambda step: SCHEDULES[o.schedule](step / steps)
         )
         self.averaged: AveragedModel | None = None
         if o.ema:
@@ -259,8 +258,15 @@ class GanStep:
     @contextmanager
     def autocast(self) -> Iterator[None]:
         """Run in bf16 where the configuration or the processor says so."""
-        wanted = self.config.optimisation.precision
-        enabled = wanted == "bf16" or (wanted == "auto" and has_fast_bf16(self.device))
+        match self.config.optimisation.precision:
+            case "bf16":
+                enabled = True
+            case "fp32":
+                enabled = False
+            case "auto":
+                enabled = has_fast_bf16(self.device)
+            case unknown:
+                assert_never(unknown)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
             yield
 
@@ -307,6 +313,11 @@ def one_cycle(progress: float, warm_up: float = 0.1) -> float:
     if progress < warm_up:
         return 0.05 + 0.95 * progress / warm_up
     return 0.001 + 0.999 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up)))) / 2
+
+
+OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+SCHEDULES: dict[str, Callable[[float], float]] = {"constant": lambda progress: 1.0, "onecycle": one_cycle}
+"""Word of the configuration -> learning rate as a share of its peak, by the share of the steps that are done."""
 
 
 def add(sums: dict[str, float], terms: dict[str, Tensor]) -> None:

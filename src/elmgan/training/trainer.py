@@ -3,7 +3,6 @@
 import csv
 import io
 import math
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -20,7 +19,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from elmgan.counting import Predictor
 from elmgan.data import SIDES, Sides, divide, group_alike, read_data_set, read_sources
 from elmgan.errors import ConfigError, TrainingError, UsageError
-from elmgan.files import whole_file
+from elmgan.files import whole_file, write_text
+from elmgan.launch import launch
 from elmgan.models import Bundle, ModelCard, TrainingData, shortcoming
 from elmgan.nn.engine import TorchEngine
 from elmgan.nn.generator import Generator
@@ -30,7 +30,7 @@ from elmgan.training.curves import Curves, draw_samples
 from elmgan.training.feed import Feed
 from elmgan.training.material import Material, fit, gather
 from elmgan.training.memory import freed_memory_kept
-from elmgan.training.processes import first_process, joined, share, summed, told
+from elmgan.training.processes import joined, share, summed, told
 from elmgan.training.step import GENERATOR_TERMS, GanStep, collate
 from elmgan.training.validation import Validation
 from elmgan.trust import FEWEST
@@ -76,14 +76,14 @@ def train(
         UsageError: When ``run`` holds a run already, or with ``resume`` another one or none.
     """
     with freed_memory_kept(), joined(processor := choose_device(device)):
-        console = console if console and first_process() else Console(quiet=True)
-        if first_process():
+        console = console if console and launch().first else Console(quiet=True)
+        if launch().first:
             check_folder(run, config, resume=resume)
         watch = partial(shown, what="comparing images", console=console)
         records = group_alike(read_data_set(data, view=config.view, tell=console.out), watch=watch)
         rng = np.random.default_rng(config.seed)
         sides = divide(records, config.data.validation, calibration=config.data.calibration, rng=rng)
-        if first_process() and resume:
+        if launch().first and resume:
             check_split(run / SPLIT, sides)
         before = start_of(run, config) if resume else None if start is None else start.card
         material = gather(sides, config, before.learned if before else (), rng=rng, console=console)
@@ -96,7 +96,7 @@ def train(
             console.print(f"counts alone: batch norms are fixed after {steady:.0%} of the steps, not before")
         torch.manual_seed(config.seed)
         trainer = Trainer(run, fitted, material, processor, console, on_epoch)
-        if first_process():
+        if launch().first:
             write_text(run / CONFIG, dump_config(config))
             write_text(run / SPLIT, split_table(sides))
             if before is not None:
@@ -106,7 +106,7 @@ def train(
         elif start is not None:
             trainer.step.start_from(start.onnx)
         trainer.fit()
-        if first_process():
+        if launch().first:
             used = len(sides.train) + len(sides.validation) + len(sides.calibration)
             sources = read_sources(data, used)
             named = " and ".join(source.name for source in sources)
@@ -159,12 +159,6 @@ def shortage(sides: Sides, fraction: float) -> str:
     )
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
 def split_table(sides: Sides) -> str:
     """Write which image is on which side, as CSV."""
     lines = io.StringIO()
@@ -194,7 +188,7 @@ def choose_device(device: str) -> torch.device:
     """
     if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
-    number, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    number, there = launch().local_rank, torch.cuda.device_count()
     if number >= there:
         raise UsageError(
             f"GPU {number + 1} is asked for, and PyTorch finds {there}: take --device cpu, fewer processes, "
@@ -230,7 +224,7 @@ class Trainer:
 
     def fit(self) -> None:
         """Train the epochs that are left; stop early on Ctrl-C."""
-        curves = Curves(self.run, self.epoch) if first_process() else None
+        curves = Curves(self.run, self.epoch) if launch().first else None
         columns = (
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(bar_width=20),
@@ -295,7 +289,7 @@ class Trainer:
             images += sum(len(windows) for windows in groups)
             show(terms)
         speed = summed([images / (time.perf_counter() - started)], self.device)[0]
-        scores = told(self.validate() if first_process() else None)
+        scores = told(self.validate() if launch().first else None)
         terms = {name: math.fsum(values) / len(values) for name, values in means.items()}
         return {"epoch": self.epoch + 1, "images_per_second": speed, "learning_rate": learning_rate, **terms, **scores}
 
@@ -317,13 +311,13 @@ class Trainer:
 
     def save(self, name: str) -> None:
         """Write the whole state to a checkpoint; of several processes the first one does."""
-        if not first_process():
+        if not launch().first:
             return
         best = {"best_score": self.best_score, "best_epoch": self.best_epoch}
         state = {"epoch": self.epoch, "step": self.step.state()} | best
         written = io.BytesIO()  # PyTorch's own writing tells a full disk by an error of another kind
         torch.save(state, written)
-        with whole_file(self.run / name) as path:
+        with whole_file(self.run / name, lasting=True) as path:
             path.write_bytes(written.getbuffer())
 
     def restore(self, state: dict[str, object]) -> None:

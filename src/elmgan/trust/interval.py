@@ -37,12 +37,16 @@ class Calibration(Strict):
     (94.0, 104.0)
     """
 
-    data: str = Field(description="where the images come from")
-    images: int = Field(ge=1, description="images with a known count")
-    groups: int = Field(ge=1, description="groups of images that show the same cells, as many as images if none do")
-    gain: float = Field(gt=0, description="what the network's counts are multiplied by; 1 leaves them as they are")
+    data: str = Field(max_length=100_000, description="where the images come from")
+    images: int = Field(ge=1, le=10**12, description="images with a known count")
+    groups: int = Field(
+        ge=1, le=10**12, description="groups of images that show the same cells, as many as images if none do"
+    )
+    gain: float = Field(
+        gt=0, le=1e30, description="what the network's counts are multiplied by; 1 leaves them as they are"
+    )
     quantile: float | None = Field(
-        ge=0, description="of |count - estimate| / sqrt(estimate + 1), for the level; null without an interval"
+        ge=0, le=1e30, description="of |count - estimate| / sqrt(estimate + 1), for the level; null without an interval"
     )
     level: float = Field(LEVEL, gt=0, lt=1, description="share of images whose true count the interval holds")
 

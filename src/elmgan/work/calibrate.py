@@ -11,7 +11,7 @@ from elmgan.data import Record, Tell, group_alike, read_data_set
 from elmgan.engines import Engine
 from elmgan.errors import DataError, UsageError
 from elmgan.images import View
-from elmgan.models import Bundle, write_bundle
+from elmgan.models import Bundle, shipped, write_bundle
 from elmgan.scores import Score
 from elmgan.trust import Calibration, cross_validate
 from elmgan.trust.calibration import Check, check, fit
@@ -110,9 +110,14 @@ def calibrate_model(
             counts that contradict the others.
         ImageError: An image cannot be read to see whether it shows the same as others.
         OutputError: The new model cannot be written.
-        UsageError: ``out`` is there already, the model cannot count, there is no such engine, or ``only`` cannot be
-            read or names what is not there.
+        UsageError: ``out`` is there already or has the name of a shipped model, the model cannot count, there is no
+            such engine, or ``only`` cannot be read or names what is not there.
     """
+    if out.name in shipped():
+        raise UsageError(
+            f"{out.name} is the name of a shipped model, and --model {out.name} would go on to mean that one: "
+            "name another with -o"
+        )
     if out.exists():
         raise UsageError(f"{out} is there already: name another with -o")
     if not bundle.card.counts:

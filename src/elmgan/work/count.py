@@ -61,6 +61,7 @@ def count_images(
     labels: bool = False,
     overlays: bool = False,
     resume: bool = False,
+    command: str | None = None,
     watch: Callable[[int, Row | Failure], None] = lambda total, outcome: None,
 ) -> Counted:
     """Count images and write counts.csv, masks, run.json, report.html, and failed.csv if any failed, to a folder.
@@ -88,6 +89,7 @@ def count_images(
         overlays: Whether to draw the separated cells over the images too.
         resume: Keep what an earlier count of these images, with the same program, model, engine and view, wrote to
             ``out``.
+        command: The command line, if there is one, for the record and the report.
         watch: Called with the number of planes, as far as it is known, and each plane's outcome, in order.
 
     Raises:
@@ -111,7 +113,7 @@ def count_images(
         "labels": labels,
         "overlays": overlays,
     }
-    record = run_record(model, options) | {
+    record = run_record(model, options, command) | {
         "view": view.model_dump(mode="json"),
         "folders": sorted({str(item.folder) for item in items}),
         "files": {item.image: item.stamp for item in items},
@@ -171,7 +173,7 @@ def _begin(
 ) -> None:
     """Make the folder, prove that it can be written to, and only then remove what is not kept of an earlier count."""
     try:
-        with whole_file(out / RECORD) as temporary:
+        with whole_file(out / RECORD, lasting=True) as temporary:
             temporary.write_text(json.dumps(record, indent=2))
             clear(out, earlier, kept)
         _save(items, out, kept)

@@ -101,7 +101,7 @@ def kept_rows(
         if item.image in earlier.rows
         and item.stamp is not None
         and earlier.stamps.get(item.image) == item.stamp
-        and all(path.exists() for path in pictures_of(out, item.stem, earlier.rows[item.image], folders))
+        and all(_is_written(path) for path in pictures_of(out, item.stem, earlier.rows[item.image], folders))
     }
 
 
@@ -124,6 +124,14 @@ def pictures_of(out: Path, stem: str, rows: Sequence[Row], folders: Iterable[str
     """Name the pictures that rows of one image had written, in some of the folders."""
     files = picture_files(out, stem, [row.place for row in rows])
     return {path for folder in folders for path in files[folder]}
+
+
+def _is_written(path: Path) -> bool:
+    """Whether a picture is there; an empty one is not: a power cut leaves such files."""
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def remove(paths: Iterable[Path]) -> None:

@@ -42,6 +42,7 @@ def evaluate_model(
     seed: int,
     only: Path | None = None,
     view: View | None = None,
+    command: str | None = None,
     watch: Callable[[int, Score | Failure], None] = lambda total, outcome: None,
     tell: Tell = lambda line: None,
 ) -> Evaluated:
@@ -60,6 +61,7 @@ def evaluate_model(
             test images or, where it has none, its validation and calibration images. Any other file has one image per
             line, as in counts.csv.
         view: How the images are shown; by default as the model's own view says.
+        command: The command line, if there is one, for the metrics and the report.
         watch: Called with the number of images and each image's outcome, in order.
         tell: Called with each note on the data set (see :func:`~elmgan.data.read_data_set`), and with the number of
             flagged images where it is more than one in ten.
@@ -76,7 +78,8 @@ def evaluate_model(
         records = chosen(records, only, sides=[("test",), ("validation", "calibration")])
     _check_overlap(data, records, model)
     _begin(out)
-    run = run_record(model, {"data": str(data), "only": None if only is None else str(only), "seed": seed})
+    options = {"data": str(data), "only": None if only is None else str(only), "seed": seed}
+    run = run_record(model, options, command)
     run["view"] = view.model_dump(mode="json")
     baseline = Baseline()
     scores: list[Score] = []
