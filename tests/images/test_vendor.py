@@ -154,7 +154,9 @@ def test_damaged_czi_files_end_in_an_error(czi_python: Path, shared_data: Path) 
     assert run(czi_python, "damage", 25, *sorted((shared_data / "formats").glob("*.czi"))) == []
 
 
-@pytest.mark.parametrize(("name", "told"), [("DV", "is damaged in its directory"), ("ZISRAWDIR", "lacks its directory")])
+@pytest.mark.parametrize(
+    ("name", "told"), [("DV", "is damaged in its directory"), ("ZISRAWDIR", "lacks its directory")]
+)
 def test_a_czi_directory_that_makes_no_sense_is_refused(
     name: str, told: str, czi_python: Path, shared_data: Path, tmp_path: Path
 ) -> None:
