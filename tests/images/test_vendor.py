@@ -154,6 +154,23 @@ def test_damaged_czi_files_end_in_an_error(czi_python: Path, shared_data: Path) 
     assert run(czi_python, "damage", 25, *sorted((shared_data / "formats").glob("*.czi"))) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "told"), [("DV", "is damaged in its directory"), ("ZISRAWDIR", "lacks its directory")]
+)
+def test_a_czi_directory_that_makes_no_sense_is_refused(
+    name: str, told: str, czi_python: Path, shared_data: Path, tmp_path: Path
+) -> None:
+    content = bytearray((shared_data / "formats" / "czi-plane16.czi").read_bytes())
+    place = content.index(name.encode(), content.index(b"ZISRAWDIRECTORY"))
+    if name == "DV":
+        struct.pack_into("<i", content, place + 28, 1 << 24)  # dimensions of the first tile
+    else:
+        content[place] = 0
+    (tmp_path / "a.czi").write_bytes(content)
+    with pytest.raises(AssertionError, match=told):
+        run(czi_python, "describe", tmp_path / "a.czi")
+
+
 @pytest.mark.skipif(not OLD_PYTHON, reason="this Python reads CZI")
 def test_an_old_python_says_what_czi_needs(tmp_path: Path) -> None:
     (tmp_path / "a.czi").write_bytes(b"ZISRAWFILE" + bytes(600))

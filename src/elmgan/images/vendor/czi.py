@@ -2,6 +2,8 @@
 
 import logging
 import math
+import os
+import struct
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +24,9 @@ SIDES = "XYZ"
 
 MOST_LACKING = 100
 """Planes that a scene may be said to have for each that there is, where recording was broken off."""
+
+MOST_DIMENSIONS = 64
+"""Of a tile; there are names for 11."""
 
 LARGEST_TILE = 2**27
 """Samples that a tile, which is unpacked whole, may have; cameras have less than a tenth."""
@@ -49,6 +54,7 @@ class CziReader:
         with damage_told():
             self._file = CziFile(path, squeeze=False)
             try:
+                _check_directory(path, self._file.header.directory_position)
                 root = self._file.xml_element
                 self._scenes = [_Scene(self._file, image, root) for image in self._file.scenes.values()]
                 self.scenes: Sequence[Scene] = checked_scenes([each.scene for each in self._scenes])
@@ -74,6 +80,21 @@ def _lacking() -> str:
             "or save the file as OME-TIFF in ZEN or Fiji"
         )
     return "is a CZI file, and reading CZI needs czifile: pip install czifile"
+
+
+def _check_directory(path: Path, place: int) -> None:
+    """Refuse a directory of tiles whose numbers would take all memory to follow."""
+    with path.open("rb") as file:
+        file.seek(place)
+        head = file.read(32 + 128)
+        if len(head) < 32 + 128 or not head.startswith(b"ZISRAWDIRECTORY"):
+            raise ImageError("lacks its directory, as where recording was broken off; open it in ZEN and save it again")
+        for _ in range(struct.unpack_from("<i", head, 32)[0]):
+            entry = file.read(32)
+            (dimensions,) = struct.unpack_from("<i", entry, 28)
+            if not 0 < dimensions <= MOST_DIMENSIONS:
+                raise ImageError("is damaged in its directory; copy or save it again")
+            file.seek(20 * dimensions, os.SEEK_CUR)
 
 
 class _Scene:
