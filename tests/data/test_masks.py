@@ -179,6 +179,10 @@ def test_crowded_masks_are_not_taken_for_inverted(tmp_path: Path) -> None:
         (["image_01", "image_02"], ["mask_02", "mask_01"]),
         (["01_raw", "02_raw"], ["01_labels", "02_labels"]),
         (["img001", "img002", "img003"], ["mask002"]),
+        (["01_DAPI", "02_DAPI"], ["01", "02"]),
+        (["p/1 w1 dapi", "p/2 w1 dapi"], ["p/mask 2"]),
+        (["1.ome", "12.ome"], ["1_seg", "12_seg"]),
+        (["a", "b"], ["a_mask"]),  # whose a stands in it twice
     ],
 )
 def test_names_that_all_differ_in_one_way_are_matched(images: list[str], masks: list[str]) -> None:
@@ -199,6 +203,7 @@ def test_names_that_all_differ_in_one_way_are_matched(images: list[str], masks: 
         (["a", "aa"], ["aaa"]),  # of either
         (["ctl_1", "ctl_2", "drug_1", "drug_2"], ["mask_1", "mask_2"]),
         (["img_a1", "img_a2"], ["mask_b1", "mask_b2"]),
+        (["img_a1_w1", "img_b1_w1"], ["mask_1", "mask_2"]),
     ],
 )
 def test_names_that_differ_in_several_ways_are_not_guessed(images: list[str], masks: list[str]) -> None:

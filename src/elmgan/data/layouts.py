@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from elmgan.data.faults import Faults
@@ -21,11 +22,11 @@ BBBC005 = re.compile(r".*_[A-P](?P<column>\d\d)_C(?P<count>\d+)_F\d+_(?P<site>s\
 ANY_CASE = "".join(f"[{letter}{letter.upper()}]" for letter in "images")
 """Pattern of the folder's name."""
 
-IMAGE = "images?|imgs?|im|raw|orig|originals?|inputs?|photos?|pictures?|frames?|src|source"
+IMAGE = "images?|imgs?|im|raw|orig|originals?|inputs?|photos?|pictures?|frames?|src|source|ome"
 ANNOTATION = (
     "(?:cp_)?masks?|labels?|dots?|seg|segmentations?|segmented|gt|ground[ _-]?truth|annotations?|targets?|binary"
 )
-"""Words in names that say what a file is, as regular expressions."""
+"""Words in the names of images and of folders that say what they hold, as regular expressions."""
 
 Files = dict[str, Path]
 """Image files by their path below a folder, without extension."""
@@ -176,26 +177,33 @@ def annotations(files: Files, images: Files, what: str, faults: Faults) -> Files
 def by_pattern(names: Sequence[str], images: Sequence[str]) -> dict[str, str]:
     """Match names to the images that they differ from in one way; nothing if they do not, or in more ways than one.
 
-    Something stands before or behind the image's name, or a word says what a file is: ``mask_01`` and ``image_01``.
+    Something stands before or behind the image's name, or before or behind that of all images, such as a channel.
 
     >>> by_pattern(["p/1_mask", "p/2_mask"], ["p/1", "p/2", "p/3"]), by_pattern(["mask_1"], ["image_1", "image_2"])
     ({'p/1_mask': 'p/1', 'p/2_mask': 'p/2'}, {'mask_1': 'image_1'})
+    >>> by_pattern(["1_mask", "2_mask"], ["1_DAPI", "2_DAPI"])
+    {'1_mask': '1_DAPI', '2_mask': '2_DAPI'}
     """
-    folder, last = _parted(names[0])
-    affixes = {
-        (last[: found.start()], last[found.end() :])
-        for image in images
-        if image.startswith(folder)
-        for found in re.finditer(re.escape(image[len(folder) :]), last)
-    }
-    found_by = [_without_affix(names, before, after) for before, after in affixes]
-    patterns = [found for found in found_by if found and set(found.values()) <= set(images)]
-    if not patterns:
-        cores, of_images = _cores(names, ANNOTATION), _cores(images, IMAGE)
-        by_core = {core: image for image, core in of_images.items()}
-        if cores and len(by_core) == len(images) and set(cores.values()) <= set(by_core):
-            patterns.append({name: by_core[core] for name, core in cores.items()})
-    return patterns[0] if len(patterns) == 1 else {}
+    for cut in ({image: image for image in images}, _cores(images), _without_common_end(images)):
+        of_core = {core: image for image, core in cut.items()}
+        if len(of_core) < len(images):
+            continue
+        folder, last = _parted(names[0])
+        affixes = {
+            (last[: found.start()], last[found.end() :])
+            for core in of_core
+            if core.startswith(folder)
+            for found in re.finditer(re.escape(core[len(folder) :]), last)
+        }
+        found_by = [_without_affix(names, before, after) for before, after in affixes]
+        patterns = {
+            tuple((name, of_core[core]) for name, core in found.items())
+            for found in found_by
+            if found and set(found.values()) <= set(of_core)
+        }
+        if patterns:
+            return dict(patterns.pop()) if len(patterns) == 1 else {}
+    return {}
 
 
 def _without_affix(names: Sequence[str], before: str, after: str) -> dict[str, str]:
@@ -212,16 +220,25 @@ def _without_affix(names: Sequence[str], before: str, after: str) -> dict[str, s
     return cut
 
 
-def _cores(names: Sequence[str], words: str) -> dict[str, str]:
+def _cores(images: Sequence[str]) -> dict[str, str]:
     """Take a word that all names begin or end with off each; nothing unless they have it in the same form."""
     cut, forms = {}, set()
-    for name in names:
-        folder, last = _parted(name)
-        parts = re.fullmatch(rf"((?:{words})[\W_]*)?(.+?)([\W_]*(?:{words}))?", last, re.IGNORECASE)
+    for image in images:
+        folder, last = _parted(image)
+        parts = re.fullmatch(rf"((?:{IMAGE})[\W_]*)?(.+?)([\W_]*(?:{IMAGE}))?", last, re.IGNORECASE)
         before, core, after = parts.groups(default="") if parts else ("", last, "")
-        cut[name] = folder + core
+        cut[image] = folder + core
         forms.add((before, after))
     return cut if len(forms) == 1 else {}
+
+
+def _without_common_end(images: Sequence[str]) -> dict[str, str]:
+    """Take off what all names end with, from a sign on that parts words: ``_DAPI``."""
+    backwards = [image[::-1] for image in images]
+    shared = takewhile(lambda pair: pair[0] == pair[1], zip(min(backwards), max(backwards), strict=False))
+    end = "".join(letter for letter, _ in shared)[::-1]
+    found = re.search(r"[\W_]+[^\W\d_].*", end)
+    return {image: image.removesuffix(found[0]) for image in images} if found and len(images) > 1 else {}
 
 
 def _parted(name: str) -> tuple[str, str]:
