@@ -8,23 +8,29 @@ from elmgan.errors import ImageError, one_line
 LACKING = "lacks part of its pixels, as after a broken copy; copy or save it again"
 
 
+def problem(error: Exception) -> str:
+    """Say what is wrong with a file, and what to do, without its path.
+
+    >>> problem(KeyError("strip"))
+    "is damaged or of a kind that cannot be read ('strip'); save it again, or as OME-TIFF in Fiji"
+    """
+    if isinstance(error, ImageError):
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        return "does not exist; check its name and folder"
+    if isinstance(error, MemoryError):
+        return "asks for more memory than there is; its header may be damaged: save it again, or cut it into parts"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read ({error.strerror}); make it readable or leave it out"
+    return f"is damaged or of a kind that cannot be read ({one_line(error)}); save it again, or as OME-TIFF in Fiji"
+
+
 @contextmanager
 def damage_told() -> Iterator[None]:
-    """Turn what decoders raise on damaged bytes into an :class:`ImageError` without the path.
-
-    >>> with damage_told():
-    ...     raise KeyError("strip")
-    Traceback (most recent call last):
-        ...
-    elmgan.errors.ImageError: is damaged or of a kind that cannot be read ('strip'); save it again
-    """
+    """Turn what decoders raise on damaged bytes into an :class:`ImageError` without the path."""
     try:
         yield
     except ImageError:
         raise
-    except MemoryError as error:
-        raise ImageError("needs more memory than there is; count it in parts, or on a larger machine") from error
-    except Exception as error:
-        if isinstance(error, OSError) and error.strerror:
-            raise ImageError(f"cannot be read ({error.strerror}); make it readable or leave it out") from error
-        raise ImageError(f"is damaged or of a kind that cannot be read ({one_line(error)}); save it again") from error
+    except Exception as error:  # on damaged bytes the decoders raise whatever they trip over
+        raise ImageError(problem(error)) from error

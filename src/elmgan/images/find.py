@@ -10,8 +10,9 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePath, PurePosixPath
 
 from elmgan.errors import ImageError, UsageError
+from elmgan.images.damage import problem
 from elmgan.images.reader import endings, readers
-from elmgan.images.source import CONVERT, problem, readable
+from elmgan.images.source import CONVERT, readable
 
 COMPANIONS = frozenset({".nd", ".companion.ome", ".ome.xml", ".oif.files"})
 """What belongs to images beside it and is no image: it is passed over without a word."""

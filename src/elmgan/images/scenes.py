@@ -1,27 +1,15 @@
-"""What readers of many formats share: a scene from a file's own axes, and damage told as the user's error."""
+"""What readers of many formats share: a scene from a file's own axes."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from elmgan.errors import ImageError, one_line
+from elmgan.errors import ImageError
 from elmgan.images.reader import AXES, Scene
 
 SAVE_AS_TIFF = "save it as OME-TIFF in the microscope's program or in Fiji"
 
 LONG_NAMES = {"M": "tiles", "λ": "emission wavelengths", "Λ": "excitation wavelengths"}
-
-
-@contextmanager
-def damage_told() -> Iterator[None]:
-    """Turn whatever a library raises over the bytes of a file into an :class:`ImageError`."""
-    try:
-        yield
-    except ImageError:
-        raise
-    except Exception as error:  # on damaged bytes the libraries raise whatever they trip over
-        raise ImageError(f"is damaged or of a kind that cannot be read ({one_line(error)}); {SAVE_AS_TIFF}") from error
 
 
 def describe_scene(

@@ -12,7 +12,8 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.errors import ImageError, one_line
+from elmgan.errors import ImageError
+from elmgan.images.damage import problem
 from elmgan.images.reader import START, Reader, Scene, endings, readers
 from elmgan.images.tile import Tile
 from elmgan.images.view import COLOURS, View
@@ -57,28 +58,13 @@ def _opened(path: Path, axes: str | None) -> Reader:
         if reader.recognises(path, start):
             return reader(path, axes)
     if path.is_dir():
-        raise IsADirectoryError
+        raise ImageError(f"is a folder and no image; {readable()}")
     raise ImageError(f"is of an unknown kind ({readable()}); {CONVERT}")
 
 
 def readable() -> str:
     """Say in words for people which names of files are read."""
     return "elmgan reads " + " ".join(sorted(endings()))
-
-
-def problem(error: Exception) -> str:
-    """Say what is wrong with a file, without its path."""
-    if isinstance(error, ImageError):
-        return str(error)
-    if isinstance(error, FileNotFoundError):
-        return "does not exist; check its name and folder"
-    if isinstance(error, IsADirectoryError):
-        return f"is a folder and no image; {readable()}"
-    if isinstance(error, MemoryError):
-        return "asks for more memory than there is; its header may be damaged: save it again, or cut it into parts"
-    if isinstance(error, OSError) and error.strerror:
-        return f"cannot be read ({error.strerror}); make it readable or leave it out"
-    return f"is damaged or of a kind that cannot be read ({one_line(error)}); save it again"
 
 
 class Source:

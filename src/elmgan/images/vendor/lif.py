@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.errors import ImageError
+from elmgan.images.damage import damage_told
 from elmgan.images.reader import Scene
-from elmgan.images.scenes import checked_scenes, damage_told, describe_scene, unreadable
+from elmgan.images.scenes import checked_scenes, describe_scene, unreadable
 from elmgan.images.tile import Tile
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.errors import ImageError
+from elmgan.images.damage import damage_told
 from elmgan.images.reader import Scene
-from elmgan.images.scenes import SAVE_AS_TIFF, damage_told, describe_scene
+from elmgan.images.scenes import SAVE_AS_TIFF, describe_scene
 from elmgan.images.tile import Tile
 
 if TYPE_CHECKING:
