@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tifffile
 from PIL import Image
@@ -89,9 +90,10 @@ def test_info_knows_models_from_data_sets(tmp_path: Path, data: Path) -> None:
     model = write_tiny(tmp_path)
     assert "tiny@" in elmgan("info", model).stdout
     (model / "model.json").unlink()
+    (tmp_path / "empty").mkdir()
     for what, code, told in [
         (("info", model), 2, "it has no model.json"),
-        (("info", tmp_path), 2, "is not a data set: expected images/"),
+        (("info", tmp_path / "empty"), 2, "empty holds no image that is read; elmgan reads"),
         (("info", "nuclie"), 2, "there is no model 'nuclie'"),
         (("info", "--sheet", "a.png"), 2, "--sheet draws images of a data set"),
         (("info", data, "--sheet", data / "counts.csv" / "a.png"), 1, "cannot be written"),
@@ -100,3 +102,41 @@ def test_info_knows_models_from_data_sets(tmp_path: Path, data: Path) -> None:
         assert done.exit_code == code
         assert told in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+
+def stack(path: Path) -> Path:
+    pixels = np.zeros((3, 2, 40, 50), np.uint16)
+    channels = {"axes": "ZCYX", "Channel": {"Name": ["DAPI", "GFP"]}, "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+    tifffile.imwrite(path, pixels, ome=True, photometric="minisblack", metadata=channels)
+    return path
+
+
+def test_info_shows_what_was_found_in_an_image(tmp_path: Path) -> None:
+    path = stack(tmp_path / "a.ome.tif")
+    done = elmgan("info", path)
+    assert (done.exit_code, done.stderr) == (0, "")
+    for shown in ("TIFF", "ZCYX 3 x 2 x 40 x 50, uint16", "1 DAPI, 2 GFP", "0.5 x 0.5 µm", "name one with --channel"):
+        assert shown in " ".join(done.stdout.split())
+    assert "1 plane (channel dapi)" in elmgan("info", path, "--channel", "dapi").stdout
+    assert "3 planes" in elmgan("info", path, "--channel", 2, "--z", "each").stdout
+    assert json.loads(elmgan("info", path, "--json").stdout) == {
+        "file": str(path),
+        "axes": "ZCYX",
+        "shape": [3, 2, 40, 50],
+        "dtype": "uint16",
+        "channels": ["DAPI", "GFP"],
+        "pixel_size_um": {"x": 0.5, "y": 0.5},
+        "scenes": 1,
+    }
+    assert elmgan("info", path, "--quiet").output == ""
+
+
+def test_info_shows_what_a_folder_holds(tmp_path: Path) -> None:
+    stack(tmp_path / "a.tif")
+    (tmp_path / "b.vsi").touch()
+    done = elmgan("info", tmp_path)
+    assert done.exit_code == 0
+    assert "a folder of 1 image: 1 file .tif" in done.stdout
+    assert "passed over: 1 file .vsi" in done.stdout
+    told = json.loads(elmgan("info", tmp_path, "--json").stdout)
+    assert (told["images"], told["kinds"], told["passed_over"]) == (1, {".tif": 1}, {".vsi": 1})

@@ -101,5 +101,5 @@ def test_an_annotation_that_does_not_fit_is_refused(tmp_path: Path, annotations:
 def test_an_image_of_two_channels_is_named(tmp_path: Path) -> None:
     two = record(tmp_path, labels=LABELS)
     tifffile.imwrite(two.image, np.dstack([IMAGE, IMAGE]), planarconfig="contig", photometric="minisblack")
-    with pytest.raises(ImageError, match=r"image\.tif.* 2 channels"):
+    with pytest.raises(ImageError, match=r"image\.tif: YXC .* has channels 1, 2; name one"):
         load_example(two, Normalisation())

@@ -11,6 +11,7 @@ from elmgan.data import Record, read_data_set, read_sources
 from elmgan.data.faults import MOST
 from elmgan.errors import DataError
 from elmgan.images import write_png
+from elmgan.images.source import CONVERT
 from elmgan.models import TrainingData
 
 SHAPE = (12, 16)
@@ -111,7 +112,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
             "counts.csv, line 8: the count of 'e.tif' is 'nan'; write a number such as 12 or 12.5",
             "counts.csv, line 10: there is no image 'none.tif'; correct the name, or remove the row",
             "counts.csv, line 14: the split of 'i' is 'trian'; write train, validation, calibration or test",
-            "masks/f.tif: cannot be read as an image (no TIFF, PNG or JPEG); save it again as TIFF or PNG",
+            f"masks/f.tif: is not an image of a kind that is read, whatever its name says; {CONVERT}",
             "masks/g.tif: the mask of g has no foreground, and its count is 3; correct the count, or remove this file",
             f"masks/x.jpg: {objects}",
             "dots/h.tif: 192 pixels are not 0, in 1 spots; mark each cell by one pixel on a background of 0, "
@@ -137,7 +138,7 @@ def test_an_empty_folder_is_a_fault(tmp_path: Path, folder: str) -> None:
     put(tmp_path, *(f"{part}/{name}.tif" for part in ("images", "masks", "labels", "dots") for name in "ab"))
     for name in "ab":
         (tmp_path / folder / f"{name}.tif").rename(tmp_path / folder / f".{name}.tif")
-    assert any(fault.startswith(f"{folder} holds no image; elmgan reads") for fault in faults_of(tmp_path))
+    assert any(fault.startswith(f"{folder} holds no image that is read; elmgan reads") for fault in faults_of(tmp_path))
 
 
 def test_a_file_in_place_of_the_images_is_a_fault(tmp_path: Path) -> None:

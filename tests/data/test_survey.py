@@ -41,7 +41,7 @@ def test_a_data_set_in_numbers(tmp_path: Path) -> None:
         "labels": 1,
         "dots": 1,
         "sizes": {"40 x 50": 3, "60 x 50": 1},
-        "types": {"uint8": 2, "uint8, 3 channels": 1, "uint16": 1},
+        "types": {"uint8": 2, "uint8, colour": 1, "uint16": 1},
         "kinds": {"x": 2, "y": 1},
         "splits": {"test": 1, "train": 3},
         "histogram": [(k, k + 1, n) for k, n in zip(range(2, 8), (2, 0, 0, 0, 0, 1), strict=True)],
@@ -78,7 +78,7 @@ def test_all_images_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     _, a, b, d = str(raised.value).split("\n  ")
     assert "images/a.tif" in a
     assert "images/b.tif" in b
-    assert "images/d.tif: the image has 2 channels" in d
+    assert "images/d.tif: YXC 60 x 50 x 2, uint8 has channels 1, 2; name one with --channel" in d
 
 
 @given(st.lists(st.floats(0, 1e7), min_size=1, max_size=50))

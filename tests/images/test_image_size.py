@@ -51,16 +51,16 @@ def test_the_size_in_the_header_is_that_of_the_image(tmp_path: Path, name: str) 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "no TIFF, PNG or JPEG"),
-        (HEADERS["grey.png"][:20], "unpack requires a buffer of 24 bytes"),
-        (HEADERS["grey.tif"][:9], "corrupted"),
-        (HEADERS["grey.jpg"][:10], "."),
+        (b"", "is empty, as after a broken copy"),
+        (HEADERS["grey.png"][:20], "is damaged"),
+        (HEADERS["grey.tif"][:9], "lacks part of its pixels|is damaged"),
+        (HEADERS["grey.jpg"][:10], "is damaged"),
     ],
     ids=["nothing", "PNG", "TIFF", "JPEG"],
 )
 def test_a_broken_header_is_told(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(ImageError, match=rf"a\.png: cannot be read as an image \(.*{reason}.*\); save it again"):
+    with pytest.raises(ImageError, match=rf"a\.png: ({reason})"):
         image_size(tmp_path / "a.png")
-    with pytest.raises(ImageError, match=r"b\.png: cannot be read as an image \(.*No such file"):
+    with pytest.raises(ImageError, match=r"b\.png: does not exist"):
         image_size(tmp_path / "b.png")

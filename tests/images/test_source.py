@@ -170,7 +170,7 @@ def test_a_plane_that_is_too_large_is_told_before_it_is_read(tmp_path: Path) -> 
     ("content", "told"),
     [
         (b"", "is empty, as after a broken copy"),
-        (b"text", r"is of an unknown kind \(elmgan reads .npy\); open it in Fiji"),
+        (b"text", r"is not an image of a kind that is read, whatever its name says; open it in Fiji"),
     ],
 )
 def test_what_is_no_image_is_refused_with_the_way_out(tmp_path: Path, content: bytes, told: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from bundles import tiny_bundle, write_tiny
 from elmgan.errors import ModelError, OutputError
+from elmgan.images import View
 from elmgan.light import Normalisation
 from elmgan.models import Architecture, ModelCard, find_bundle, read_bundle, shipped, write_bundle
 from elmgan.trust import Calibration
@@ -35,6 +36,7 @@ DECIDES = {
     "learned": ("count",),
     "normalisation": Normalisation(limit=2),
     "threshold": 0.51,
+    "view": View(channel=2),
     "calibration": CALIBRATION,
 }
 TELLS = {

@@ -149,6 +149,18 @@ class Failure(BaseModel):
     error: str = Field(description="what was found, where, and what to do")
     _trace: str = PrivateAttr("")
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Failure) and (self.image, self.error) == (other.image, other.error)
+
+    def __hash__(self) -> int:
+        return hash((self.image, self.error))
+
+    def at(self, place: str) -> Self:
+        """Return the failure with words in front that say which part of the image it is of."""
+        told = self.model_copy(update={"error": place + self.error.removeprefix(place)})
+        told._trace = self._trace
+        return told
+
     @property
     def trace(self) -> str:
         """Where in the program the exception arose, for who mends the program."""

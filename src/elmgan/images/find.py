@@ -88,7 +88,7 @@ def kinds_told(kinds: Mapping[str, int]) -> str:
     >>> kinds_told({".txt": 2, ".vsi": 12})
     '12 files .vsi, 2 files .txt'
     """
-    ordered = sorted(kinds.items(), key=lambda kind: -kind[1])
+    ordered = sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))
     texts = [f"{number} file{'s' * (number > 1)} {kind}" for kind, number in ordered[:MOST_KINDS]]
     rest = sum(number for _, number in ordered[MOST_KINDS:])
     return ", ".join([*texts, *([f"{rest} of other kinds"] if rest else [])])

@@ -59,7 +59,7 @@ def _opened(path: Path, axes: str | None) -> Reader:
             return reader(path, axes)
     if path.is_dir():
         raise ImageError(f"is a folder and no image; {readable()}")
-    raise ImageError(f"is of an unknown kind ({readable()}); {CONVERT}")
+    raise ImageError(f"is not an image of a kind that is read, whatever its name says; {CONVERT}")
 
 
 def readable() -> str:

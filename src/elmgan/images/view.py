@@ -7,7 +7,7 @@ from pydantic import Field, ValidationError, field_validator
 from elmgan.errors import UsageError
 from elmgan.strict import Strict
 
-Number = Annotated[int, Field(ge=1)]
+Number = Annotated[int, Field(ge=1, le=1 << 31)]
 """Counted from 1, as people do."""
 
 COLOURS = ("luminance", "red", "haematoxylin")

@@ -228,7 +228,7 @@ class _Sheets:
         if isinstance(outcome, Failure):
             if task.pages == (1, 1):
                 remove(task.files.values())
-            return outcome
+            return outcome.at(task.plane.told) if task.plane else outcome
         return outcome[0]
 
     def _write(self, task: Task, drawn: Drawn) -> None:
