@@ -138,6 +138,6 @@ def test_a_new_model_cannot_have_the_name_of_a_shipped_one(
     tmp_path: Path, out: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="nuclei is the name of a shipped model.*name another with -o"):
+    with pytest.raises(UsageError, match=r"nuclei is the name of a shipped model.*name another with -o"):
         calibrate_model(tiny_bundle(), tmp_path, Path(out))
     assert list(tmp_path.iterdir()) == []

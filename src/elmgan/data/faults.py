@@ -2,7 +2,7 @@
 
 from elmgan.errors import DataError
 
-MOST = 20
+MOST_TOLD = 20
 """Faults of one kind that are told; of more, only how many there are."""
 
 
@@ -27,9 +27,9 @@ class Faults:
         """Give the faults of each kind together, long lists cut short."""
         lines = []
         for faults in self.by_kind.values():
-            lines += faults[:MOST]
-            if len(faults) > MOST:
-                lines.append(f"... and {len(faults) - MOST} more of this kind")
+            lines += faults[:MOST_TOLD]
+            if len(faults) > MOST_TOLD:
+                lines.append(f"... and {len(faults) - MOST_TOLD} more of this kind")
         return lines
 
     def raise_if_any(self, what: str) -> None:

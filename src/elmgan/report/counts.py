@@ -16,7 +16,7 @@ Thumbnails = tuple[str, ...]
 """The image and, if there is a mask, the image with it outlined, as data URIs."""
 
 
-def report(
+def counts_report(
     rows: Sequence[Row],
     failures: Sequence[Failure],
     thumbnails: Mapping[str, Thumbnails],

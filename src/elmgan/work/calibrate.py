@@ -11,7 +11,7 @@ from elmgan.errors import UsageError
 from elmgan.models import Bundle, shipped, write_bundle
 from elmgan.scores import Score
 from elmgan.trust import Calibration, cross_validate
-from elmgan.trust.calibration import Check, check, fit
+from elmgan.trust.calibration import Check, calibration_of, check
 from elmgan.work.score import score_image
 from elmgan.work.selection import chosen
 
@@ -147,7 +147,7 @@ def calibrate(
     estimates = [score.estimate or 0.0 for score in scores]
     totals = [score.truth or 0.0 for score in scores]
     groups = [score.group for score in scores]
-    learned = fit(estimates, totals, groups, data=source)
+    learned = calibration_of(estimates, totals, groups, data=source)
     corrected = [estimate * (before.gain if before else 1) for estimate in estimates]
     intervals = [before.interval(estimate) if before else None for estimate in corrected]
     return Calibrated(

@@ -21,7 +21,7 @@ from elmgan.images import find_images, image_size, read_image, write_labels, wri
 from elmgan.light import to_grey
 from elmgan.models import shortcoming
 from elmgan.report import overlay, run_record, thumbnail
-from elmgan.report.counts import MOST_PICTURES, Thumbnails, report
+from elmgan.report.counts import MOST_PICTURES, Thumbnails, counts_report
 from elmgan.work.names import image_names, output_stems
 from elmgan.work.pipeline import cores, in_order
 
@@ -29,7 +29,7 @@ TABLE, FAILED, RECORD, REPORT = "counts.csv", "failed.csv", "run.json", "report.
 MASKS, LABELS, OVERLAYS = "masks", "labels", "overlays"
 PICTURES = {MASKS: ".tif", LABELS: ".tif", OVERLAYS: ".png"}
 """Folder -> how the names of its files end."""
-MOST_PIXELS = 1 << 23
+PIXELS_AT_ONCE = 1 << 23
 """Pixels of the images that are worked on at once: two of 2048 x 2048, which take less than 1 GB with all else."""
 SAVE_EVERY = 5.0
 """Seconds from one writing of the growing table to the next: what a power cut may cost."""
@@ -155,7 +155,7 @@ def count_images(
     todo = [task for task in tasks if task.image not in rows]
     work = partial(_count, model=model, channel=channel, scale=scale)
     try:
-        with closing(in_order(work, todo, workers=cores() + 1, size=_pixels, most=MOST_PIXELS)) as done:
+        with closing(in_order(work, todo, workers=cores() + 1, size=_pixels, most=PIXELS_AT_ONCE)) as done:
             for task in tasks:
                 if task.image not in rows:
                     try:
@@ -180,7 +180,7 @@ def count_images(
     if failures:
         write_table(out / FAILED, list(Failure.model_fields), [failure.model_dump() for failure in failures])
     record |= {"images": len(tasks), "failed": len(failures), "seconds": round(time.monotonic() - begun, 3)}
-    write_text(out / REPORT, report(counted, failures, _thumbnails(tasks, rows, channel), record))
+    write_text(out / REPORT, counts_report(counted, failures, _thumbnails(tasks, rows, channel), record))
     write_text(out / RECORD, json.dumps(record, indent=2))
     paths_written = [out / name for name in (TABLE, *PICTURES, FAILED, REPORT, RECORD)]
     return Counted(counted, failures, [path for path in paths_written if path.exists()])
@@ -330,7 +330,7 @@ def _thumbnails(tasks: Sequence[Task], rows: Mapping[str, Row], channel: int | N
         return thumbnail(grey), *(() if task.mask is None else (thumbnail(grey, read_image(task.mask)),))
 
     shown = [task for task in tasks if task.image in rows][:MOST_PICTURES]
-    drawn = in_order(draw, shown, workers=cores(), size=_pixels, most=MOST_PIXELS)
+    drawn = in_order(draw, shown, workers=cores(), size=_pixels, most=PIXELS_AT_ONCE)
     thumbnails = {}
     for task, future in zip(shown, drawn, strict=True):
         with suppress(ImageError):  # the image is no longer there: the report goes without its picture
