@@ -4,7 +4,8 @@ import ast
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -46,6 +47,15 @@ EXTRA_PACKAGES = {
 }
 # Modules of other folders that need some of them all the same, and are imported on demand.
 ON_DEMAND = {"elmgan.export.standalone": {"onnx"}, "elmgan.images.omezarr": {"zarr"}}
+
+
+# Names that two folders may have: the same idea in both.
+SAME_IDEA = {
+    *("calibrate", "train"),  # commands, which call the function of their name
+    *("R", "T"),  # variables of types
+}
+# Names of data sets that counts or pages have too.
+OF_DATA_SETS = {"COLUMNS", "Row", "SIDE", "read_table", "thumbnail"}
 
 
 def modules() -> Iterator[tuple[str, str, Path]]:
@@ -111,6 +121,42 @@ def test_a_wrong_import_is_found(folder: str, source: str) -> None:
 def test_a_right_import_is_let_through() -> None:
     assert not list(faults("training", "import torch\nfrom elmgan import Result, nn, training"))
     assert not list(faults("apps", "from elmgan import load\nfrom elmgan.training import train"))
+
+
+def public_names(source: str) -> Iterator[str]:
+    """The names that a module's top level defines for others."""
+    for node in ast.parse(source).body:
+        defined: list[str] = []
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            defined = [node.name]
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            defined = [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
+        yield from (name for name in defined if not name.startswith("_"))
+
+
+def shared_names(sources: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    """Names that several folders define, with these folders; of folders and sources of their modules."""
+    folders: dict[str, set[str]] = defaultdict(set)
+    for folder, source in sources:
+        for name in public_names(source):
+            folders[name].add(folder)
+    return {name: found for name, found in folders.items() if len(found) > 1}
+
+
+def test_every_public_name_has_one_meaning() -> None:
+    shared = shared_names((folder, file.read_text(encoding="utf-8")) for folder, _, file in modules())
+    allowed = SAME_IDEA | OF_DATA_SETS
+    assert not {name: folders for name, folders in shared.items() if name not in allowed}
+    assert allowed <= shared.keys(), f"no longer shared: {allowed - shared.keys()}"
+
+
+def test_a_name_of_two_folders_is_found() -> None:
+    sources = {
+        "images": "SIDE, MOST = 1, 2\ndef split(): ...\n_ours = 1\nfrom a import known",
+        "report": "def split(): ...\n_ours = 2\ndef known(): ...\nMOST: int = 3",
+    }
+    assert shared_names(sources.items()) == {"MOST": {"images", "report"}, "split": {"images", "report"}}
 
 
 WITHOUT_EXTRA_PACKAGES = f"""

@@ -19,12 +19,12 @@ from typer.testing import CliRunner, Result
 from bundles import squares, write_tiny
 from elmgan import __version__
 from elmgan.apps.cli import app, main
-from elmgan.apps.results import MOST_ROWS
+from elmgan.apps.results import ROWS_SHOWN
 from elmgan.apps.terminal import command_line
 from elmgan.counting import Model, Row
 from elmgan.errors import ModelError
-from elmgan.images import View
-from elmgan.images.source import CONVERT, write_mask
+from elmgan.images import View, write_mask
+from elmgan.images.source import CONVERT
 from elmgan.models import Bundle, read_bundle, shipped
 
 
@@ -102,11 +102,11 @@ def test_quiet_prints_errors_only(tmp_path: Path, model: Path, images: Path) -> 
 def test_a_long_table_is_cut(tmp_path: Path, model: Path) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
-    for number in range(MOST_ROWS + 2):
+    for number in range(ROWS_SHOWN + 2):
         tifffile.imwrite(folder / f"[b]{number}.tif", np.zeros((8, 8), np.uint8))
     done = elmgan("count", folder, "-o", tmp_path / "out", "--model", model)
-    assert f"[b]{MOST_ROWS - 1}.tif" in done.stdout  # not taken for markup
-    assert f"[b]{MOST_ROWS}.tif" not in done.stdout
+    assert f"[b]{ROWS_SHOWN - 1}.tif" in done.stdout  # not taken for markup
+    assert f"[b]{ROWS_SHOWN}.tif" not in done.stdout
     assert "... and 2 more in counts.csv" in done.stdout
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from elmgan.benchmark.networks import ModelMeasured, NetworkRow
-from elmgan.benchmark.report import page, read_result, write_report
+from elmgan.benchmark.report import read_result, results_page, write_report
 from elmgan.benchmark.timing import Conditions, Times
 from elmgan.benchmark.upsampling import Upsampled, UpsamplingMeasured
 from elmgan.benchmark.verdicts import FASTER, FEWER, THE_WHOLE, verdicts
@@ -108,7 +108,7 @@ def test_the_page_shows_where_fbu_loses_and_other_programs_rows() -> None:
     up = upsampled(**{"nearest,_then_1×1": 3.0, "1×1,_then_nearest": 0.5})
     networks = modelled(network("LFMMG paper", 0.05, 10), network("another's", 0.5, note="its fastest setting"))
     busy = networks.model_copy(update={"conditions": CONDITIONS.model_copy(update={"load": 0.5})})
-    drawn = page({"up": up, "networks": busy}, {"up": "up.svg", "networks": "networks.svg"})
+    drawn = results_page({"up": up, "networks": busy}, {"up": "up.svg", "networks": "networks.svg"})
     assert "- torch fp32, forward: 1×1, then nearest 0.50× (0.50× to 0.50×)\n" in drawn
     assert "| nearest, then 1×1 | 6.4e-05 | 2 | 3 (3.0×) | 6 (3.0×) | 9 (3.0×) |" in drawn
     assert "| another's | 500 (375 to 1250) |" in drawn

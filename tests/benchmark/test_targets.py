@@ -9,8 +9,8 @@ from elmgan.benchmark.throughput import (
     CACHED,
     COMPILED,
     PRODUCT,
+    SEPARATED,
     UNSEPARATED,
-    WHOLE,
     ThroughputMeasured,
     ThroughputRow,
 )
@@ -87,14 +87,14 @@ def test_the_folder_and_the_large_image() -> None:
     found = verdicts(
         row("folder", BARE, FAST, 0.75, amount=10),
         row("folder", UNSEPARATED, FAST, 0.78, amount=10),
-        row("folder", WHOLE, FAST, 1.5, amount=10, memory=int(4e8)),
+        row("folder", SEPARATED, FAST, 1.5, amount=10, memory=int(4e8)),
         row("large image", "10 × 10", FAST, 1, amount=100, memory=int(1e9)),
         row("large image", "20 × 20", FAST, 8, amount=400, memory=int(2e9)),
     )
     assert found == {
         f"{UNSEPARATED}: 80% of the network's images/s": ("96%", "reached"),
-        f"{WHOLE}: 60% of the network's images/s": ("50%", "missed"),
-        f"{WHOLE}: under 1 GB": ("0.40 GB", "reached"),
+        f"{SEPARATED}: 60% of the network's images/s": ("50%", "missed"),
+        f"{SEPARATED}: under 1 GB": ("0.40 GB", "reached"),
         "20 × 20: at most 1.5× the time per pixel of 10 × 10": ("2.00×", "missed"),
         "20 × 20: under 1.5 GB": ("2.00 GB", "missed"),
     }

@@ -13,7 +13,7 @@ from skimage.feature import peak_local_max
 from skimage.segmentation import watershed
 
 from elmgan.counting import separate, separation
-from elmgan.data.synthetic import Scene, draw
+from elmgan.data.synthetic import SyntheticScene, draw
 from elmgan.scores import average_precision
 
 
@@ -130,7 +130,7 @@ def test_a_large_mask_is_separated_as_a_small_one(seed: int, sigma: float, rows:
     count_map = counted(mask, 20) * rng.random((-(-rows // 4), 13), np.float32) if counts else None
     whole = separate(mask, count_map)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(separation, "WHOLE", 400)  # strips of 8 rows
+        patch.setattr(separation, "PIXELS_OF_A_STRIP", 400)  # strips of 8 rows
         patch.setattr(separation, "SOME", 150)
         assert np.array_equal(separate(mask, count_map), whole)
 
@@ -144,7 +144,7 @@ def test_distances_are_the_nearest_numbers_to_the_true_ones(seed: int, sigma: fl
 
 
 def test_clustered_cells_are_found() -> None:
-    scene = Scene(cells=150, clustering=0.8, overlap=0.05, eccentricity=0.5)
+    scene = SyntheticScene(cells=150, clustering=0.8, overlap=0.05, eccentricity=0.5)
     drawn = draw(scene, rng=np.random.default_rng(1))
     joined = cv2.connectedComponents(drawn.mask.astype(np.uint8))[0] - 1
     assert joined < 0.6 * drawn.count
@@ -152,7 +152,9 @@ def test_clustered_cells_are_found() -> None:
 
 
 def test_cells_are_cut_no_worse_than_by_a_plain_watershed() -> None:
-    drawn = draw(Scene(cells=100, clustering=0.8, overlap=0.05, eccentricity=0.5), rng=np.random.default_rng(2))
+    drawn = draw(
+        SyntheticScene(cells=100, clustering=0.8, overlap=0.05, eccentricity=0.5), rng=np.random.default_rng(2)
+    )
     distance = cv2.distanceTransform(drawn.mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     markers = np.zeros(drawn.mask.shape, np.int32)
     peaks = peak_local_max(distance, min_distance=7, exclude_border=False)  # type: ignore[no-untyped-call]

@@ -15,7 +15,7 @@ from skimage.measure import label
 import elmgan
 from elmgan.counting import Model
 from elmgan.counting.predictor import TILE
-from elmgan.data.synthetic import Scene, draw
+from elmgan.data.synthetic import SyntheticScene, draw
 from elmgan.engines import Engine, open_engine
 from elmgan.images import read_image
 from elmgan.models import find_bundle, read_bundle, shipped
@@ -112,7 +112,7 @@ def test_a_mosaic_counts_the_sum_of_its_images(model: Model, rows: int, columns:
 
 
 def synthetic(seed: int) -> NDArray:
-    return draw(Scene(rows=256, columns=320, cells=40), rng=np.random.default_rng(seed)).image
+    return draw(SyntheticScene(rows=256, columns=320, cells=40), rng=np.random.default_rng(seed)).image
 
 
 def backgrounds() -> dict[str, NDArray[np.float32]]:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from elmgan.counting.tiling import predict_in_tiles, split
+from elmgan.counting.tiling import predict_in_tiles, tiles_of
 from elmgan.images import Tile
 
 sides = st.integers(1, 60)
@@ -18,7 +18,7 @@ tiles = st.tuples(st.integers(1, 40), st.integers(1, 40))
 @given(shape=shapes, tile=tiles)
 def test_tiles_cover_each_pixel_once(shape: tuple[int, int], tile: tuple[int, int]) -> None:
     times = np.zeros(shape, dtype=int)
-    for part in split(shape, tile):
+    for part in tiles_of(shape, tile):
         assert part.top % tile[0] == part.left % tile[1] == 0
         part.of(times)[:] += 1
     assert (times == 1).all()
@@ -29,7 +29,7 @@ def test_a_grown_tile_has_its_halo_where_the_image_has_it(
     shape: tuple[int, int], tile: tuple[int, int], halo: int
 ) -> None:
     around = np.pad(np.ones(shape), halo)
-    for inner in split(shape, tile):
+    for inner in tiles_of(shape, tile):
         window = inner.grown(halo, shape)
         wanted = Tile(inner.top, inner.left, inner.height + 2 * halo, inner.width + 2 * halo)
         assert window.height * window.width == wanted.of(around).sum()

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from elmgan.data import Record, read_data_set, read_sources
-from elmgan.data.faults import MOST
+from elmgan.data.faults import MOST_TOLD
 from elmgan.errors import DataError
 from elmgan.images import write_png
 from elmgan.images.source import CONVERT
@@ -125,12 +125,12 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_long_lists_of_one_kind_are_cut(tmp_path: Path) -> None:
-    put(tmp_path, *(f"images/{number}.tif" for number in range(MOST + 9)), "masks/a.tif", "masks/b.tif")
+    put(tmp_path, *(f"images/{number}.tif" for number in range(MOST_TOLD + 9)), "masks/a.tif", "masks/b.tif")
     faults = faults_of(tmp_path)
     assert faults[0].startswith("masks/a.tif: there is no image")
     assert faults[2] == "images/0.tif: has no mask, labels, dots or count; add one, or remove the image"
     assert faults[-1] == "... and 9 more of this kind"
-    assert len(faults) == 2 + MOST + 1
+    assert len(faults) == 2 + MOST_TOLD + 1
 
 
 @pytest.mark.parametrize("folder", ["images", "masks", "labels", "dots"])

@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 
 from elmgan.data import Record, group_alike, read_data_set
 from elmgan.data.likeness import ALIKE, join_alike, thumbnail
-from elmgan.data.synthetic import Scene, draw
+from elmgan.data.synthetic import SyntheticScene, draw
 
 
 def records(number: int) -> list[Record]:
@@ -25,7 +25,7 @@ def records(number: int) -> list[Record]:
 
 def field(seed: int, cells: int = 20, shape: tuple[int, int] = (200, 260), **options: float) -> NDArray[np.float32]:
     """A synthetic image."""
-    scene = Scene(rows=shape[0], columns=shape[1], cells=cells, **options)
+    scene = SyntheticScene(rows=shape[0], columns=shape[1], cells=cells, **options)
     return draw(scene, rng=np.random.default_rng(seed)).image.astype(np.float32)
 
 

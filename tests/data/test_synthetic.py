@@ -12,11 +12,11 @@ from numpy.random import Generator, default_rng
 from pydantic import ValidationError
 
 from elmgan.data import read_data_set
-from elmgan.data.synthetic import Scene, draw, random_scene, sample_scene, write_data_set
+from elmgan.data.synthetic import SyntheticScene, draw, random_scene, sample_scene, write_data_set
 from elmgan.errors import UsageError
 
 # Nothing but cells of even brightness: what is seen is the truth.
-BARE = Scene(
+BARE = SyntheticScene(
     texture=0,
     shading=0,
     background=0,
@@ -71,24 +71,24 @@ def test_cells_apart_have_the_area_of_their_radius() -> None:
 
 
 def test_a_full_image_takes_no_more_cells() -> None:
-    drawn = draw(Scene(rows=64, columns=64, cells=300), rng=default_rng(4))
+    drawn = draw(SyntheticScene(rows=64, columns=64, cells=300), rng=default_rng(4))
     assert 5 < drawn.count < 30
 
 
 def test_an_empty_scene_has_no_cells() -> None:
-    drawn = draw(Scene(rows=40, columns=50, cells=0), rng=default_rng(5))
+    drawn = draw(SyntheticScene(rows=40, columns=50, cells=0), rng=default_rng(5))
     assert drawn.count == 0
     assert not drawn.mask.any()
 
 
 def test_noise_is_that_of_the_photons_and_the_camera() -> None:
-    scene = Scene(cells=0, background=0.5, haze=0, gradient=0, photons=400, noise=15, exposure=0.5, bits=16)
+    scene = SyntheticScene(cells=0, background=0.5, haze=0, gradient=0, photons=400, noise=15, exposure=0.5, bits=16)
     image = draw(scene, rng=default_rng(6)).image / (scene.exposure * 65535) * scene.photons
     assert image.std() == pytest.approx(np.sqrt(0.5 * 400 + 15**2), rel=0.01)
 
 
 def test_the_same_random_numbers_draw_the_same_image() -> None:
-    first, again, other = (draw(Scene(cells=20), rng=default_rng(seed)) for seed in (7, 7, 8))
+    first, again, other = (draw(SyntheticScene(cells=20), rng=default_rng(seed)) for seed in (7, 7, 8))
     assert np.array_equal(first.image, again.image)
     assert np.array_equal(first.labels, again.labels)
     assert not np.array_equal(first.labels, other.labels)
@@ -105,13 +105,13 @@ def test_random_scenes_vary() -> None:
 
 def test_faults_of_a_scene_are_named_together() -> None:
     with pytest.raises(ValidationError, match=r"(?s)overlap.*blurr"):
-        Scene.model_validate({"overlap": 2, "blurr": 1})
+        SyntheticScene.model_validate({"overlap": 2, "blurr": 1})
 
 
 def test_a_hundred_cells_take_less_than_a_fifth_of_a_second() -> None:
     def seconds() -> float:
         start = time.process_time()
-        assert draw(Scene(), rng=default_rng(9)).count == 100
+        assert draw(SyntheticScene(), rng=default_rng(9)).count == 100
         return time.process_time() - start
 
     assert min(seconds() for _ in range(5)) < 0.2
@@ -160,9 +160,9 @@ def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_data_set_leaves_nothing(tmp_path: Path) -> None:
-    drawn: list[Scene] = []
+    drawn: list[SyntheticScene] = []
 
-    def interrupted(size: tuple[int, int], *, rng: Generator) -> Scene:
+    def interrupted(size: tuple[int, int], *, rng: Generator) -> SyntheticScene:
         if drawn:
             raise KeyboardInterrupt
         drawn.append(sample_scene(size, rng=rng))

@@ -83,6 +83,16 @@ def edit(**fields: object) -> Callable[[Path], None]:
     return change
 
 
+def also_hashed(name: str) -> Callable[[Path], None]:
+    def change(model: Path) -> None:
+        card = model / "model.json"
+        fields = json.loads(card.read_text())
+        fields["hashes"][name] = "0" * 64
+        card.write_text(json.dumps(fields))
+
+    return change
+
+
 def without(field: str) -> Callable[[Path], None]:
     def change(model: Path) -> None:
         card = model / "model.json"
@@ -117,6 +127,9 @@ def without(field: str) -> Callable[[Path], None]:
         (edit(training={"colour": [0, 1]}), r"model.json: training.colour.*: Input should be 'density', 'darkness'"),
         (edit(unheard_of=True), "model.json: unheard_of"),
         (edit(hashes={}), "is damaged"),
+        (edit(hashes={"README.md": "0" * 64}), "is damaged"),
+        (also_hashed("README.md"), "is damaged: the SHA-256 of README.md"),
+        (also_hashed("weights.bin"), "is damaged: model.json has a SHA-256 of 'weights.bin', which is no file"),
     ],
 )
 def test_a_damaged_model_is_told_in_one_line(tmp_path: Path, damage: Callable[[Path], None], told: str) -> None:

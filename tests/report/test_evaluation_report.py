@@ -10,7 +10,7 @@ from bundles import squares, tiny_bundle
 from elmgan.counting import Failure, Model
 from elmgan.data import Record
 from elmgan.report import run_record
-from elmgan.report.evaluation import MOST_FAILED, WORST, Case, report, worst
+from elmgan.report.evaluation import MOST_FAILED, WORST, Case, evaluation_report, worst
 from elmgan.report.score_plots import Counts, agreement, bland_altman, error_by_count, predicted_against_true
 from elmgan.scores import Score
 from elmgan.scores.metrics import metrics_of
@@ -25,7 +25,7 @@ def score(name: str, truth: float | None, estimate: float, **fields: Any) -> Sco
 
 def page(scores: list[Score], others: list[Score], cases: list[Case], failed: list[Failure]) -> str:
     run = run_record(MODEL, {}) | {"seconds": 2.5}
-    return report(metrics_of(scores, others, failed, seed=3, run=run), scores, others, cases)
+    return evaluation_report(metrics_of(scores, others, failed, seed=3, run=run), scores, others, cases)
 
 
 def test_the_page_loads_nothing_and_shows_everything() -> None:

@@ -7,7 +7,7 @@ from skimage.filters import threshold_otsu
 
 from bundles import AREA, known, squares
 from elmgan.scores import Baseline
-from elmgan.scores.baseline import SMALLEST, otsu
+from elmgan.scores.baseline import SMALLEST_OBJECT, otsu
 
 
 def between(grey: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
@@ -40,7 +40,7 @@ def test_crumbs_are_no_cells() -> None:
     image = np.full((60, 60), 100, np.uint8)
     image[10:12, 10:12] = image[40:41, 20:24] = 200
     image[20:40, 40:50] = 200
-    assert SMALLEST > 16
+    assert SMALLEST_OBJECT > 16
     assert Baseline().count(image).count == 1
 
 

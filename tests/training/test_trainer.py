@@ -19,7 +19,7 @@ from elmgan.errors import ConfigError, DataError, ModelError, TrainingError, Usa
 from elmgan.images import read_image
 from elmgan.models import Learned, read_bundle
 from elmgan.training.config import TrainingConfig, read_config, shipped_configs
-from elmgan.training.material import Material, fit
+from elmgan.training.material import Material, fitted_to
 from elmgan.training.step import Batch, GanStep
 from elmgan.training.trainer import starting_from, train
 
@@ -251,7 +251,7 @@ def test_batch_norms_follow_totals_alone_for_longer_where_a_model_starts_from_an
 ) -> None:
     config = tiny("base", f"optimisation.fix_norm={asked}").model_copy(update={"start": start})
     material = Material(train=[], synthetic=[], validation=[], taught=taught, learned=taught)
-    assert fit(config, material).optimisation.fix_norm == taken
+    assert fitted_to(config, material).optimisation.fix_norm == taken
 
 
 def test_masks_alone_teach_to_segment_and_the_model_says_that_it_cannot_count(data: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from elmgan.errors import DataError
 from elmgan.trust import Calibration, cross_validate, resplits, spread
-from elmgan.trust.calibration import check, fit
+from elmgan.trust.calibration import calibration_of, check
 
 Values = NDArray[np.float64]
 
@@ -34,7 +34,7 @@ def test_nine_of_ten_counts_are_inside_on_average(number: int, skewed: bool) -> 
     rng = default_rng(0)
     shares = []
     for _ in range(300):
-        learned = fit(*drawn(number, rng, skewed=skewed), data="drawn")
+        learned = calibration_of(*drawn(number, rng, skewed=skewed), data="drawn")
         shares.append(covered(learned, *drawn(100, rng, skewed=skewed)[:2]))
     assert 0.88 < np.mean(shares) < 0.92
 
@@ -78,7 +78,7 @@ def test_a_group_weighs_as_one_image() -> None:
         new, true, names = grouped(30, rng)
         weights = 1 / np.unique(names, return_counts=True)[1][np.unique(names, return_inverse=True)[1]]
         for given_groups, shares in ((groups, by_group), ([str(k) for k in range(len(groups))], by_image)):
-            learned = fit(estimates, totals, list(given_groups), data="drawn")
+            learned = calibration_of(estimates, totals, list(given_groups), data="drawn")
             ends = [learned.interval(value) for value in learned.gain * new]
             inside = [low <= value <= high for (low, high), value in zip(filter(None, ends), true, strict=True)]
             shares.append(float(np.average(inside, weights=weights)))
@@ -90,7 +90,7 @@ def test_the_quantile_is_the_one_of_finite_samples() -> None:
     """Of 20 errors the ceil(21 * 0.9) = 19th, by hand: errors of 1 to 20 units, signs so that the sum is right."""
     totals = np.full(20, 10_000.0)
     errors = np.arange(1, 21) * spread(totals) * np.where(np.arange(20) % 4 % 3 == 0, 1, -1)
-    learned = fit(totals, totals + errors, [str(k) for k in range(20)], data="drawn")
+    learned = calibration_of(totals, totals + errors, [str(k) for k in range(20)], data="drawn")
     assert learned.gain == 1
     assert learned.quantile == pytest.approx(19)
 
@@ -113,11 +113,11 @@ def test_an_interval_holds_its_estimate_and_grows_with_it(
 def test_a_bias_is_corrected_and_a_few_odd_images_are_not_taken_for_one() -> None:
     rng = default_rng(3)
     estimates, totals, groups = drawn(20, rng)
-    learned = fit(estimates, totals, groups, data="drawn")
+    learned = calibration_of(estimates, totals, groups, data="drawn")
     assert learned.gain == pytest.approx(totals.sum() / estimates.sum())
     odd = totals + rng.normal(size=20)
     odd[3] = 0  # 1 of 20 images is missed altogether
-    assert fit(odd, totals, groups, data="drawn").gain == 1
+    assert calibration_of(odd, totals, groups, data="drawn").gain == 1
     after = cross_validate(estimates, totals, groups, interval=True)
     before = check(estimates, totals, [None] * 20)
     assert after.mae < before.mae
@@ -129,7 +129,7 @@ def test_chance_is_seldom_taken_for_a_bias() -> None:
     corrected = 0
     for _ in range(100):
         estimates, totals, groups = drawn(20, rng)
-        corrected += fit(estimates / 0.88, totals, groups, data="drawn").gain != 1
+        corrected += calibration_of(estimates / 0.88, totals, groups, data="drawn").gain != 1
     assert corrected < 15
 
 
@@ -147,7 +147,7 @@ def test_cross_validation_is_of_images_that_taught_nothing() -> None:
 @pytest.mark.parametrize(("images", "groups"), [(19, 19), (40, 19), (10, 10)])
 def test_fewer_than_twenty_give_no_interval(images: int, groups: int) -> None:
     estimates, totals, _ = drawn(images, default_rng(4))
-    learned = fit(estimates, totals, [str(k % groups) for k in range(images)], data="drawn")
+    learned = calibration_of(estimates, totals, [str(k % groups) for k in range(images)], data="drawn")
     assert learned.quantile is None
     assert learned.interval(12.0) is None
     assert learned.promise == f"no interval: {groups} images of different cells are too few, it takes 20"
@@ -155,11 +155,11 @@ def test_fewer_than_twenty_give_no_interval(images: int, groups: int) -> None:
 
 def test_fewer_than_ten_give_nothing() -> None:
     with pytest.raises(DataError, match="mine has 9 images of different cells with a count: calibration takes 10"):
-        fit(*drawn(9, default_rng(5)), data="mine")
+        calibration_of(*drawn(9, default_rng(5)), data="mine")
 
 
 @pytest.mark.parametrize(("estimates", "totals"), [(np.zeros(20), np.arange(20.0)), (np.arange(20.0), np.zeros(20))])
 def test_images_without_cells_correct_nothing(estimates: Values, totals: Values) -> None:
-    learned = fit(estimates, totals, [str(k) for k in range(20)], data="drawn")
+    learned = calibration_of(estimates, totals, [str(k) for k in range(20)], data="drawn")
     assert learned.gain == 1
     assert np.isfinite(learned.quantile or math.nan)

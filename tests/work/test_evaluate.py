@@ -25,7 +25,7 @@ from elmgan.files import write_table
 from elmgan.images import Plane, write_png
 from elmgan.scores import SCORES, Metrics, Score, Summary, Value
 from elmgan.work import evaluate_model, score_image
-from elmgan.work.evaluate import COLUMNS
+from elmgan.work.evaluate import SCORE_COLUMNS
 from pages import Links
 
 MODEL = Model(tiny_bundle())
@@ -163,14 +163,14 @@ def test_a_model_and_data_with_nothing_in_common(tmp_path: Path, dots: Path, mas
 def test_the_table_has_every_image(tmp_path: Path, data: Path) -> None:
     done = evaluate_model(data, tmp_path / "out", MODEL, seed=0)
     rows = table(tmp_path / "out")
-    assert set(rows[0]) == set(COLUMNS)
+    assert set(rows[0]) == set(SCORE_COLUMNS)
     assert sorted(row["image"] for row in rows) == ["1.tif", "16.tif", "4.tif", "9.tif"]
     by_name = {row["image"]: row for row in rows}
     assert (by_name["4.tif"]["true"], by_name["4.tif"]["kind"], by_name["4.tif"]["ap50"]) == ("4", "bright/few", "")
     assert by_name["9.tif"]["baseline_estimate"] == "9"
     assert all(row["low"] == row["high"] == "" for row in rows)
     for name, value in done.metrics.kinds["all"].model.items():
-        if name in COLUMNS:
+        if name in SCORE_COLUMNS:
             assert np.mean([float(row[name]) for row in rows if row[name]]) == pytest.approx(value.value, rel=1e-4)
 
 

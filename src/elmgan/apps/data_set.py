@@ -12,7 +12,7 @@ from elmgan.data import Survey
 MOST_NAMED = 6
 """Sizes, kinds and the like that are named; of more, only how many there are."""
 
-WIDTH = 40
+BAR_WIDTH = 40
 """Of the longest bar, in characters."""
 
 
@@ -28,7 +28,7 @@ def print_survey(console: Console, what: str, found: Survey) -> None:
         bars = Table("cells from", "images", "", box=SIMPLE_HEAD)
         most = max(images for _, _, images in found.histogram)
         for low, _, images in found.histogram:
-            bars.add_row(f"{low:g}", str(images), Bar(most, 0, images, width=WIDTH))
+            bars.add_row(f"{low:g}", str(images), Bar(most, 0, images, width=BAR_WIDTH))
         for column in bars.columns[:2]:
             column.justify = "right"
         console.print(bars)
@@ -40,8 +40,8 @@ def facts(found: Survey) -> dict[str, str]:
     alike = "".join(f"; alike: {' and '.join(names)}" for names in found.alike[:MOST_NAMED])
     return {
         "images": str(found.images),
-        "sizes": listed(found.sizes),
-        "pixels": listed(found.types),
+        "sizes": with_numbers(found.sizes),
+        "pixels": with_numbers(found.types),
         "masks": str(found.masks) + (f", {found.labels} of them from labels" if found.labels else ""),
         "foreground": f"{ends(found.foreground, '.2g')} of an image" if found.foreground else "not known",
         "mask values": ends(found.values, "d") or "no masks are used",
@@ -51,9 +51,9 @@ def facts(found: Survey) -> dict[str, str]:
             if cells
             else "not known"
         ),
-        "kinds": listed(found.kinds) or "not named",
+        "kinds": with_numbers(found.kinds) or "not named",
         "groups": f"{found.groups}{alike}",
-        "split": listed(found.splits) or "not given; training draws one",
+        "split": with_numbers(found.splits) or "not given; training draws one",
     }
 
 
@@ -66,10 +66,10 @@ def ends(values: Sequence[float], form: str) -> str:
     return " to ".join(dict.fromkeys(f"{value:{form}}" for value in values))
 
 
-def listed(numbers: dict[str, int]) -> str:
+def with_numbers(numbers: dict[str, int]) -> str:
     """List names with their numbers, long lists cut short.
 
-    >>> listed({"uint8": 7, "uint16": 2})
+    >>> with_numbers({"uint8": 7, "uint16": 2})
     'uint8 (7), uint16 (2)'
     """
     texts = [f"{name} ({number})" for name, number in numbers.items()]

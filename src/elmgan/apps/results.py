@@ -9,7 +9,7 @@ from elmgan.apps.terminal import console, many
 from elmgan.scores import BASELINE, SCORES, interval_shown, shown
 from elmgan.work import METRICS, Calibrated, Counted, Evaluated
 
-MOST_ROWS = 30
+ROWS_SHOWN = 30
 """Rows of the table on the terminal; counts.csv has all."""
 
 IN_SHORT = ("mae", "dice", "ap50")
@@ -22,9 +22,9 @@ def print_counted(counted: Counted) -> None:
     rows = counted.rows
     if rows:
         table = Table(box=SIMPLE_HEAD, show_footer=True)
-        more = len(rows) - MOST_ROWS
+        more = len(rows) - ROWS_SHOWN
         table.add_column("image", many(len({row.image for row in rows}), "image"), overflow="fold")
-        table.add_column("count", total(row.count for row in rows), justify="right")
+        table.add_column("count", sum_shown(row.count for row in rows), justify="right")
         columns = ["image", "count"]
         for place, column in enumerate(("scene", "t", "z")):
             if len({row.place[place] for row in rows}) > 1:
@@ -34,10 +34,10 @@ def print_counted(counted: Counted) -> None:
             table.add_column("low", justify="right")
             table.add_column("high", justify="right")
             columns += ["low", "high"]
-        table.add_column("objects", total(row.objects for row in rows), justify="right")
+        table.add_column("objects", sum_shown(row.objects for row in rows), justify="right")
         table.add_column("foreground", justify="right")
         table.add_column("flags")
-        for row in rows[:MOST_ROWS]:
+        for row in rows[:ROWS_SHOWN]:
             texts = row.texts()
             table.add_row(*(texts[column] for column in (*columns, "objects", "foreground", "flags")))
         if more > 0:
@@ -94,10 +94,10 @@ def print_calibrated(before: str, after: str, done: Calibrated) -> None:
         terminal.out(said)
 
 
-def total(numbers: Iterable[int | None]) -> str:
+def sum_shown(numbers: Iterable[int | None]) -> str:
     """Write a sum; nothing where the numbers are not known.
 
-    >>> total([1, 2]), total([None, None])
+    >>> sum_shown([1, 2]), sum_shown([None, None])
     ('3', '')
     """
     known = [number for number in numbers if number is not None]

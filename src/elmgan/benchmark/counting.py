@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from elmgan import load
 from elmgan.benchmark.memory import peak_so_far
-from elmgan.data.synthetic import Scene, draw
+from elmgan.data.synthetic import SyntheticScene, draw
 from elmgan.work import count_images
 
 FIELD = (520, 696)
@@ -18,7 +18,7 @@ FIELD = (520, 696)
 CELLS = 110
 
 
-class Counted(NamedTuple):
+class Cost(NamedTuple):
     """What counting took."""
 
     seconds: float
@@ -28,18 +28,18 @@ class Counted(NamedTuple):
 
 def field(seed: int) -> NDArray[np.uint16]:
     """Draw an image like one of BBBC039."""
-    scene = Scene(rows=FIELD[0], columns=FIELD[1], cells=CELLS, radius=13, bits=16)
+    scene = SyntheticScene(rows=FIELD[0], columns=FIELD[1], cells=CELLS, radius=13, bits=16)
     return np.asarray(draw(scene, rng=np.random.default_rng(seed)).image, np.uint16)
 
 
-def count_folder(model: str, source: Path, out: Path) -> Counted:
+def count_folder(model: str, source: Path, out: Path) -> Cost:
     """Count the images of a folder with a bundled model."""
     begun = perf_counter()
     count_images([source], out, load(model, parallel=True))
-    return Counted(perf_counter() - begun, peak_so_far())
+    return Cost(perf_counter() - begun, peak_so_far())
 
 
-def count_large(model: str, side: int) -> Counted:
+def count_large(model: str, side: int) -> Cost:
     """Count a square image twice, and separate its cells; the first time compiles the network, the second is timed."""
     part = field(0)
     image = np.tile(part, [-(-side // length) for length in part.shape])[:side, :side].copy()
@@ -47,4 +47,4 @@ def count_large(model: str, side: int) -> Counted:
     counter.count(image)
     begun = perf_counter()
     counter.count(image).labels()
-    return Counted(perf_counter() - begun, peak_so_far())
+    return Cost(perf_counter() - begun, peak_so_far())

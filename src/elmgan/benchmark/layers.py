@@ -13,9 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from elmgan.benchmark.engines import EngineSetting, compiled_by_openvino
 from elmgan.benchmark.timing import Conditions, Times
 
-FOLDS, JOINS, REST = "folds", "concatenations", "norms, activations and the rest"
+FOLDING, JOINS, REST = "folds", "concatenations", "norms, activations and the rest"
 
-KINDS = {"DepthToSpace": FOLDS, "Concat": JOINS}
+KINDS = {"DepthToSpace": FOLDING, "Concat": JOINS}
 """OpenVINO's kinds of nodes that have no weights -> what they are called here."""
 
 
@@ -62,7 +62,7 @@ def layer_times(
         for node in request.profiling_info:
             seconds[part_of(node.node_name, node.node_type)] += node.real_time.total_seconds()
         rounds.append(seconds)
-    parts = [*dict.fromkeys(layer_of.values()), *(part for part in (FOLDS, JOINS, REST) if part in rounds[0])]
+    parts = [*dict.fromkeys(layer_of.values()), *(part for part in (FOLDING, JOINS, REST) if part in rounds[0])]
     return {part: Times(calls=1, seconds=tuple(float(f"{taken[part]:.4g}") for taken in rounds)) for part in parts}
 
 

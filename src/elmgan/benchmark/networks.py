@@ -23,7 +23,7 @@ from elmgan.nn.unet import UNet
 from elmgan.strict import Strict
 from elmgan.training.export import export
 
-OURS, U_NET, PIX2PIX = "LFMMG paper", "U-Net", "pix2pix"
+PAPER_NETWORK, U_NET, PIX2PIX = "LFMMG paper", "U-Net", "pix2pix"
 GANS = ("fully connected GAN", "conditional GAN", PIX2PIX)
 NOISE = 100
 """Random values beside the image in the conditional GAN."""
@@ -97,7 +97,7 @@ def networks(side: int, names: Sequence[str] | None = None) -> dict[str, Callabl
     ways = ("nearest", "bilinear", "transposed")
     builds: dict[str, Callable[[], nn.Module]] = {
         **{f"LFMMG {name}": partial(Generator, preset) for name, preset in (PRESETS | {"paper": paper}).items()},
-        **{f"{OURS}, {way}": partial(Generator, paper.model_copy(update={"upsampling": way})) for way in ways},
+        **{f"{PAPER_NETWORK}, {way}": partial(Generator, paper.model_copy(update={"upsampling": way})) for way in ways},
         U_NET: UNet,
         PIX2PIX: Pix2Pix,
         "fully connected GAN": partial(FullyConnected, (side, side)),

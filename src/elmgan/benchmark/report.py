@@ -12,14 +12,14 @@ from elmgan.benchmark.texts import Sheet
 from elmgan.benchmark.throughput import PRODUCT, ThroughputMeasured
 from elmgan.benchmark.timing import Conditions, Measured, Spread
 from elmgan.benchmark.upsampling import UpsamplingMeasured
-from elmgan.benchmark.verdicts import Verdict, against_ours, listed, slower_than_others, verdicts
+from elmgan.benchmark.verdicts import Verdict, against_ours, ratios_shown, slower_than_others, verdicts
 from elmgan.errors import DataError, one_line
 from elmgan.files import write_text
 from elmgan.report import Dots, dot_plot
 
-Result = UpsamplingMeasured | ModelMeasured | ThroughputMeasured
+AnyMeasured = UpsamplingMeasured | ModelMeasured | ThroughputMeasured
 
-RESULT: TypeAdapter[Result] = TypeAdapter(Annotated[Result, Field(discriminator="benchmark")])
+ANY_MEASURED: TypeAdapter[AnyMeasured] = TypeAdapter(Annotated[AnyMeasured, Field(discriminator="benchmark")])
 
 INTRODUCTION = """\
 # Results: speed and size
@@ -44,14 +44,14 @@ accuracy: [the recipe](recipe.md). Targets are set by us: [why some are missed](
 """
 
 
-def read_result(path: Path) -> Result:
+def read_result(path: Path) -> AnyMeasured:
     """Read what a benchmark wrote.
 
     Raises:
         DataError: It cannot be read, or is something else.
     """
     try:
-        return RESULT.validate_json(path.read_bytes())
+        return ANY_MEASURED.validate_json(path.read_bytes())
     except OSError as error:
         raise DataError(
             f"{path} cannot be read ({error.strerror or error}); name a file of elmgan benchmark"
@@ -84,11 +84,11 @@ def write_report(paths: Sequence[Path], out: Path) -> list[Path]:
     plots = {name: out.with_name(f"{out.stem}-{name}.svg") for name in results}
     for name, result in results.items():
         write_text(plots[name], plot(result))
-    write_text(out, page(results, {name: path.name for name, path in plots.items()}))
+    write_text(out, results_page(results, {name: path.name for name, path in plots.items()}))
     return [out, *plots.values()]
 
 
-def page(results: Mapping[str, Result], plots: Mapping[str, str]) -> str:
+def results_page(results: Mapping[str, AnyMeasured], plots: Mapping[str, str]) -> str:
     """Write the page.
 
     Args:
@@ -160,7 +160,7 @@ def losses(result: UpsamplingMeasured) -> str:
     lost = slower_than_others(result)
     if not lost:
         return "Over all shapes together FBU is slower than none."
-    lines = (f"- {engine}, {work}: {listed(faster)}" for engine, work, faster in lost)
+    lines = (f"- {engine}, {work}: {ratios_shown(faster)}" for engine, work, faster in lost)
     return "Over all shapes together FBU is slower than (their time as a multiple of FBU's):\n\n" + "\n".join(lines)
 
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from elmgan.benchmark.networks import ModelMeasured
 from elmgan.benchmark.targets import Target, of_cellpose, of_product, targets
-from elmgan.benchmark.texts import Sheet, milliseconds, multiple, number, percent, spread
+from elmgan.benchmark.texts import Sheet, milliseconds, multiple, percent, three_digits, with_quartiles
 from elmgan.benchmark.throughput import BARE, PRODUCT, ThroughputMeasured
 from elmgan.benchmark.timing import Measured, Times
-from elmgan.benchmark.upsampling import OURS, Shape, UpsamplingMeasured
+from elmgan.benchmark.upsampling import FOLDED, Shape, UpsamplingMeasured
 
 
 def sheets(result: Measured) -> list[Sheet]:
@@ -30,7 +30,7 @@ def _upsampled(result: UpsamplingMeasured, engine: str, work: str) -> Sheet:
     everything = {way: Times.together([times[way, shape] for shape in shapes]) for way in ways}
 
     def compared(ours: Times, its: Times) -> str:
-        text = number(1e3 * its.spread.median)
+        text = three_digits(1e3 * its.spread.median)
         return text if ours is its else f"{text} ({multiple(its.over(ours).median)})"
 
     return Sheet(
@@ -39,10 +39,10 @@ def _upsampled(result: UpsamplingMeasured, engine: str, work: str) -> Sheet:
         [
             [
                 way,
-                number(sum(row.parameters for row in rows if row.upsampling == way) / 1e6),
-                number(sum(row.multiply_adds for row in rows if row.upsampling == way) / 1e6),
-                *(compared(times[OURS, shape], times[way, shape]) for shape in shapes),
-                compared(everything[OURS], everything[way]),
+                three_digits(sum(row.parameters for row in rows if row.upsampling == way) / 1e6),
+                three_digits(sum(row.multiply_adds for row in rows if row.upsampling == way) / 1e6),
+                *(compared(times[FOLDED, shape], times[way, shape]) for shape in shapes),
+                compared(everything[FOLDED], everything[way]),
             ]
             for way in ways
         ],
@@ -67,7 +67,10 @@ def _networks(result: ModelMeasured) -> list[Sheet]:
             [
                 [
                     name,
-                    *("" if size is None else number(size / unit) for size, unit in zip(both, (1e6, 1e9), strict=True)),
+                    *(
+                        "" if size is None else three_digits(size / unit)
+                        for size, unit in zip(both, (1e6, 1e9), strict=True)
+                    ),
                 ]
                 for name, both in sizes.items()
             ],
@@ -78,8 +81,8 @@ def _networks(result: ModelMeasured) -> list[Sheet]:
         for name in result.names:
             found = [result.row(name, engine, batch) for engine in result.engines]
             latency.append([name, *("" if row is None else milliseconds(row.times.spread) for row in found)])
-            rate.append([name, *("" if row is None else number(row.images_per_second) for row in found)])
-            known = ("" if row is None or row.memory is None else number(row.memory / 1e6) for row in found)
+            rate.append([name, *("" if row is None else three_digits(row.images_per_second) for row in found)])
+            known = ("" if row is None or row.memory is None else three_digits(row.memory / 1e6) for row in found)
             memory.append([name, *known])
         of = "One image" if batch == 1 else f"Batches of {batch}"
         columns = ["network", *result.engines]
@@ -99,28 +102,28 @@ def _throughput(result: ThroughputMeasured) -> list[Sheet]:
     of_tiles = []
     for row in result.rows:
         if row.part == "tile":
-            rate = "" if row.multiply_adds is None else number(row.multiply_adds * row.per_second / 1e9)
+            rate = "" if row.multiply_adds is None else three_digits(row.multiply_adds * row.per_second / 1e9)
             share = None if row.name == PRODUCT else of_product(result, row)
             share_text = "" if share is None else f"{share:.0%}"
-            speed = "" if row.name == PRODUCT else number(row.per_second)
+            speed = "" if row.name == PRODUCT else three_digits(row.per_second)
             of_tiles.append([row.name, row.engine, speed, milliseconds(row.times.spread), rate, share_text])
     of_folder = [
         [
             row.name,
-            number(row.per_second),
+            three_digits(row.per_second),
             percent(bare.times.over(row.times)),
-            "" if row.memory is None else number(row.memory / 1e6),
+            "" if row.memory is None else three_digits(row.memory / 1e6),
         ]
         for bare in result.found("folder", BARE)
         for row in result.found("folder")
     ]
-    of_start = [[row.name, spread(row.times.spread)] for row in result.found("start")]
+    of_start = [[row.name, with_quartiles(row.times.spread)] for row in result.found("start")]
     of_large = [
         [
             row.name,
-            spread(row.times.spread),
-            spread(row.times.spread, 1e9 / row.amount),
-            "" if row.memory is None else number(row.memory / 1e6),
+            with_quartiles(row.times.spread),
+            with_quartiles(row.times.spread, 1e9 / row.amount),
+            "" if row.memory is None else three_digits(row.memory / 1e6),
         ]
         for row in result.found("large image")
     ]
@@ -168,7 +171,11 @@ def _layers(result: ThroughputMeasured) -> Sheet:
             row = found.get((name, layer))
             share = None if row is None else of_product(result, row)
             seconds = 0 if row is None else row.times.spread.median
-            line += [number(1e3 * seconds), f"{seconds / whole[name]:.0%}", "" if share is None else f"{share:.0%}"]
+            line += [
+                three_digits(1e3 * seconds),
+                f"{seconds / whole[name]:.0%}",
+                "" if share is None else f"{share:.0%}",
+            ]
         lines.append(line)
     engine = rows[0].engine if rows else ""
     return Sheet(f"Where the time of a tile goes, {engine}, as it tells itself", ["layer", *columns], lines)

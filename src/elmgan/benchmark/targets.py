@@ -3,14 +3,14 @@
 from typing import NamedTuple
 
 from elmgan.benchmark.networks import U_NET, ModelMeasured
-from elmgan.benchmark.texts import multiple, number
+from elmgan.benchmark.texts import multiple, three_digits
 from elmgan.benchmark.throughput import (
     BARE,
     COMPILED,
     PAPER,
     PRODUCT,
+    SEPARATED,
     UNSEPARATED,
-    WHOLE,
     ThroughputMeasured,
     ThroughputRow,
 )
@@ -20,16 +20,16 @@ TILES = {"nuclei-small": 600, "nuclei": 350, PAPER: 130}
 """Network -> tiles of 256 x 256 pixels a second."""
 
 OF_PRODUCT = 0.5
-START = 2
+FIRST_RESULT = 2
 """Seconds of a fresh process to its first result."""
 
-FOLDER = {UNSEPARATED: 0.8, WHOLE: 0.6}
+FOLDER = {UNSEPARATED: 0.8, SEPARATED: 0.6}
 """What is done -> of the images a second that the network alone would do."""
 
 FOLDER_MEMORY, LARGE_MEMORY = 1e9, 1.5e9
 LARGE_TIME = 1.5
 U_NET_IN_TORCH, U_NET_ALIKE, CELLPOSE_IN_TORCH = 150, 15, 60
-OURS, CELLPOSE = "nuclei", "Cellpose 3"
+PRODUCT_NETWORK, CELLPOSE = "nuclei", "Cellpose 3"
 
 REACHED, MISSED = "reached", "missed"
 
@@ -49,12 +49,12 @@ def targets(result: ThroughputMeasured) -> list[Target]:
 
 def of_cellpose(result: ModelMeasured) -> list[Target]:
     """Hold `nuclei` against Cellpose 3's network in PyTorch, each on its fastest engine, if both were measured."""
-    ours, theirs = ([row for row in result.rows if row.network == name] for name in (OURS, CELLPOSE))
+    ours, theirs = ([row for row in result.rows if row.network == name] for name in (PRODUCT_NETWORK, CELLPOSE))
     if not ours or not theirs:
         return []
     one, other = (min(rows, key=lambda row: row.times.spread.median) for rows in (ours, theirs))
     ratio = other.times.over(one.times).median
-    wanted = f"{OURS}: {CELLPOSE_IN_TORCH}× Cellpose 3's network in torch"
+    wanted = f"{PRODUCT_NETWORK}: {CELLPOSE_IN_TORCH}× Cellpose 3's network in torch"
     return [Target(wanted, f"{multiple(ratio)} ({one.engine}, {other.engine})", _judged(ratio >= CELLPOSE_IN_TORCH))]
 
 
@@ -79,7 +79,7 @@ def _of_tiles(result: ThroughputMeasured) -> list[Target]:
         row = fastest(result, name)
         if row and result.side == 256:
             verdict = REACHED if row.per_second >= wanted else f"{MISSED}{here}"
-            found.append(Target(f"{name}: {wanted} tiles/s", f"{number(row.per_second)} ({row.engine})", verdict))
+            found.append(Target(f"{name}: {wanted} tiles/s", f"{three_digits(row.per_second)} ({row.engine})", verdict))
     for name in TILES:
         row = fastest(result, name)
         share = of_product(result, row) if row else None
@@ -112,8 +112,8 @@ def _of_start(result: ThroughputMeasured) -> list[Target]:
     found = []
     for row in result.found("start", COMPILED):
         seconds = row.times.spread.median
-        wanted = f"first result of a fresh process, {COMPILED}: under {START} s"
-        found.append(Target(wanted, f"{number(seconds)} s ({row.engine})", _judged(seconds < START)))
+        wanted = f"first result of a fresh process, {COMPILED}: under {FIRST_RESULT} s"
+        found.append(Target(wanted, f"{three_digits(seconds)} s ({row.engine})", _judged(seconds < FIRST_RESULT)))
     return found
 
 

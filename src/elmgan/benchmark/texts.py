@@ -13,10 +13,10 @@ class Sheet(NamedTuple):
     rows: list[list[str]]
 
 
-def number(value: float) -> str:
+def three_digits(value: float) -> str:
     """Write a number with three digits, or all of those before the point.
 
-    >>> number(0.01234), number(12.34), number(1234.5)
+    >>> three_digits(0.01234), three_digits(12.34), three_digits(1234.5)
     ('0.0123', '12.3', '1234')
     """
     return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
@@ -37,16 +37,16 @@ def milliseconds(times: Spread) -> str:
     >>> milliseconds(Spread(median=0.0671, low=0.067, high=0.07))
     '67.1 (67 to 70)'
     """
-    return spread(times, 1e3)
+    return with_quartiles(times, 1e3)
 
 
-def spread(values: Spread, unit: float = 1) -> str:
+def with_quartiles(values: Spread, unit: float = 1) -> str:
     """Write a number with its quartiles, times a unit.
 
-    >>> spread(Spread(median=20.04, low=19, high=22))
+    >>> with_quartiles(Spread(median=20.04, low=19, high=22))
     '20 (19 to 22)'
     """
-    median, low, high = (number(unit * value) for value in (values.median, values.low, values.high))
+    median, low, high = (three_digits(unit * value) for value in (values.median, values.low, values.high))
     return f"{median} ({low} to {high})"
 
 

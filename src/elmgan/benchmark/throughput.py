@@ -40,7 +40,7 @@ from elmgan.work import count_images
 from elmgan.work.pipeline import cores, in_order
 
 PAPER, PRODUCT = "LFMMG paper", "matrix product"
-BARE, UNSEPARATED, WHOLE = "network alone", "counts and masks", "counts, masks and separated cells"
+BARE, UNSEPARATED, SEPARATED = "network alone", "counts and masks", "counts, masks and separated cells"
 BATCH = 4
 BATCHED = f"network alone, {BATCH} images at a time on all cores"
 COMPILED, CACHED = "nothing compiled yet", "network from the cache"
@@ -262,7 +262,7 @@ def _folder(conditions: Conditions, *, model: str, images: int, watch: Callable[
             BARE: network_alone,
             BATCHED: network_in_batches,
             UNSEPARATED: without_separation,
-            WHOLE: lambda: count_images([source], out / "whole", counter),
+            SEPARATED: lambda: count_images([source], out / "whole", counter),
         }
         times = take_turns(runs, conditions, watch=watch)
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
@@ -273,7 +273,7 @@ def _folder(conditions: Conditions, *, model: str, images: int, watch: Callable[
             name=name,
             engine=f"{network.runtime.name} {network.runtime.precision}",
             amount=images,
-            memory=memory if name == WHOLE else None,
+            memory=memory if name == SEPARATED else None,
             times=times[name],
         )
         for name in runs

@@ -20,7 +20,7 @@ from elmgan.nn.generator import PRESETS, Generator, upsample
 from elmgan.strict import Strict
 from elmgan.training.export import export
 
-OURS = "FBU"
+FOLDED = "FBU"
 DEFAULT_ENGINES = ("torch fp32", "torch fp32 channels-last", "openvino fp32")
 FORWARD, BACKWARD = "forward", "forward + backward"
 
@@ -80,7 +80,7 @@ def ways(in_channels: int, out_channels: int) -> dict[str, Callable[[], nn.Modul
         return nn.Upsample(scale_factor=2, mode=mode)
 
     return {
-        OURS: partial(FBU, in_channels, out_channels),
+        FOLDED: partial(FBU, in_channels, out_channels),
         "nearest, then 1×1": lambda: nn.Sequential(interpolation("nearest"), convolution()),
         "bilinear, then 1×1": lambda: nn.Sequential(interpolation("bilinear"), convolution()),
         "1×1, then nearest": lambda: nn.Sequential(convolution(), interpolation("nearest")),

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from elmgan.benchmark.networks import GANS, U_NET, ModelMeasured
-from elmgan.benchmark.networks import OURS as PAPER
+from elmgan.benchmark.networks import PAPER_NETWORK as PAPER
 from elmgan.benchmark.texts import multiple
 from elmgan.benchmark.timing import Measured, Spread, Times
-from elmgan.benchmark.upsampling import OURS as FBU
+from elmgan.benchmark.upsampling import FOLDED as FBU
 from elmgan.benchmark.upsampling import UpsamplingMeasured
 
 CLAIMS = FASTER, FEWER, BETTER, THE_WHOLE = (
@@ -19,7 +19,7 @@ CLAIMS = FASTER, FEWER, BETTER, THE_WHOLE = (
 NEARLY = 0.9
 """Part of a number that is nearly that number."""
 
-HOLDS, NEVER, UNKNOWN = "holds", "does not hold", "not measured"
+HOLDS, NEVER, NOT_MEASURED = "holds", "does not hold", "not measured"
 
 
 class Verdict(NamedTuple):
@@ -40,7 +40,7 @@ def verdicts(results: Mapping[str, Measured]) -> list[Verdict]:
         if isinstance(result, ModelMeasured):
             found += _of_networks(name, result)
     touched = {verdict.claim for verdict in found}
-    found += [Verdict(claim, "", "", UNKNOWN) for claim in CLAIMS if claim not in touched]
+    found += [Verdict(claim, "", "", NOT_MEASURED) for claim in CLAIMS if claim not in touched]
     return sorted(found, key=lambda verdict: CLAIMS.index(verdict.claim))
 
 
@@ -76,10 +76,10 @@ def judge(ratios: Mapping[str, Spread], least: float) -> str:
     return f"holds when compared with: {'; '.join(met)}" if met else NEVER
 
 
-def listed(ratios: Mapping[str, Spread]) -> str:
+def ratios_shown(ratios: Mapping[str, Spread]) -> str:
     """Write ratios, with their quartiles.
 
-    >>> listed({"a": Spread(median=2, low=1.9, high=2.13)})
+    >>> ratios_shown({"a": Spread(median=2, low=1.9, high=2.13)})
     'a 2.0× (1.9× to 2.1×)'
     """
     texts = ((name, *map(multiple, (ratio.median, ratio.low, ratio.high))) for name, ratio in ratios.items())
@@ -92,7 +92,7 @@ def _of_upsampling(name: str, result: UpsamplingMeasured) -> list[Verdict]:
         others = against_ours(result, engine, work)
         interpolations = {way: ratio for way, ratio in others.items() if "nearest" in way or "bilinear" in way}
         on = f"{name}: {engine}, {work}, the decoder of w = {result.width}"
-        found.append(Verdict(FASTER, listed(interpolations), on, judge(interpolations, 2)))
+        found.append(Verdict(FASTER, ratios_shown(interpolations), on, judge(interpolations, 2)))
     return found
 
 
@@ -108,5 +108,5 @@ def _of_networks(name: str, result: ModelMeasured) -> list[Verdict]:
         gans = {gan: row.times for gan in GANS if (row := result.row(gan, engine, 1))}
         if whole and gans:
             ratios = {gan: times.over(whole.times) for gan, times in gans.items()}
-            found.append(Verdict(THE_WHOLE, listed(ratios), f"{name}: {engine}", judge(ratios, NEARLY * 10)))
+            found.append(Verdict(THE_WHOLE, ratios_shown(ratios), f"{name}: {engine}", judge(ratios, NEARLY * 10)))
     return found

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from elmgan.errors import UsageError
 
-SMALLEST, LARGEST = 0.1, 10.0
+SMALLEST_SCALE, LARGEST_SCALE = 0.1, 10.0
 """Factors that are taken. Beyond them it is a slip of the finger that ends without memory."""
 
 
@@ -18,8 +18,10 @@ def check_scale(scale: float) -> None:
     Raises:
         UsageError: It is none.
     """
-    if not SMALLEST <= scale <= LARGEST:
-        raise UsageError(f"scale is {scale:g}; expected {SMALLEST:g} to {LARGEST:g}: 0.5 halves the image's sides")
+    if not SMALLEST_SCALE <= scale <= LARGEST_SCALE:
+        raise UsageError(
+            f"scale is {scale:g}; expected {SMALLEST_SCALE:g} to {LARGEST_SCALE:g}: 0.5 halves the image's sides"
+        )
 
 
 def scaled_shape(shape: tuple[int, int], scale: float) -> tuple[int, int]:

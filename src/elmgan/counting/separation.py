@@ -20,7 +20,7 @@ CRUMB = 0.4  # a part with less of a cell than this is none
 
 MARGIN = 16  # rows around a strip that settle how high its pixels are: those that the blur reaches, and their distance
 
-WHOLE = 2**22
+PIXELS_OF_A_STRIP = 2**22
 """Larger masks are separated in strips of this many pixels, whose arrays are near at hand for the processor."""
 
 SOME = 2**18  # pixels that are worked on at a time
@@ -58,7 +58,7 @@ def separate(mask: NDArray[np.bool_], count_map: NDArray[np.float32] | None = No
     density = None
     if count_map is not None:
         density = np.divide(count_map, np.maximum(pixels_in_blocks(mask, STRIDE), 1), dtype=np.float32)
-    if mask.size <= WHOLE:
+    if mask.size <= PIXELS_OF_A_STRIP:
         labels, number = _cells(_hills(mask, mask), density)
         return _renumbered(labels.astype(np.uint32), number)
     return _in_strips(mask, density)
@@ -66,7 +66,7 @@ def separate(mask: NDArray[np.bool_], count_map: NDArray[np.float32] | None = No
 
 def _in_strips(mask: NDArray[np.bool_], density: NDArray[np.float32] | None) -> NDArray[np.uint32]:
     """Separate a large mask; what hangs together is separated as a whole, in the strip where it begins."""
-    height = max(1, WHOLE // mask.shape[1] // STRIDE) * STRIDE
+    height = max(1, PIXELS_OF_A_STRIP // mask.shape[1] // STRIDE) * STRIDE
     _, pieces, boxes, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8))
     begin, end = boxes[:, cv2.CC_STAT_TOP], boxes[:, cv2.CC_STAT_TOP] + boxes[:, cv2.CC_STAT_HEIGHT]
     begin[0] = -1  # the background

@@ -12,10 +12,10 @@ Predict = Callable[[Tile], tuple[NDArray[np.float32], NDArray[np.float32]]]
 """Tile of an image -> its (row, column) probability and its (row / stride, column / stride) count map."""
 
 
-def split(shape: tuple[int, int], tile: tuple[int, int]) -> list[Tile]:
+def tiles_of(shape: tuple[int, int], tile: tuple[int, int]) -> list[Tile]:
     """Tiles of at most so many rows and columns that cover each pixel of an image of (rows, columns) once.
 
-    >>> split((10, 4), tile=(8, 8))
+    >>> tiles_of((10, 4), tile=(8, 8))
     [Tile(top=0, left=0, height=8, width=4), Tile(top=8, left=0, height=2, width=4)]
     """
     (rows, columns), (height, width) = shape, tile
@@ -51,7 +51,7 @@ def predict_in_tiles(
     most = min(height + 2 * halo, rows), min(width + 2 * halo, columns)
     probability = np.empty((rows, columns), dtype=np.float32)
     count_map = np.empty((rows // stride, columns // stride), dtype=np.float32)
-    for inner in split(shape, (height, width)):
+    for inner in tiles_of(shape, (height, width)):
         top, left = max(inner.top - halo, 0), max(inner.left - halo, 0)
         window = Tile(min(top, rows - most[0]), min(left, columns - most[1]), *most)
         window_probability, window_count_map = predict(window)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from elmgan.errors import DataError
 
-MOST = 20
+MOST_TOLD = 20
 """Faults of one kind that are told; of more, only how many there are."""
 
 MOST_NOTES = 3
@@ -38,7 +38,7 @@ class Faults:
 
     def lines(self) -> list[str]:
         """Give the faults of each kind together, long lists cut short."""
-        return list(_cut(self.by_kind, MOST))
+        return list(_cut(self.by_kind, MOST_TOLD))
 
     def notes(self) -> list[str]:
         """Give the notes of each kind together, long lists cut short."""

@@ -30,7 +30,7 @@ LEAST_SHARE = 0.2  # of the cell's pixels inside the image that are seen
 ABSORBANCE = 1.3  # of a cell of brightness 1 on a bright background
 
 
-class Scene(BaseModel):
+class SyntheticScene(BaseModel):
     """What is before the microscope, and how it is taken.
 
     Lengths are pixels. Brightness is relative to that of an average cell, which is 1. Spreads are standard deviations
@@ -107,14 +107,14 @@ class _Cell:
     depth: NDArray[np.float32]  # of the patch: distance from the centre, 1 at the contour
 
 
-def draw(scene: Scene, *, rng: Generator) -> SyntheticImage:
+def draw(scene: SyntheticScene, *, rng: Generator) -> SyntheticImage:
     """Place the cells of a scene and take its image.
 
     The truth is exact: every cell of the image is in the labels, and the other way round. A cell is only put where at
     least 12 pixels of it and a fifth of its part inside the image are seen, in one piece, and where as much is left of
     those below it. A cell cut by the image's border counts one.
 
-    >>> drawn = draw(Scene(rows=64, columns=96, cells=5), rng=np.random.default_rng(1))
+    >>> drawn = draw(SyntheticScene(rows=64, columns=96, cells=5), rng=np.random.default_rng(1))
     >>> drawn.image.shape, drawn.image.dtype, drawn.count
     ((64, 96), dtype('uint8'), 5)
     """
@@ -129,7 +129,7 @@ def _spread(spread: float, number: int, rng: Generator) -> NDArray[np.float64]:
     return np.exp(spread * rng.standard_normal(number).clip(-2.5, 2.5) - spread**2 / 2)
 
 
-def _contours(scene: Scene, mitotic: NDArray[np.bool_], rng: Generator) -> NDArray[np.float32]:
+def _contours(scene: SyntheticScene, mitotic: NDArray[np.bool_], rng: Generator) -> NDArray[np.float32]:
     """Distance of each cell's contour from its centre in each direction, (cell, angle): an ellipse, bent by waves."""
     angles = np.linspace(0, 2 * np.pi, ANGLES, endpoint=False)
     radius = scene.radius * _spread(scene.radius_spread, scene.cells, rng) * np.where(mitotic, 0.75, 1)
@@ -146,7 +146,9 @@ def _contours(scene: Scene, mitotic: NDArray[np.bool_], rng: Generator) -> NDArr
     return np.asarray(contours, np.float32)
 
 
-def _place(scene: Scene, contours: NDArray[np.float32], rng: Generator) -> tuple[list[_Cell], NDArray[np.uint16]]:
+def _place(
+    scene: SyntheticScene, contours: NDArray[np.float32], rng: Generator
+) -> tuple[list[_Cell], NDArray[np.uint16]]:
     """The cells that found a place, each above those before it, and their labels in that order."""
     labels = np.zeros((scene.rows, scene.columns), np.uint16)
     cells: list[_Cell] = []
@@ -210,7 +212,7 @@ def _seen(visible: NDArray[np.bool_], pixels: int) -> bool:
     return enough and bool(cv2.connectedComponents(visible.view(np.uint8))[0] == 2)
 
 
-def _light(scene: Scene, cells: list[_Cell], brightness: NDArray, rng: Generator) -> NDArray[np.float32]:
+def _light(scene: SyntheticScene, cells: list[_Cell], brightness: NDArray, rng: Generator) -> NDArray[np.float32]:
     """Brightness of cells, crumbs and haze, behind the microscope's optics, without the background."""
     focused, defocused = np.zeros((2, scene.rows, scene.columns), np.float32)
     texture = _texture(scene, max((max(cell.shape.shape) for cell in cells), default=0) + 64, rng)
@@ -234,7 +236,7 @@ def _light(scene: Scene, cells: list[_Cell], brightness: NDArray, rng: Generator
     )
 
 
-def _texture(scene: Scene, side: int, rng: Generator) -> NDArray[np.float32]:
+def _texture(scene: SyntheticScene, side: int, rng: Generator) -> NDArray[np.float32]:
     """Positive factors with mean 1, fine grains on coarse patches: a square from which each cell takes a part."""
     grains = scene.texture_size * scene.radius
     fine, coarse = (_standard(_blurred(_noise((side, side), rng), sigma)) for sigma in (grains, 4 * grains))
@@ -265,7 +267,7 @@ def _glow(light: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     return np.asarray(glow, np.float32)
 
 
-def _clouds(scene: Scene, rng: Generator) -> NDArray[np.float32]:
+def _clouds(scene: SyntheticScene, rng: Generator) -> NDArray[np.float32]:
     """Uneven background of 0 and more: a few smooth waves, drawn out in a random direction."""
     short = scene.radius * np.exp(rng.uniform(1, 2.5))
     long = short * np.exp(rng.exponential(0.4))
@@ -281,7 +283,7 @@ def _clouds(scene: Scene, rng: Generator) -> NDArray[np.float32]:
     return np.asarray(np.maximum(clouds, 0) ** 2 / 4, np.float32)
 
 
-def _photograph(scene: Scene, light: NDArray[np.float32], rng: Generator) -> NDArray:
+def _photograph(scene: SyntheticScene, light: NDArray[np.float32], rng: Generator) -> NDArray:
     """What the camera makes of the cells' light: uint8 or uint16, (row, column)."""
     light = scene.background + light
     if not scene.bright_on_dark:
@@ -298,9 +300,9 @@ def _photograph(scene: Scene, light: NDArray[np.float32], rng: Generator) -> NDA
     return np.asarray(levels, np.uint8 if scene.bits == 8 else np.uint16)
 
 
-def sample_scene(size: tuple[int, int] = (512, 512), *, rng: Generator) -> Scene:
+def sample_scene(size: tuple[int, int] = (512, 512), *, rng: Generator) -> SyntheticScene:
     """A scene as a biologist knows it, (rows, columns) in pixels: well stained nuclei, 10 to 150 in 512 x 512."""
-    return Scene(
+    return SyntheticScene(
         rows=size[0],
         columns=size[1],
         cells=max(1, round(int(rng.integers(10, 151)) * size[0] * size[1] / 512**2)),
@@ -326,7 +328,7 @@ def sample_scene(size: tuple[int, int] = (512, 512), *, rng: Generator) -> Scene
     )
 
 
-def random_scene(size: tuple[int, int] = (512, 512), *, rng: Generator) -> Scene:
+def random_scene(size: tuple[int, int] = (512, 512), *, rng: Generator) -> SyntheticScene:
     """A scene of any kind that is worth learning from, (rows, columns) in pixels.
 
     Empty to crowded, dim to bright, clean to noisy, nuclei to angular whole cells; some hazy, some dark on bright.
@@ -344,7 +346,7 @@ def random_scene(size: tuple[int, int] = (512, 512), *, rng: Generator) -> Scene
     whole_cells = rng.random() < 0.2
     bright_on_dark = rng.random() < 0.8
     bits = 8 if rng.random() < 0.7 else 16
-    return Scene(
+    return SyntheticScene(
         rows=size[0],
         columns=size[1],
         cells=0 if rng.random() < 0.08 else 1 + int(room * between(0.02, 0.7)),
@@ -382,7 +384,7 @@ def write_data_set(
     *,
     seed: int,
     size: tuple[int, int] = (512, 512),
-    scenes: Callable[..., Scene] = sample_scene,
+    scenes: Callable[..., SyntheticScene] = sample_scene,
 ) -> None:
     """Write a data set folder of synthetic images: ``images/``, ``masks/``, ``labels/`` and ``counts.csv``.
 

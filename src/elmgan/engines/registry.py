@@ -11,7 +11,7 @@ from elmgan.engines.engine import Engine
 from elmgan.errors import ElmganError, UsageError
 from elmgan.models import Bundle
 
-GROUP = "elmgan.engines"
+ENGINE_GROUP = "elmgan.engines"
 """Of the entry points that register engines."""
 
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -56,7 +56,7 @@ def engines() -> dict[str, EntryPoint]:
     Each gives a function of a :class:`~elmgan.models.Bundle` and of ``precision``, ``device`` and ``parallel``, as
     :func:`open_engine` has them, that returns an :class:`~elmgan.engines.Engine`.
     """
-    return {found.name: found for found in sorted(entry_points(group=GROUP), key=lambda each: each.name)}
+    return {found.name: found for found in sorted(entry_points(group=ENGINE_GROUP), key=lambda each: each.name)}
 
 
 def _open(engine: str, bundle: Bundle, precision: str, device: str, parallel: bool) -> Engine:

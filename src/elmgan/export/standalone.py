@@ -16,8 +16,8 @@ from onnx import TensorProto, compose, helper, numpy_helper
 from elmgan.light import Normalisation, normalise
 from elmgan.models import Bundle
 
-NETWORK = "network/"  # stands before every name of model.onnx, so that none is also one of ours
-SIDES = [2, 3]  # axes of the rows and columns
+NETWORK_PREFIX = "network/"  # stands before every name of model.onnx, so that none is also one of ours
+PLANE = [2, 3]  # axes of the rows and columns
 TO_THE_END = [np.iinfo(np.int64).max] * 2
 
 
@@ -36,25 +36,25 @@ def standalone(bundle: Bundle) -> bytes:
     Returns:
         The ONNX file's bytes.
     """
-    card, network = bundle.card, compose.add_prefix(onnx.load_from_string(bundle.onnx), NETWORK)
+    card, network = bundle.card, compose.add_prefix(onnx.load_from_string(bundle.onnx), NETWORK_PREFIX)
     architecture = card.architecture
     graph = Graph()
 
     image = graph.value("image")
     sides = graph.Shape(image, start=2)
     missing = graph.Mod(graph.Neg(sides), architecture.multiple)
-    padded = graph.Pad(_normalised(image, card.normalisation), graph.Concat([0, 0], missing, axis=0), None, SIDES)
-    graph.name(padded, f"{NETWORK}image")
+    padded = graph.Pad(_normalised(image, card.normalisation), graph.Concat([0, 0], missing, axis=0), None, PLANE)
+    graph.name(padded, f"{NETWORK_PREFIX}image")
     graph.nodes += network.graph.node
 
     outputs = {}
     if card.segments:
-        outputs["probability"] = graph.Slice(graph.value(f"{NETWORK}probability"), [0, 0], sides, SIDES)
+        outputs["probability"] = graph.Slice(graph.value(f"{NETWORK_PREFIX}probability"), [0, 0], sides, PLANE)
     if card.counts:
-        count_map = graph.value(f"{NETWORK}count_map")
+        count_map = graph.value(f"{NETWORK_PREFIX}count_map")
         if architecture.maps:
             reduced = (sides + (architecture.stride - 1)) / architecture.stride
-            count_map = graph.Slice(count_map, [0, 0], reduced, SIDES)
+            count_map = graph.Slice(count_map, [0, 0], reduced, PLANE)
         outputs["count_map"] = count_map * np.float32(1 if card.calibration is None else card.calibration.gain)
     for name, value in outputs.items():
         graph.name(value, name)
@@ -82,7 +82,7 @@ def standalone(bundle: Bundle) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _normalised(image: "Value", normalisation: Normalisation) -> "Value":
+def _normalised(image: "NodeValue", normalisation: Normalisation) -> "NodeValue":
     """Do what a Normalisation does when called, step by step, in the same precision. Below as well."""
     graph = image.graph
     values = _sorted(_sample(image))
@@ -105,25 +105,25 @@ def _normalised(image: "Value", normalisation: Normalisation) -> "Value":
     return normalised
 
 
-def _sample(image: "Value") -> "Value":
+def _sample(image: "NodeValue") -> "NodeValue":
     graph = image.graph
     step = graph.Ceil(graph.Sqrt(graph.Size(image).to(np.float64) / float(normalise.MOST_PIXELS))).to(np.int64)
-    return graph.Slice(image, [0, 0], TO_THE_END, SIDES, graph.Expand(step, [2]))
+    return graph.Slice(image, [0, 0], TO_THE_END, PLANE, graph.Expand(step, [2]))
 
 
-def _sorted(values: "Value") -> "Value":
+def _sorted(values: "NodeValue") -> "NodeValue":
     graph = values.graph
     flat = graph.Reshape(values, [-1])
     return graph.TopK(flat, graph.Shape(flat), largest=0, outputs=2)
 
 
-def _middle(values: "Value") -> "Value":
+def _middle(values: "NodeValue") -> "NodeValue":
     """The two values in the middle, twice the same one where the number is odd."""
     graph = values.graph
     return graph.Gather(values, (graph.Shape(values) - [1, 0]) / 2)
 
 
-def _densest(values: "Value", share: float, rounding: "Value") -> "Value":
+def _densest(values: "NodeValue", share: float, rounding: "NodeValue") -> "NodeValue":
     graph = values.graph
     number = graph.Shape(values)
     length = graph.Round((number - 1).to(np.float64) * share).to(np.int64)
@@ -133,9 +133,9 @@ def _densest(values: "Value", share: float, rounding: "Value") -> "Value":
     return graph.ReduceMean(values.at(_middle(shortest) + (length + np.arange(2)) / 2))
 
 
-def _noise(image: "Value", values: "Value") -> "Value":
+def _noise(image: "NodeValue", values: "NodeValue") -> "NodeValue":
     graph = image.graph
-    edged = graph.Pad(image, [1, 1, 1, 1], None, SIDES, mode="edge")  # the same as BORDER_REFLECT for one pixel
+    edged = graph.Pad(image, [1, 1, 1, 1], None, PLANE, mode="edge")  # the same as BORDER_REFLECT for one pixel
     detail = _sample(graph.Abs(graph.Conv(edged, normalise.DETAIL[np.newaxis, np.newaxis])))
     squares = graph.ReduceMean(detail * detail, [3]).to(np.float64)
     mean_square = graph.Sqrt(graph.Reshape(graph.ReduceMean(squares), [1])) / normalise.DETAIL_GAIN
@@ -164,26 +164,26 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[TensorProto] = []
 
-    def value(self, name: str) -> "Value":
+    def value(self, name: str) -> "NodeValue":
         """Return a value that has a name already: an input of the graph, or what other nodes give."""
-        return Value(self, name)
+        return NodeValue(self, name)
 
-    def name(self, value: "Value", name: str) -> None:
+    def name(self, value: "NodeValue", name: str) -> None:
         """Give a value one more name."""
         self.nodes.append(helper.make_node("Identity", [value.name], [name]))
 
-    def __getattr__(self, operator: str) -> Callable[..., "Value"]:
-        def add(*inputs: "Value | ArrayLike | None", outputs: int = 1, **attributes: Any) -> Value:
+    def __getattr__(self, operator: str) -> Callable[..., "NodeValue"]:
+        def add(*inputs: "NodeValue | ArrayLike | None", outputs: int = 1, **attributes: Any) -> NodeValue:
             names = [f"{operator}_{len(self.nodes)}_{k}" for k in range(outputs)]
             self.nodes.append(helper.make_node(operator, [self._name(each) for each in inputs], names, **attributes))
-            return Value(self, names[0])
+            return NodeValue(self, names[0])
 
         return add
 
-    def _name(self, given: "Value | ArrayLike | None") -> str:
+    def _name(self, given: "NodeValue | ArrayLike | None") -> str:
         if given is None:
             return ""
-        if isinstance(given, Value):
+        if isinstance(given, NodeValue):
             return given.name
         values = np.asarray(given)
         name = f"constant_{len(self.constants)}"
@@ -193,37 +193,37 @@ class Graph:
 
 
 @dataclass(frozen=True)
-class Value:
+class NodeValue:
     """A value of a graph; what is done to it becomes nodes."""
 
     graph: Graph
     name: str
 
-    def __add__(self, other: "Value | ArrayLike") -> "Value":
+    def __add__(self, other: "NodeValue | ArrayLike") -> "NodeValue":
         return self.graph.Add(self, other)
 
-    def __sub__(self, other: "Value | ArrayLike") -> "Value":
+    def __sub__(self, other: "NodeValue | ArrayLike") -> "NodeValue":
         return self.graph.Sub(self, other)
 
-    def __mul__(self, other: "Value | ArrayLike") -> "Value":
+    def __mul__(self, other: "NodeValue | ArrayLike") -> "NodeValue":
         return self.graph.Mul(self, other)
 
-    def __truediv__(self, other: "Value | ArrayLike") -> "Value":
+    def __truediv__(self, other: "NodeValue | ArrayLike") -> "NodeValue":
         return self.graph.Div(self, other)
 
-    def __gt__(self, other: "Value | ArrayLike") -> "Value":
+    def __gt__(self, other: "NodeValue | ArrayLike") -> "NodeValue":
         return self.graph.Greater(self, other)
 
-    def __ge__(self, other: "Value | ArrayLike") -> "Value":
+    def __ge__(self, other: "NodeValue | ArrayLike") -> "NodeValue":
         return self.graph.GreaterOrEqual(self, other)
 
-    def __le__(self, other: "Value | ArrayLike") -> "Value":
+    def __le__(self, other: "NodeValue | ArrayLike") -> "NodeValue":
         return self.graph.LessOrEqual(self, other)
 
-    def to(self, dtype: DTypeLike) -> "Value":
+    def to(self, dtype: DTypeLike) -> "NodeValue":
         """Return it as another type."""
         return self.graph.Cast(self, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
-    def at(self, places: "Value") -> "Value":
+    def at(self, places: "NodeValue") -> "NodeValue":
         """Return a vector's values at some places, as float64."""
         return self.graph.Gather(self, places).to(np.float64)

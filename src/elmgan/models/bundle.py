@@ -108,12 +108,16 @@ def read_bundle(path: Path) -> Bundle:
     # Each is raised by zipfile for some kind of damage or for an encrypted file.
     except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelError(f"{path} cannot be read as a model: {one_line(error)}") from error
-    expected, found = card.hashes.get(NETWORK), sha256(onnx)
-    if found != expected:
-        raise ModelError(
-            f"{path} is damaged: the SHA-256 of {NETWORK} is {found[:8]}..., {CARD} says {str(expected)[:8]}...; "
-            "copy the model again from where it came"
-        )
+    files = {NETWORK: onnx, README: readme}
+    for name, expected in ({NETWORK: "nothing"} | card.hashes).items():
+        if name not in files:
+            raise ModelError(f"{path} is damaged: {CARD} has a SHA-256 of {name!r:.80}, which is no file of a model")
+        found = sha256(files[name])
+        if found != expected:
+            raise ModelError(
+                f"{path} is damaged: the SHA-256 of {name} is {found[:8]}..., {CARD} says {expected[:8]}...; "
+                "copy the model again from where it came"
+            )
     try:
         elsewhere = names_other_files(onnx)
     except ValueError as error:

@@ -44,7 +44,7 @@ def shortcoming(learned: Collection[str]) -> str:
 
 # A model may come from anywhere: every number and text of model.json has bounds, far above what models have.
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-Line = Annotated[str, Field(max_length=1000)]
+ShortText = Annotated[str, Field(max_length=1000)]
 Text = Annotated[str, Field(max_length=100_000)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 Side = Annotated[int, Field(ge=1, le=1 << 16)]
@@ -162,8 +162,8 @@ class ModelCard(Strict):
     format: int = Field(ge=1, le=FORMAT, description="version of model.json")
     name: ModelName
     description: Text = ""
-    created: Line
-    elmgan: Line
+    created: ShortText
+    elmgan: ShortText
     architecture: Architecture
     learned: Learned = Field(
         min_length=1, max_length=2, description="what the training data told: masks, counts or both"
@@ -177,8 +177,10 @@ class ModelCard(Strict):
     )
     view: View | None = Field(None, description="how images were shown when it was trained or calibrated")
     seed: Seed
-    scores: dict[Text, dict[Line, Amount]] = Field(description="validation set -> score -> value", max_length=100_000)
-    hashes: dict[Line, Line] = Field(description="file of the bundle -> SHA-256", max_length=100)
+    scores: dict[Text, dict[ShortText, Amount]] = Field(
+        description="validation set -> score -> value", max_length=100_000
+    )
+    hashes: dict[ShortText, ShortText] = Field(description="file of the bundle -> SHA-256", max_length=100)
 
     def deciding(self) -> dict[str, Any]:
         """Give what of the card decides a count, as JSON."""

@@ -20,7 +20,7 @@ Thumbnails = Mapping[tuple[str, Place], Pictures]
 """Image and place of a plane -> its pictures."""
 
 
-def report(
+def counts_report(
     rows: Sequence[Row],
     failures: Sequence[Failure],
     thumbnails: Thumbnails,

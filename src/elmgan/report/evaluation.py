@@ -20,7 +20,7 @@ WORST = 6
 """Images shown of the worst counted, and of the worst segmented."""
 
 MOST_FAILED = 200
-SIDE = 420
+CASE_SIDE = 420
 TRUTH = (0, 190, 255)  # sky blue: no kind of colour vision takes it for the orange of what was found
 
 
@@ -47,8 +47,8 @@ class Case:
             pixels = plane.read()
         grey, result = plane_grey(plane, pixels), model.count(pixels, view=record.view)
         true = read_truth(record, grey.shape)[0]
-        found = None if result.mask is None else thumbnail(grey, result.labels(), side=SIDE)
-        return cls(score, thumbnail(grey, true, colour=TRUTH, side=SIDE), found)
+        found = None if result.mask is None else thumbnail(grey, result.labels(), side=CASE_SIDE)
+        return cls(score, thumbnail(grey, true, colour=TRUTH, side=CASE_SIDE), found)
 
 
 def worst(scores: Sequence[Score]) -> list[Score]:
@@ -63,7 +63,9 @@ def worst(scores: Sequence[Score]) -> list[Score]:
     return [scores[k] for k in chosen + [k for _, k in sorted(by_mask)[:WORST]]]
 
 
-def report(metrics: Metrics, scores: Sequence[Score], baseline: Sequence[Score], cases: Sequence[Case]) -> str:
+def evaluation_report(
+    metrics: Metrics, scores: Sequence[Score], baseline: Sequence[Score], cases: Sequence[Case]
+) -> str:
     """Write the page.
 
     Args:

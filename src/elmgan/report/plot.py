@@ -15,12 +15,12 @@ WIDTH, HEIGHT = 440, 330
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 46
 """Margins around the frame, in SVG's pixels."""
 
-RADIUS = 3.5
+MARK_RADIUS = 3.5
 MOST_POINTS = 2000
 """Of a series; a page with more would be slow. Every so many-th point is left, and the page says so."""
 
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#b8a800", "#000000", "#8c8c8c")
+SERIES_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#b8a800", "#000000", "#8c8c8c")
 """Of a dot plot's series; told apart by all kinds of colour vision (Okabe and Ito, 2008; the yellow is darker)."""
 
 
@@ -147,7 +147,7 @@ def _marks(points: Points, x: Scale, y: Scale) -> list[str]:
         inside = x.low <= right <= x.high and y.low <= up <= y.high
         place_x, place_y = x.clipped(right), y.clipped(up)
         shape = (
-            f'circle cx="{place_x:.1f}" cy="{place_y:.1f}" r="{RADIUS}"'
+            f'circle cx="{place_x:.1f}" cy="{place_y:.1f}" r="{MARK_RADIUS}"'
             if inside
             else f'path d="M{place_x:.1f} {place_y:.1f}l4 7h-8z"'
         )
@@ -209,7 +209,7 @@ def dot_plot(series: Sequence[Dots], *, title: str, x_label: str, marked: Sequen
         parts.append(f'<path d="M{x.start} {top + k * height}H{x.end}"/>')
         parts.append(f'<text x="200" y="{top + (k + 0.5) * height + 4:.1f}" text-anchor="end">{escape(name)}</text>')
     for k, dots in enumerate(series):
-        colour, left, down = COLOURS[k % len(COLOURS)], 20 + 370 * (k % 2), 18 + 18 * (k // 2)
+        colour, left, down = SERIES_COLOURS[k % len(SERIES_COLOURS)], 20 + 370 * (k % 2), 18 + 18 * (k // 2)
         parts.append(f'<circle cx="{left}" cy="{down}" r="4" fill="{colour}"/>')
         parts.append(f'<text x="{left + 10}" y="{down + 4}">{escape(dots.name)}</text>')
         for name, ends in dots.values.items():

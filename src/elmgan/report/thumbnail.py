@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from elmgan.light import Grey
 from elmgan.report.overlay import OUTLINE, for_display, outlines
 
-SIDE = 280
+THUMBNAIL_SIDE = 280
 """Longer side of a thumbnail, in pixels."""
 
 
 def thumbnail(
-    grey: Grey, cells: NDArray | None = None, *, colour: tuple[int, int, int] = OUTLINE, side: int = SIDE
+    grey: Grey, cells: NDArray | None = None, *, colour: tuple[int, int, int] = OUTLINE, side: int = THUMBNAIL_SIDE
 ) -> str:
     """Make a small picture of an image, as a data URI.
 

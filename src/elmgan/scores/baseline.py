@@ -17,7 +17,7 @@ BASELINE = "Otsu + watershed"
 # averaged over bbbc039 and dsb2018, images outside the validation split that `nuclei` is judged by. No blur at all
 # would have a Dice that is higher by 0.005.
 BLUR = 1.0
-SMALLEST = 25
+SMALLEST_OBJECT = 25
 LEVELS = 65535
 
 
@@ -75,8 +75,8 @@ def otsu(grey: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def _without_crumbs(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Drop the connected parts of a mask that have fewer than SMALLEST pixels."""
+    """Drop the connected parts of a mask that have fewer than SMALLEST_OBJECT pixels."""
     _, parts, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
-    kept = statistics[:, cv2.CC_STAT_AREA] >= SMALLEST
+    kept = statistics[:, cv2.CC_STAT_AREA] >= SMALLEST_OBJECT
     kept[0] = False  # the background
     return np.asarray(kept[parts])

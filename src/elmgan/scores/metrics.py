@@ -23,7 +23,7 @@ from elmgan.scores.summary import (
 )
 from elmgan.strict import Strict
 
-FORMAT = 1
+METRICS_FORMAT = 1
 """Version of metrics.json that this program writes."""
 
 
@@ -55,7 +55,7 @@ class Summary(Strict):
 class Metrics(Strict):
     """The content of metrics.json."""
 
-    format: int = FORMAT
+    format: int = METRICS_FORMAT
     seed: int = Field(description="of the bootstrap; the same images and seed give the same intervals")
     resamples: int = RESAMPLES
     confidence: float = CONFIDENCE

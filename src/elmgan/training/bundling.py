@@ -85,7 +85,9 @@ def bundle_run(path: Path, config: TrainingConfig, generator: Generator, origin:
         learned=origin.learned,
         normalisation=config.normalisation,
         data=origin.sources,
-        training=ranges_in(shown(origin.sides.train, "measuring the training images", console), config.normalisation),
+        training=ranges_in(
+            with_progress(origin.sides.train, "measuring the training images", console), config.normalisation
+        ),
         view=config.view,
         seed=config.seed,
         scores={},
@@ -97,7 +99,9 @@ def bundle_run(path: Path, config: TrainingConfig, generator: Generator, origin:
         card = card.model_copy(update={"calibration": done.calibration})
     model = Model(replace(bundle, card=card))
     held_out = [*origin.sides.validation, *origin.sides.calibration]
-    scores: list[Score] = [score_image(model, record) for record in shown(held_out, "scoring the bundle", console)]
+    scores: list[Score] = [
+        score_image(model, record) for record in with_progress(held_out, "scoring the bundle", console)
+    ]
     card = card.model_copy(update={"scores": summarise(scores)})
     bundle = replace(bundle, card=card, readme=readme(card, config, origin))
     write_bundle(path, bundle.calibrated(done.calibration, done.text) if done else bundle)
@@ -117,7 +121,7 @@ def calibrate_run(bundle: Bundle, origin: Origin, console: Console) -> Calibrate
     return done
 
 
-def shown(things: Sequence[Thing], what: str, console: Console) -> Iterable[Thing]:
+def with_progress(things: Sequence[Thing], what: str, console: Console) -> Iterable[Thing]:
     """Go through things with a progress bar where the console is a terminal."""
     return track(things, what, console=console, transient=True, disable=not console.is_terminal)
 

@@ -20,7 +20,7 @@ from elmgan.errors import ConfigError
 from elmgan.images import View
 from elmgan.light import Normalisation
 from elmgan.models import Architecture
-from elmgan.models.schema import BoundedNormalisation, Line, ModelName, Seed, Text
+from elmgan.models.schema import BoundedNormalisation, ModelName, Seed, ShortText, Text
 from elmgan.nn.discriminator import DiscriminatorNorm
 from elmgan.nn.generator import PRESETS
 from elmgan.nn.loss import LossWeights
@@ -37,14 +37,14 @@ LAST_EPOCH = "last"
 """Chooses nothing, for want of validation images that could: the weights of the last epoch are kept."""
 
 
-def in_order(ends: tuple[float, float]) -> tuple[float, float]:
+def low_to_high(ends: tuple[float, float]) -> tuple[float, float]:
     """Check that a range does not run backwards."""
     if ends[0] > ends[1]:
         raise ValueError("must run from low to high")
     return ends
 
 
-Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(in_order)]
+Range = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(low_to_high)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -157,7 +157,7 @@ class TrainingConfig(Strict):
     name: ModelName = "model"
     description: Text = ""
     seed: Seed = 0
-    start: Line = Field("", description="version of the model that training starts from; set by --from")
+    start: ShortText = Field("", description="version of the model that training starts from; set by --from")
     view: View = Field(View(), description="how images are shown to the network; the model keeps it")
     architecture: Architecture = PRESETS["base"]
     normalisation: BoundedNormalisation = Normalisation()

@@ -10,7 +10,7 @@ from elmgan.data.synthetic import draw, random_scene
 from elmgan.errors import DataError
 from elmgan.light import Normalisation, to_grey
 from elmgan.models import Learned
-from elmgan.training.bundling import shown
+from elmgan.training.bundling import with_progress
 from elmgan.training.config import TrainingConfig
 from elmgan.training.windows import padded_size
 
@@ -43,7 +43,7 @@ class Material:
         return "; ".join(
             f"no image to validate on has a {what}: {what}s are learned, but not checked"
             for what in self.learned
-            if what not in known(self.validation)
+            if what not in known_of(self.validation)
         )
 
 
@@ -63,13 +63,13 @@ def gather(
         DataError: When nothing that can be learned can be validated.
         ImageError: When an image cannot be read.
     """
-    train = load(sides.train, config.normalisation, "training images", console)
+    train = load_examples(sides.train, config.normalisation, "training images", console)
     synthetic = draw_synthetic(config, rng, console)
-    validation = load(sides.validation, config.normalisation, "validation images", console)
+    validation = load_examples(sides.validation, config.normalisation, "validation images", console)
     weights = {"mask": config.loss.mask, "count": config.loss.count}
-    there = known([*train, *(synthetic if config.data.synthetic_share else [])])
+    there = known_of([*train, *(synthetic if config.data.synthetic_share else [])])
     taught: Learned = tuple(what for what in there if weights[what])
-    judged = known(validation)
+    judged = known_of(validation)
     if not set(taught) & set(judged):
         teaches, judges = (f"{what[0]}s alone" if what else "nothing" for what in (taught, judged))
         raise DataError(
@@ -80,23 +80,23 @@ def gather(
     return Material(train, synthetic, validation, taught, learned)
 
 
-def known(examples: list[Example]) -> Learned:
+def known_of(examples: list[Example]) -> Learned:
     """Name what is known of any of the examples."""
     masked = any(example.regions is not None for example in examples)
     counted = any(example.total is not None for example in examples)
     return tuple(what for what, there in zip(BOTH, (masked, counted), strict=True) if there)
 
 
-def load(records: list[Record], normalisation: Normalisation, what: str, console: Console) -> list[Example]:
+def load_examples(records: list[Record], normalisation: Normalisation, what: str, console: Console) -> list[Example]:
     """Read examples into memory."""
-    return [load_example(record, normalisation) for record in shown(records, f"reading {what}", console)]
+    return [load_example(record, normalisation) for record in with_progress(records, f"reading {what}", console)]
 
 
 def draw_synthetic(config: TrainingConfig, rng: np.random.Generator, console: Console) -> list[Example]:
     """Draw the synthetic images that the configuration asks for."""
     examples = []
     side = config.data.tile or 512
-    for k in shown(range(config.data.synthetic), "drawing synthetic images", console):
+    for k in with_progress(range(config.data.synthetic), "drawing synthetic images", console):
         drawn = draw(random_scene((side, side), rng=rng), rng=rng)
         labels = drawn.labels.astype(np.uint16)
         image = config.normalisation(to_grey(drawn.image))
@@ -104,7 +104,7 @@ def draw_synthetic(config: TrainingConfig, rng: np.random.Generator, console: Co
     return examples
 
 
-def fit(config: TrainingConfig, material: Material) -> TrainingConfig:
+def fitted_to(config: TrainingConfig, material: Material) -> TrainingConfig:
     """Give the configuration what only the data tell.
 
     A count map is free of a mask that nothing teaches. The pooled count head has the one size of the images. A model

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from elmgan.counting.tiling import split
+from elmgan.counting.tiling import tiles_of
 from elmgan.errors import TrainingError
 from elmgan.images import Tile
 from elmgan.nn.discriminator import Discriminator, Judgement
@@ -190,7 +190,7 @@ class GanStep:
 
     def backward(self, losses: dict[str, Tensor]) -> None:
         """Add the gradient of a sum of losses; parallel networks average it over processes, and a sum is wanted."""
-        (share()[1] * total(losses)).backward()  # type: ignore[no-untyped-call]
+        (share()[1] * sum_of_terms(losses)).backward()  # type: ignore[no-untyped-call]
 
     def backward_by_tile(self, batch: Batch, known: Known) -> dict[str, Tensor]:
         """Add the gradient of one image's losses, with the memory of one tile, and give the losses.
@@ -202,7 +202,7 @@ class GanStep:
         architecture = self.generator.architecture
         side = math.isqrt(self.config.data.pixels) - 2 * architecture.halo
         side = max(side // architecture.multiple, 1) * architecture.multiple
-        tiles = split((batch.image.shape[-2], batch.image.shape[-1]), (side, side))
+        tiles = tiles_of((batch.image.shape[-2], batch.image.shape[-1]), (side, side))
         drawn = tiles[int(torch.randint(len(tiles), ()))]
         with torch.no_grad():
             self.sums_of_tile(self.generator, batch, drawn)
@@ -211,7 +211,9 @@ class GanStep:
             parts = [self.sums_of_tile(self.generator, batch, tile) for tile in tiles]
         sums = Sums(*(torch.stack(values).sum(0).requires_grad_() for values in zip(*parts, strict=True)))
         losses = generator_loss(sums, batch.targets, self.config.loss, known)
-        derivatives = torch.autograd.grad(share()[1] * total(losses), sums, allow_unused=True, materialize_grads=True)
+        derivatives = torch.autograd.grad(
+            share()[1] * sum_of_terms(losses), sums, allow_unused=True, materialize_grads=True
+        )
         for tile in tiles:
             with unsynchronised(self.parallel_generator, tile is not tiles[-1]):
                 part = self.sums_of_tile(self.parallel_generator, batch, tile)
@@ -326,7 +328,7 @@ def add(sums: dict[str, float], terms: dict[str, Tensor]) -> None:
         sums[name] += float(term.detach())
 
 
-def total(terms: dict[str, Tensor]) -> Tensor:
+def sum_of_terms(terms: dict[str, Tensor]) -> Tensor:
     """Add up terms."""
     return torch.stack(list(terms.values())).sum()
 

@@ -24,18 +24,18 @@ from elmgan.launch import launch
 from elmgan.models import Bundle, ModelCard, TrainingData, shortcoming
 from elmgan.nn.engine import TorchEngine
 from elmgan.nn.generator import Generator
-from elmgan.training.bundling import Origin, bundle_run, shown
+from elmgan.training.bundling import Origin, bundle_run, with_progress
 from elmgan.training.config import LAST_EPOCH, TrainingConfig, describe_fault, dump_config
 from elmgan.training.curves import Curves, draw_samples
 from elmgan.training.feed import Feed
-from elmgan.training.material import Material, fit, gather
+from elmgan.training.material import Material, fitted_to, gather
 from elmgan.training.memory import freed_memory_kept
 from elmgan.training.processes import joined, share, summed, told
 from elmgan.training.step import GENERATOR_TERMS, GanStep, collate
 from elmgan.training.validation import Validation
 from elmgan.trust import FEWEST
 
-CONFIG, SPLIT, START, BEST, LAST = "config.yaml", "split.csv", "start.json", "best.pt", "last.pt"
+CONFIG, SPLIT, STARTED_FROM, BEST, LAST = "config.yaml", "split.csv", "start.json", "best.pt", "last.pt"
 
 
 def train(
@@ -79,7 +79,7 @@ def train(
         console = console if console and launch().first else Console(quiet=True)
         if launch().first:
             check_folder(run, config, resume=resume)
-        watch = partial(shown, what="comparing images", console=console)
+        watch = partial(with_progress, what="comparing images", console=console)
         records = group_alike(read_data_set(data, view=config.view, tell=console.out), watch=watch)
         rng = np.random.default_rng(config.seed)
         sides = divide(records, config.data.validation, calibration=config.data.calibration, rng=rng)
@@ -91,7 +91,7 @@ def train(
         for said in (shortcoming(material.learned), material.unvalidated(), lacking):
             if said:
                 console.print(said)
-        fitted = fit(config, material)
+        fitted = fitted_to(config, material)
         if (steady := fitted.optimisation.fix_norm) > config.optimisation.fix_norm:
             console.print(f"counts alone: batch norms are fixed after {steady:.0%} of the steps, not before")
         torch.manual_seed(config.seed)
@@ -100,7 +100,7 @@ def train(
             write_text(run / CONFIG, dump_config(config))
             write_text(run / SPLIT, split_table(sides))
             if before is not None:
-                write_text(run / START, before.model_dump_json(indent=2))
+                write_text(run / STARTED_FROM, before.model_dump_json(indent=2))
         if resume and (run / LAST).exists():
             trainer.restore(torch.load(run / LAST, map_location=processor, weights_only=True))
         elif start is not None:
@@ -132,7 +132,7 @@ def starting_from(start: Bundle, config: TrainingConfig) -> TrainingConfig:
 
 def start_of(run: Path, config: TrainingConfig) -> ModelCard | None:
     """Read the card of the model that a run started from, if it did."""
-    return ModelCard.model_validate_json((run / START).read_bytes()) if config.start else None
+    return ModelCard.model_validate_json((run / STARTED_FROM).read_bytes()) if config.start else None
 
 
 def check_folder(run: Path, config: TrainingConfig, *, resume: bool) -> None:

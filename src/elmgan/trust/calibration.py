@@ -18,13 +18,13 @@ from elmgan.trust.interval import FEWEST, LEVEL, Calibration, spread
 FEWEST_TO_CORRECT = 10
 """Images of different cells that a correction takes."""
 
-FOLDS = 20
+PARTS = 20
 """Parts of the images that a cross-validation leaves out in turn; with 20 groups each of them."""
 
 Values = NDArray[np.float64]
 
 
-def fit(estimates: ArrayLike, totals: ArrayLike, groups: Sequence[str], *, data: str) -> Calibration:
+def calibration_of(estimates: ArrayLike, totals: ArrayLike, groups: Sequence[str], *, data: str) -> Calibration:
     """Learn the correction and the interval from images with known counts.
 
     The gain gives the means of the groups the sum that is true. It is kept only if it pays: each group is corrected by
@@ -47,7 +47,7 @@ def fit(estimates: ArrayLike, totals: ArrayLike, groups: Sequence[str], *, data:
         DataError: When there are fewer than 10 groups. Below 20 there is a correction, but no interval.
 
     >>> estimates = np.arange(20, 120, 5)
-    >>> round(fit(estimates, 1.1 * estimates, [str(k) for k in range(20)], data="mine").gain, 3)
+    >>> round(calibration_of(estimates, 1.1 * estimates, [str(k) for k in range(20)], data="mine").gain, 3)
     1.1
     """
     estimates, totals = (np.asarray(values, dtype=np.float64) for values in (estimates, totals))
@@ -151,7 +151,7 @@ def resplits(
     for row in inside:
         calibrating = rng.permutation(len(names))[group] < number
         one, other = np.flatnonzero(calibrating), np.flatnonzero(~calibrating)
-        learned = fit(estimates[one], totals[one], [groups[k] for k in one.tolist()], data="these")
+        learned = calibration_of(estimates[one], totals[one], [groups[k] for k in one.tolist()], data="these")
         for k in other:
             low, high = learned.interval(learned.gain * estimates[k]) or (math.nan, math.nan)
             row[k] = low <= totals[k] <= high
@@ -187,7 +187,7 @@ def _quantile(errors: Values, weights: Values) -> float:
 
 
 def _folds(groups: Sequence[str]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Deal groups into FOLDS parts in the order of their names; give the images of each part, and the others."""
-    fold = np.unique(groups, return_inverse=True)[1] % FOLDS
+    """Deal groups into PARTS parts in the order of their names; give the images of each part, and the others."""
+    fold = np.unique(groups, return_inverse=True)[1] % PARTS
     for part in np.unique(fold):
         yield np.flatnonzero(fold == part), np.flatnonzero(fold != part)

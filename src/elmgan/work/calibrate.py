@@ -14,7 +14,7 @@ from elmgan.images import View
 from elmgan.models import Bundle, shipped, write_bundle
 from elmgan.scores import Score
 from elmgan.trust import Calibration, cross_validate
-from elmgan.trust.calibration import Check, check, fit
+from elmgan.trust.calibration import Check, calibration_of, check
 from elmgan.trust.contradictions import contradictions, correlation, slipped
 from elmgan.work.pipeline import outcomes
 from elmgan.work.score import flagged, score_image
@@ -172,7 +172,7 @@ def calibrate(
     estimates = [score.estimate or 0.0 for score in scores]
     totals = [score.truth or 0.0 for score in scores]
     groups = [score.group for score in scores]
-    learned = fit(estimates, totals, groups, data=source)
+    learned = calibration_of(estimates, totals, groups, data=source)
     corrected = [estimate * (before.gain if before else 1) for estimate in estimates]
     intervals = [before.interval(estimate) if before else None for estimate in corrected]
     return Calibrated(

@@ -22,12 +22,12 @@ from elmgan.images.write import as_grey
 from elmgan.light import plane_grey
 from elmgan.models import shortcoming
 from elmgan.report import overlay, run_record, thumbnail
-from elmgan.report.counts import MOST_PICTURES, Pictures, Thumbnails, report
+from elmgan.report.counts import MOST_PICTURES, Pictures, Thumbnails, counts_report
 from elmgan.work.earlier import FAILED, REPORT, TABLE, Earlier, clear, kept_rows, read_earlier, remove, settings_of
 from elmgan.work.pipeline import cores, in_order, outcomes
 from elmgan.work.plan import LABELS, MASKS, OVERLAYS, PICTURES, RECORD, Item, Plan, Task, items_of, picture_files
 
-AT_ONCE = 1 << 23
+PIXELS_AT_ONCE = 1 << 23
 """Pixels of the planes that are worked on at once: two of 2048 x 2048, which take less than 1 GB with all else."""
 SAVE_EVERY = 5.0
 """Seconds from one writing of the growing table to the next: what a power cut may cost."""
@@ -136,7 +136,7 @@ def count_images(
             named=lambda task: task.named,
             workers=cores() + 1,
             size=lambda task: task.pixels,
-            most=AT_ONCE,
+            most=PIXELS_AT_ONCE,
         )
         for task, outcome in stack.enter_context(closing(done)):
             result = sheets.written(task, outcome)
@@ -162,7 +162,7 @@ def count_images(
     record |= {"images": len(items), "planes": len(counted), "failed": len(failures), "notes": notes}
     record |= {"seconds": round(time.monotonic() - begun, 3)}
     shown = _thumbnails(items, rows, out, view, axes)
-    write_text(out / REPORT, report(counted, failures, shown, record))
+    write_text(out / REPORT, counts_report(counted, failures, shown, record))
     write_text(out / RECORD, json.dumps(record, indent=2))
     paths_written = [out / name for name in (TABLE, *PICTURES, FAILED, REPORT, RECORD)]
     return Counted(counted, failures, notes, [path for path in paths_written if path.exists()])

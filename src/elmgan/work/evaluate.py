@@ -13,7 +13,7 @@ from elmgan.errors import DataError, ElmganError, UsageError
 from elmgan.files import write_table, write_text
 from elmgan.images import View
 from elmgan.report import run_record
-from elmgan.report.evaluation import Case, report, worst
+from elmgan.report.evaluation import Case, evaluation_report, worst
 from elmgan.scores import Baseline, Metrics, Score
 from elmgan.scores.metrics import metrics_of
 from elmgan.scores.summary import MASK_SCORES, OBJECT_SCORES
@@ -21,9 +21,9 @@ from elmgan.work.pipeline import outcomes
 from elmgan.work.score import flagged, score_image
 from elmgan.work.selection import chosen
 
-METRICS, TABLE, REPORT = "metrics.json", "images.csv", "report.html"
+METRICS, SCORE_TABLE, SCORE_REPORT = "metrics.json", "images.csv", "report.html"
 FOUND = ("estimate", *MASK_SCORES, *OBJECT_SCORES)
-COLUMNS = ("image", "kind", "group", "true", "low", "high", *FOUND, *(f"baseline_{name}" for name in FOUND))
+SCORE_COLUMNS = ("image", "kind", "group", "true", "low", "high", *FOUND, *(f"baseline_{name}" for name in FOUND))
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,9 @@ def evaluate_model(
         tell(f"{data}: {said}")
     metrics = metrics_of(scores, others, failures, seed=seed, run=run)
     write_text(out / METRICS, metrics.model_dump_json(indent=2) + "\n")
-    write_table(out / TABLE, COLUMNS, [_row(*pair) for pair in zip(scores, others, strict=True)])
-    write_text(out / REPORT, report(metrics, scores, others, _cases(model, records, scores)))
-    return Evaluated(metrics, [out / name for name in (METRICS, TABLE, REPORT)])
+    write_table(out / SCORE_TABLE, SCORE_COLUMNS, [_row(*pair) for pair in zip(scores, others, strict=True)])
+    write_text(out / SCORE_REPORT, evaluation_report(metrics, scores, others, _cases(model, records, scores)))
+    return Evaluated(metrics, [out / name for name in (METRICS, SCORE_TABLE, SCORE_REPORT)])
 
 
 def _check_overlap(data: Path, records: Sequence[Record], model: Model) -> None:
@@ -121,7 +121,7 @@ def _check_overlap(data: Path, records: Sequence[Record], model: Model) -> None:
 
 def _begin(out: Path) -> None:
     """Make the folder, prove that it can be written to, and clear what would be wrong if this were interrupted."""
-    present = [name for name in (METRICS, TABLE, REPORT) if (out / name).exists()]
+    present = [name for name in (METRICS, SCORE_TABLE, SCORE_REPORT) if (out / name).exists()]
     try:
         if present:
             Metrics.model_validate_json((out / METRICS).read_bytes())
