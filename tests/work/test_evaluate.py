@@ -190,10 +190,10 @@ class Fragile(Model):
         super().__init__(tiny_bundle())
         self.numbers = numbers
 
-    def count(self, image: ArrayLike, *, channel: int | None = None, scale: float = 1) -> Result:
+    def count(self, image: ArrayLike, **view: Any) -> Result:
         if not self.numbers or np.count_nonzero(np.asarray(image) > 1000) in [AREA * number for number in self.numbers]:
             raise ModelError("model.onnx cannot run on this")
-        return super().count(image, channel=channel, scale=scale)
+        return super().count(image, **view)
 
 
 def test_an_image_that_fails_is_named_and_the_others_are_scored(tmp_path: Path, data: Path) -> None:

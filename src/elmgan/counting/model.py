@@ -9,7 +9,7 @@ from elmgan.counting.predictor import TILE, Predictor
 from elmgan.counting.result import Result
 from elmgan.engines import Engine, Runtime, open_engine
 from elmgan.errors import ModelError
-from elmgan.light import appearance_of, to_grey
+from elmgan.light import Cells, appearance_of, see
 from elmgan.models import Bundle, ModelCard
 from elmgan.trust import flags_of
 
@@ -47,16 +47,21 @@ class Model:
         self.runtime: Runtime = engine.runtime
         self._predict = Predictor(bundle.card.architecture, engine, tile=tile)
 
-    def count(self, image: ArrayLike, *, channel: int | None = None, scale: float = 1) -> Result:
+    def count(
+        self, image: ArrayLike, *, channel: int | str | None = None, scale: float = 1, cells: Cells = "auto"
+    ) -> Result:
         """Count the cells of a (row, column) or (row, column, channel) image of any numeric dtype.
 
-        The result has what the model learned: counts, masks or both. An image that counts 0 has no foreground.
+        The result has what the model learned: counts, masks or both. An image that counts 0 has no foreground. Pixels
+        without data - NaN, infinite, or of one value along the image's border - are neither counted nor foreground.
 
         Args:
             image: The pixels, as read; they are normalised here.
-            channel: Which channel to count in, from 1. Colour without it is reduced to luminance.
+            channel: Which channel to count in, from 1, or luminance, red or haematoxylin of colour, which is reduced to
+                luminance without it.
             scale: The network sees the image resized by this factor, 0.1 to 10: 0.5 for cells twice as large as those
                 that the model learned from. The result is of the image's own size all the same.
+            cells: Whether cells are brighter or darker than the background; auto finds out.
 
         Raises:
             ImageError: The image is not of a kind or size that the model takes.
@@ -64,9 +69,8 @@ class Model:
             UsageError: There is no such scale.
         """
         image = np.asarray(image)
-        grey = to_grey(image, channel=channel)
-        stretch = self.card.normalisation.stretch(grey)
-        predicted = self._predict(grey, scale=scale, stretch=stretch)
+        seen = see(image, self.card.normalisation, channel=channel, cells=cells)
+        predicted = self._predict.within(seen, scale=scale)
         probability = predicted[0] if self.card.segments else None
         count_map = predicted[1] if self.card.counts else None
         if not all(math.isfinite(values.sum()) for values in (probability, count_map) if values is not None):
@@ -80,6 +84,14 @@ class Model:
         if mask is not None and estimate is not None and estimate < 0.5:
             mask = np.zeros_like(mask)  # what is no cell by the count is none by the mask: a few pixels of a background
         interval = None if estimate is None or calibration is None else calibration.interval(estimate)
-        appearance = appearance_of(grey, stretch, mask, estimate, scale=scale)
-        flags = flags_of(image if channel is None else grey, mask, appearance, self.card.training)
-        return Result(grey.shape, estimate, mask, probability, count_map, flags, interval)
+        appearance = appearance_of(seen.grey, seen.stretch, mask, estimate, scale=scale, data=seen.data)
+        flags = flags_of(
+            image if channel is None else seen.grey,
+            mask,
+            appearance,
+            self.card.training,
+            probability=probability,
+            data=seen.data,
+            remarks=seen.remarks,
+        )
+        return Result(seen.grey.shape, estimate, mask, probability, count_map, flags, interval, seen.data)

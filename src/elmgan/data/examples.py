@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.data.annotations import read_truth
-from elmgan.data.record import Record, read_grey
+from elmgan.data.record import Record, read_seen
 from elmgan.light import Normalisation
 
 
@@ -45,5 +45,5 @@ def load_example(record: Record, normalisation: Normalisation) -> Example:
         DataError: When an annotation does not fit the image; see :func:`~elmgan.data.read_truth`.
         ImageError: When a file cannot be read, or the image has several channels that are not colour.
     """
-    grey = read_grey(record.image)
-    return Example(record.name, record.kind, normalisation(grey), *read_truth(record, grey.shape))
+    seen = read_seen(record.image, normalisation)
+    return Example(record.name, record.kind, seen.normalised, *read_truth(record, seen.grey.shape))

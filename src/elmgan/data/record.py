@@ -1,14 +1,18 @@
 """One image of a data set and what is known of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.errors import ImageError
 from elmgan.images import read_image
-from elmgan.light import to_grey
+from elmgan.light import Normalisation, Seen, see, to_grey
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,21 @@ def read_grey(image: Path) -> NDArray[np.float32]:
     Raises:
         ImageError: When it cannot be read, or has several channels that are not colour.
     """
+    return _of(image, to_grey).astype(np.float32, copy=False)
+
+
+def read_seen(image: Path, normalisation: Normalisation) -> Seen:
+    """Read the image of a record as the network sees it.
+
+    Raises:
+        ImageError: As :func:`read_grey`.
+    """
+    return _of(image, lambda pixels: see(pixels, normalisation))
+
+
+def _of(image: Path, reduce: Callable[[NDArray], T]) -> T:
     pixels = read_image(image)
     try:
-        return to_grey(pixels).astype(np.float32, copy=False)
+        return reduce(pixels)
     except ImageError as error:
         raise ImageError(f"{image}: {error}") from None

@@ -151,7 +151,7 @@ def name_one(channels: int) -> str:
 
 
 def checked(image: NDArray, channel: int | None) -> NDArray:
-    """Take the channel; a single one loses its axis. Bring to a type that is passed on, in which all are numbers."""
+    """Take the channel; a single one loses its axis. Bring to a type that is passed on; NaN and infinity stay."""
     channels = image.shape[2] if image.ndim == 3 else 1
     if channel is not None and not 1 <= channel <= channels:
         raise ImageError(f"there is no channel {channel}; the image has {channels}, counted from 1")
@@ -163,11 +163,11 @@ def checked(image: NDArray, channel: int | None) -> NDArray:
         return image.astype(image.dtype.newbyteorder("="), copy=False)
     if not np.issubdtype(image.dtype, np.floating):
         raise ImageError(f"pixels of type {image.dtype} are not grey values")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
-        image = image.astype(np.float32, copy=False)
-    if not np.isfinite(image).all():
-        raise ImageError("some pixels are NaN or infinite; replace them by numbers first")
-    return image
+    with np.errstate(over="ignore"):
+        held = image.astype(np.float32, copy=False)
+    if image.dtype.itemsize > 4 and (np.isinf(held) & np.isfinite(image)).any():
+        raise ImageError("some pixels are beyond 3.4e38, which float32 cannot hold; divide them by a number first")
+    return held
 
 
 def _decode(path: Path, channel: int | None) -> NDArray:

@@ -1,17 +1,23 @@
-"""What the network sees of a plane: colour to grey, the background at 0; and measures of what is seen."""
+"""What the network sees of a plane: colour to grey, no data, the background at 0; and measures of what is seen."""
 
 from elmgan.light.appearance import Appearance, Measure, Ranges, appearance_of, ranges_of
 from elmgan.light.grey import to_grey
-from elmgan.light.normalise import Grey, Normalisation, Stretch
+from elmgan.light.no_data import data_of
+from elmgan.light.normalise import Cells, Grey, Normalisation, Stretch
+from elmgan.light.see import Seen, see
 
 __all__ = [
     "Appearance",
+    "Cells",
     "Grey",
     "Measure",
     "Normalisation",
     "Ranges",
+    "Seen",
     "Stretch",
     "appearance_of",
+    "data_of",
     "ranges_of",
+    "see",
     "to_grey",
 ]

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.counting import Result, separate
-from elmgan.light import Normalisation, to_grey
+from elmgan.light import Normalisation, see
 from elmgan.trust import flags_of
 
 BASELINE = "Otsu + watershed"
@@ -41,10 +41,9 @@ class Baseline:
         Raises:
             ImageError: The image has several channels that are not colour.
         """
-        grey = cv2.GaussianBlur(Normalisation(compression=0)(to_grey(image)), (0, 0), BLUR).astype(
-            np.float32, copy=False
-        )
-        mask = _without_crumbs(otsu(grey))
+        seen = see(image, Normalisation(compression=0))
+        blurred = cv2.GaussianBlur(seen.normalised, (0, 0), BLUR).astype(np.float32, copy=False)
+        mask = _without_crumbs(otsu(blurred, seen.data))
         labels = separate(mask)
         cells = int(labels.max())
         return Result(
@@ -53,17 +52,24 @@ class Baseline:
             mask=mask,
             probability=mask.astype(np.float32),
             count_map=np.full((1, 1), cells, np.float32),
-            flags=flags_of(image, mask),
+            flags=flags_of(image, mask, data=seen.data, remarks=seen.remarks),
+            data=seen.data,
         )
 
 
-def otsu(grey: NDArray[np.float32]) -> NDArray[np.bool_]:
+def otsu(grey: NDArray[np.float32], data: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
     """Part an image by Otsu's threshold; true is the class with fewer pixels, nothing where all pixels are alike.
+
+    Pixels without data belong to neither.
 
     >>> otsu(np.array([[9, 8, 9], [1, 8, 9]], np.float32)).astype(int)
     array([[0, 0, 0],
            [1, 0, 0]])
     """
+    if data is not None:
+        mask = np.zeros(grey.shape, bool)
+        mask[data] = otsu(grey[data][np.newaxis])[0]
+        return mask
     low, high = float(grey.min()), float(grey.max())
     if low == high:
         return np.zeros(grey.shape, bool)
