@@ -175,7 +175,7 @@ def test_the_sign_of_cells_can_be_given() -> None:
     assert known(TINY.count(image, cells="bright").estimate) == TINY.count(image).estimate
     assert TINY.count(4000 - image, cells="dark").estimate == TINY.count(image).estimate
     wrong = known(TINY.count(image, cells="dark").mask)  # what is around the squares stands out from them
-    assert image[wrong].max() < image[~wrong].max()
+    assert np.median(image[wrong]) < 300 < np.median(image[~wrong])
 
 
 class Fake:
