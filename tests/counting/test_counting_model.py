@@ -125,6 +125,59 @@ def test_flags_warn_and_change_nothing() -> None:
     assert "object-size" not in model.count(shown["object-size"], scale=1 / 3).flags
 
 
+@given(
+    sides=st.tuples(*[st.integers(0, 40)] * 4).filter(any),
+    value=st.sampled_from([0.0, 200.0, 65535.0, math.nan]),
+    seed=st.integers(0, 30),
+)
+def test_a_margin_of_any_value_counts_nothing_and_changes_nothing(
+    sides: tuple[int, int, int, int], value: float, seed: int
+) -> None:
+    top, bottom, left, right = sides
+    image = (squares(7) + np.random.default_rng(seed).normal(0, 3, (96, 120))).round().astype(np.float32)
+    plain = TINY.count(image)
+    around = ((top, bottom), (left, right))
+    counted = TINY.count(np.pad(image, around, constant_values=value))
+    assert counted.estimate == pytest.approx(plain.estimate, abs=0.011)
+    assert np.array_equal(known(counted.mask), np.pad(known(plain.mask), around))
+    assert counted.foreground == pytest.approx(plain.foreground)
+    assert counted.flags == plain.flags
+    margin = ~known(counted.data)
+    assert counted.count_in(margin) == pytest.approx(0, abs=0.5)  # values of 4 x 4 pixels that the edge cuts
+    assert known(counted.count_map).shape == tuple(-(-side // 4) for side in margin.shape)
+
+
+@pytest.mark.parametrize("scale", [0.5, 2])
+def test_a_margin_changes_nothing_at_another_scale(scale: float) -> None:
+    image = squares(7)
+    counted = TINY.count(np.pad(image, ((0, 0), (30, 0))), scale=scale)
+    assert counted.estimate == pytest.approx(TINY.count(image, scale=scale).estimate, abs=0.011)
+
+
+@given(row=st.integers(0, 90), column=st.integers(0, 114))
+def test_pixels_that_are_no_number_are_neither_counted_nor_foreground(row: int, column: int) -> None:
+    image = squares(7).astype(np.float32)
+    image[row : row + 6, column : column + 6] = np.nan
+    counted = TINY.count(image)
+    assert not known(counted.mask)[np.isnan(image)].any()
+    assert 6 < known(counted.estimate) < 7.3
+
+
+def test_the_pooled_head_is_shown_the_whole_image() -> None:
+    pooled = fake_model(Architecture(depth=3, count_head="pooled", size=(64, 72)), Fake((1, 1, 1, 1), 12.5))
+    image = np.random.default_rng(0).normal(100, 5, (64, 72))
+    image[:20] = np.nan
+    assert pooled.count(image).estimate == 12.5
+
+
+def test_the_sign_of_cells_can_be_given() -> None:
+    image = squares(20).astype(np.float32)
+    assert known(TINY.count(image, cells="bright").estimate) == TINY.count(image).estimate
+    assert TINY.count(4000 - image, cells="dark").estimate == TINY.count(image).estimate
+    wrong = known(TINY.count(image, cells="dark").mask)  # what is around the squares stands out from them
+    assert np.median(image[wrong]) < 300 < np.median(image[~wrong])
+
+
 class Fake:
     """An engine that gives arrays of the same value."""
 

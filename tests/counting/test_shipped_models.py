@@ -2,10 +2,12 @@
 
 import csv
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from numpy.typing import NDArray
 from skimage.measure import label
 
 import elmgan
-from elmgan.counting import Model
+from bundles import known
+from elmgan.counting import Model, Result
 from elmgan.counting.predictor import TILE
 from elmgan.data.synthetic import SyntheticScene, draw
 from elmgan.engines import Engine, open_engine
@@ -205,3 +208,41 @@ def test_a_model_of_fluorescence_flags_stained_tissue(model: Model, shared_data:
     names = [name for name, kind in kinds(folder) if kind in ("purple-on-white", "purple-on-purple")][::4]
     flagged = ["unlike-training" in narrow.count(read_image(folder / "images" / f"{name}.png")).flags for name in names]
     assert np.mean(flagged) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("sides", "value"), [((0, 0, 37, 0), 0), ((2, 2, 2, 2), 0), ((90, 70, 0, 0), 65535), ((0, 33, 0, 51), math.nan)]
+)
+def test_a_margin_without_data_changes_no_count(model: Model, sides: tuple[int, int, int, int], value: float) -> None:
+    top, bottom, left, right = sides
+    image = synthetic(3).astype(np.float32)
+    plain = model.count(image)
+    padded = model.count(np.pad(image, ((top, bottom), (left, right)), constant_values=value))
+    assert known(padded.estimate) == pytest.approx(known(plain.estimate), abs=max(0.5, 0.01 * known(plain.estimate)))
+    assert padded.flags == plain.flags
+
+
+def test_small_inputs_that_went_wrong(shared_data: Path) -> None:
+    """Of each kind: the light is uneven, the stains are merged, the cells are dark, the border holds no data."""
+    model, cases = elmgan.load("nuclei"), shared_data.parent / "cases"
+    if not cases.is_dir():
+        pytest.skip(f"no cases at {cases}")
+
+    def count(name: str, **view: Any) -> Result:
+        return model.count(read_image(cases / name), **view)
+
+    truth = known(count("count_reference/plain_dapi_400.tif").estimate)
+    padded = [count(f"count_zero_padding/{path.name}") for path in (cases / "count_zero_padding").iterdir()]
+    assert [known(result.estimate) for result in padded] == pytest.approx([truth] * len(padded), abs=0.5)
+    assert not any(result.flags for result in padded)
+    for gradient in ("gradient_30", "gradient_60"):
+        assert "uneven" in count(f"count_background_gradient/{gradient}.tif").flags
+    assert "merge" in count("count_rgb_merge/three_stains_merge.tif").flags
+    nuclei = count("count_rgb_merge/three_stains_merge.tif", channel=3)
+    assert nuclei.estimate == pytest.approx(3, abs=1)
+    assert "merge" not in nuclei.flags
+    for smear in (cases / "count_blood_smear").iterdir():
+        image = read_image(smear)
+        assert count(f"count_blood_smear/{smear.name}").flags
+        mask = known(model.count(image, cells="dark", scale=0.35).mask)
+        assert np.median(image[mask, 1]) < np.median(image[~mask, 1]) - 20

@@ -121,6 +121,17 @@ def test_pixels_without_data_leave_no_measure_that_is_no_number() -> None:
     assert all(np.isfinite(value) for value in measured.values())
 
 
+@pytest.mark.parametrize("margin", [-50.0, 0.0, 1e6])
+def test_a_margin_without_data_changes_no_measure(margin: float) -> None:
+    mask = discs(20, 30)
+    image = grey(mask, 1.5)
+    alone = look(image, mask, 3)
+    padded, wider = np.pad(image, 40, constant_values=margin), np.pad(mask, 40)
+    data = np.pad(np.ones_like(mask), 40)
+    measured = appearance_of(padded, np.positive, wider, 3, data=data)
+    assert measured == pytest.approx(alone, rel=0.05)  # the noise at the border is not measured
+
+
 def test_a_range_passes_over_the_odd_image() -> None:
     usual: list[Appearance] = [{"diameter": size} for size in np.linspace(10, 20, 1001).tolist()]
     low, high = ranges_of([*usual, {"diameter": 500.0}, {}])["diameter"]

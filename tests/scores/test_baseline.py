@@ -50,3 +50,11 @@ def test_an_image_of_one_grey_has_no_cells(shape: tuple[int, ...]) -> None:
     assert result.count == 0
     assert result.flags == ("empty",)
     assert not known(result.mask).any()
+
+
+@pytest.mark.parametrize("value", [0, 65535])
+def test_a_margin_without_data_is_no_cell(value: int) -> None:
+    image = squares(12)
+    padded = Baseline().count(np.pad(image, 30, constant_values=value))
+    assert padded.count == Baseline().count(image).count == 12
+    assert not known(padded.mask)[:30].any()

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from elmgan.images import read_image
 from elmgan.light import Appearance, Measure, Normalisation, Ranges, appearance_of, ranges_of, to_grey
-from elmgan.trust import flags_of
+from elmgan.trust import ADVICE, flags_of
 
 MASK = np.zeros((100, 100), dtype=np.bool_)
 MASK[30:60, 30:60] = True
@@ -75,6 +75,39 @@ def test_without_a_mask_the_whole_image_is_judged_and_not_called_empty() -> None
 
 def test_what_is_only_true_or_false_cannot_be_saturated() -> None:
     assert flags_of(MASK, MASK) == ()
+
+
+def test_pixels_without_data_are_not_judged() -> None:
+    padded = image(20, 30, 30, 0)
+    padded[:, :15] = 255
+    padded[30:60, 20:30] = 255
+    data = np.ones_like(MASK)
+    data[:, :15] = False
+    assert flags_of(padded, NOTHING, data=data) == ("empty",)
+    colour = np.dstack([padded.astype(np.float32)] * 3)
+    colour[:, :15] = np.nan
+    assert flags_of(colour, MASK & data, data=data) == ()
+    bright = np.where(MASK, 255, padded).astype(np.uint8)
+    assert flags_of(bright, MASK, data=data) == ("saturated",)
+
+
+def test_a_network_that_hesitates_over_most_of_what_it_sees_is_unsure() -> None:
+    pixels = image(20, 30, 30, 0)
+    probability = np.where(MASK, 0.95, 0.05).astype(np.float32)
+    assert flags_of(pixels, MASK, probability=probability) == ()
+    probability[30:46, 30:60] = 0.6  # 480 of 900 pixels
+    assert flags_of(pixels, MASK, probability=probability) == ("unsure",)
+    assert flags_of(pixels, NOTHING, probability=probability) == ("empty",)
+
+
+def test_what_is_remarked_of_the_light_is_a_flag() -> None:
+    assert flags_of(image(20, 30, 30, 0), MASK, remarks=("merge", "uneven")) == ("uneven", "merge")
+
+
+def test_every_flag_has_advice_in_the_program_and_on_its_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "flags.md").read_text(encoding="utf-8")
+    in_table = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert sorted(in_table) == sorted(ADVICE)
 
 
 TRAINING: Ranges = {

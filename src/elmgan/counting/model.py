@@ -11,7 +11,7 @@ from elmgan.counting.result import Result
 from elmgan.engines import Engine, Runtime, open_engine
 from elmgan.errors import ImageError, ModelError
 from elmgan.images import Plane, View
-from elmgan.light import appearance_of, to_grey
+from elmgan.light import Cells, appearance_of, channel_left, see
 from elmgan.models import Bundle, ModelCard
 from elmgan.trust import flags_of
 
@@ -62,19 +62,23 @@ class Model:
         view: View | None = None,
         channel: int | str | None = None,
         scale: float | None = None,
+        cells: Cells | None = None,
     ) -> Result:
         """Count the cells of a (row, column) or (row, column, channel) image of any numeric dtype, or of a plane.
 
-        The result has what the model learned: counts, masks or both. An image that counts 0 has no foreground. There is
-        no interval under another view than the one that the model was calibrated under; see :meth:`calibrated_for`.
+        The result has what the model learned: counts, masks or both. An image that counts 0 has no foreground. Pixels
+        without data - NaN, infinite, or of one value along the image's border - are neither counted nor foreground.
+        There is no interval under another view than the one that the model was calibrated under; see
+        :meth:`calibrated_for`.
 
         Args:
             image: The pixels, as read; they are normalised here. Or a plane of an opened image, which has its own view.
             view: How an array is shown to the network; by default as the model's own view says.
-            channel: In place of the view's: which channel to count in, from 1. Colour without it is reduced to
-                luminance.
+            channel: In place of the view's: which channel to count in, from 1, or luminance, red or haematoxylin of
+                colour, which is reduced to luminance without it.
             scale: In place of the view's: the network sees the image resized by this factor, 0.1 to 10: 0.5 for cells
                 twice as large as those that the model learned from. The result is of the image's own size all the same.
+            cells: In place of the view's: whether cells are brighter or darker than the background; auto finds out.
 
         Raises:
             ImageError: The image is not of a kind or size that the model takes.
@@ -87,13 +91,11 @@ class Model:
             raise ImageError(f"{image} is a path: give an array, or a plane of elmgan.open_image(path)")
         else:
             view, pixels = view or self.view, np.asarray(image)
-        if channel is None and pixels.ndim == 3:  # (row, column) is one channel already
-            channel = view.channel
-        scale = view.scale if scale is None else scale
-        view = view.model_copy(update={"scale": scale})
-        grey = to_grey(pixels, channel=channel)
-        stretch = self.card.normalisation.stretch(grey)
-        predicted = self._predict(grey, scale=scale, stretch=stretch)
+        given = {"channel": channel, "scale": scale, "cells": cells}
+        view = view.model_copy(update={name: value for name, value in given.items() if value is not None})
+        channel = channel_left(view, pixels) if channel is None else channel
+        seen = see(pixels, self.card.normalisation, channel=channel, cells=view.cells)
+        predicted = self._predict.within(seen, scale=view.scale)
         probability = predicted[0] if self.card.segments else None
         count_map = predicted[1] if self.card.counts else None
         if not all(math.isfinite(values.sum()) for values in (probability, count_map) if values is not None):
@@ -109,9 +111,17 @@ class Model:
         interval = None
         if estimate is not None and calibration is not None and self.calibrated_for(view):
             interval = calibration.interval(estimate)
-        appearance = appearance_of(grey, stretch, mask, estimate, scale=scale)
-        flags = flags_of(pixels if channel is None else grey, mask, appearance, self.card.training)
-        return Result(grey.shape, estimate, mask, probability, count_map, flags, interval)
+        appearance = appearance_of(seen.grey, seen.stretch, mask, estimate, scale=view.scale, data=seen.data)
+        flags = flags_of(
+            pixels if channel is None else seen.grey,
+            mask,
+            appearance,
+            self.card.training,
+            probability=probability,
+            data=seen.data,
+            remarks=seen.remarks,
+        )
+        return Result(seen.grey.shape, estimate, mask, probability, count_map, flags, interval, seen.data)
 
     def calibrated_for(self, view: View) -> bool:
         """Say whether the model's calibration holds under a view: it was calibrated under one that shows the same."""

@@ -7,13 +7,14 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.counting.scaling import check_scale, redistribute, resize, scaled_shape
+from elmgan.counting.region import pixels_in_blocks
+from elmgan.counting.scaling import check_scale, placed, redistribute, resize, scaled_shape
 from elmgan.counting.tiling import predict_in_tiles
 from elmgan.engines import Engine
 from elmgan.engines.engine import SMALL
 from elmgan.errors import ImageError, ModelError, UsageError
 from elmgan.images import Tile
-from elmgan.light import Stretch
+from elmgan.light import Seen, Stretch
 from elmgan.models import Architecture
 
 TILE = 1280
@@ -72,6 +73,25 @@ class Predictor:
         if self._architecture.maps:
             count_map = redistribute(count_map, shape, image.shape, self._architecture.stride)
         return resize(probability, image.shape), count_map
+
+    def within(self, seen: Seen, *, scale: float = 1) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Predict an image from the part of it that holds data; elsewhere there are 0 cells with a probability of 0.
+
+        A margin without data so changes nothing, whatever its width. Only a network for images of one size is shown it.
+        Args, returns and raises as when called.
+        """
+        if seen.data is None:
+            return self(seen.grey, scale=scale, stretch=seen.stretch)
+        architecture, shape = self._architecture, seen.grey.shape
+        box = seen.box if architecture.maps else Tile(0, 0, *shape)
+        data = box.of(seen.data)
+        inner, count_map = self(np.ascontiguousarray(box.of(seen.grey)), scale=scale, stretch=seen.stretch)
+        probability = np.zeros(shape, np.float32)
+        box.of(probability)[data] = inner[data]
+        if architecture.maps:
+            count_map = count_map * (pixels_in_blocks(data, architecture.stride) > 0)
+            count_map = placed(count_map, box, shape, architecture.stride)
+        return probability, count_map
 
     def _predict_seen(self, image: NDArray, stretch: Stretch | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         architecture, halo = self._architecture, self._architecture.halo

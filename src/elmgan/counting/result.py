@@ -42,6 +42,8 @@ class Result:
     """Why the count should not be trusted; () when the image looks fine."""
     interval: tuple[float, float] | None = None
     """90 % interval of the count, (low, high) in cells around the estimate; None if the model has none."""
+    data: NDArray[np.bool_] | None = None
+    """Which pixels hold data, the image's size; None if all do."""
 
     @property
     def count(self) -> int | None:
@@ -55,8 +57,10 @@ class Result:
 
     @property
     def foreground(self) -> float | None:
-        """Fraction of the image that is cell, 0..1; None without a mask."""
-        return None if self.mask is None else float(self.mask.mean())
+        """Fraction of the pixels with data that is cell, 0..1; None without a mask."""
+        if self.mask is None:
+            return None
+        return float((self.mask if self.data is None else self.mask[self.data]).mean())
 
     def count_in(self, region: ArrayLike) -> float:
         """Cells in a part of the image: the sum of the count map there. The parts of an image add up to the whole.

@@ -1,12 +1,14 @@
 """Images that the network sees smaller or larger than they are, and what it says of them at their own size again."""
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.errors import UsageError
+from elmgan.images import Tile
 
 SMALLEST_SCALE, LARGEST_SCALE = 0.1, 10.0
 """Factors that are taken. Beyond them it is a slip of the finger that ends without memory."""
@@ -61,14 +63,35 @@ def redistribute(
     """
     if scaled == shape:
         return count_map
-    down, across = (_shares(before, after, stride) for before, after in zip(scaled, shape, strict=True))
+    return _spread(
+        count_map, [(_edges(was, stride) * (side / was), side) for was, side in zip(scaled, shape, strict=True)], stride
+    )
+
+
+def placed(count_map: NDArray[np.float32], tile: Tile, shape: tuple[int, int], stride: int) -> NDArray[np.float32]:
+    """Give the count map of a part of an image for the whole of it, which has nothing else; the sum stays the same.
+
+    >>> placed(np.array([[4, 8]], np.float32), Tile(0, 2, height=4, width=8), (4, 12), stride=4)
+    array([[2., 6., 4.]], dtype=float32)
+    """
+    begins, sides = (tile.top, tile.left), (tile.height, tile.width)
+    edges = [begin + _edges(side, stride) for begin, side in zip(begins, sides, strict=True)]
+    return _spread(count_map, list(zip(edges, shape, strict=True)), stride)
+
+
+def _edges(side: int, stride: int) -> NDArray[np.signedinteger]:
+    """Where the values of a map begin along a side, and where the last one ends."""
+    return np.append(np.arange(0, side, stride), side)
+
+
+def _spread(count_map: NDArray[np.float32], axes: Sequence[tuple[NDArray, int]], stride: int) -> NDArray[np.float32]:
+    """Add up the values of a map, given where they begin and end along each axis, in a map of other sides."""
+    down, across = (_shares(edges, _edges(side, stride)) for edges, side in axes)
     return np.asarray(down @ count_map @ across.T)
 
 
-def _shares(scaled: int, side: int, stride: int) -> NDArray[np.float32]:
-    """Share of each value along a scaled side that falls on each value along the image's side; (after, before)."""
-    edges = np.append(np.arange(0, side, stride), side)
-    spread_edges = np.append(np.arange(0, scaled, stride), scaled) * (side / scaled)
-    first, last = np.maximum.outer(edges[:-1], spread_edges[:-1]), np.minimum.outer(edges[1:], spread_edges[1:])
-    shares: NDArray[np.float32] = (np.clip(last - first, 0, None) / np.diff(spread_edges)).astype(np.float32)
+def _shares(before: NDArray, after: NDArray) -> NDArray[np.float32]:
+    """Share of each value between edges along a side that falls on each value between others; (after, before)."""
+    first, last = np.maximum.outer(after[:-1], before[:-1]), np.minimum.outer(after[1:], before[1:])
+    shares: NDArray[np.float32] = (np.clip(last - first, 0, None) / np.diff(before)).astype(np.float32)
     return shares

@@ -7,7 +7,7 @@ from elmgan.data.folder import read_data_set, read_sources
 from elmgan.data.layouts import is_data_set, layout_of
 from elmgan.data.likeness import group_alike
 from elmgan.data.naming import Names
-from elmgan.data.record import Record, read_grey
+from elmgan.data.record import Record, read_grey, read_seen
 from elmgan.data.splits import Sides, divide, split
 from elmgan.data.survey import Survey, survey
 from elmgan.data.table import SIDES
@@ -28,6 +28,7 @@ __all__ = [
     "read_data_set",
     "read_grey",
     "read_labels",
+    "read_seen",
     "read_sources",
     "read_truth",
     "reduce_labels",

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from elmgan.counting.scaling import resize, scaled_shape
 from elmgan.data.annotations import read_truth, reduce_labels
-from elmgan.data.record import Record, read_grey
+from elmgan.data.record import Record, read_seen
 from elmgan.light import Normalisation
 
 
@@ -47,12 +47,12 @@ def load_example(record: Record, normalisation: Normalisation) -> Example:
         DataError: When an annotation does not fit the image; see :func:`~elmgan.data.read_truth`.
         ImageError: When a file cannot be read, or the image has several channels that are not colour.
     """
-    grey = read_grey(record)
-    image = normalisation(grey)
-    regions, shares, total = read_truth(record, grey.shape)
-    if (seen := scaled_shape(image.shape, record.view.scale)) != image.shape:
-        image = resize(image, seen)
+    seen = read_seen(record, normalisation)
+    image = seen.normalised
+    regions, shares, total = read_truth(record, image.shape)
+    if (smaller := scaled_shape(image.shape, record.view.scale)) != image.shape:
+        image = resize(image, smaller)
         if regions is not None:
-            regions = np.asarray(cv2.resize(regions, seen[::-1], interpolation=cv2.INTER_NEAREST))
+            regions = np.asarray(cv2.resize(regions, smaller[::-1], interpolation=cv2.INTER_NEAREST))
             shares = None if shares is None else reduce_labels(regions)
     return Example(record.name, record.kind, image, regions, shares, total)

@@ -1,14 +1,18 @@
 """One image of a data set and what is known of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.errors import ImageError
 from elmgan.images import View, only_plane, open_image
-from elmgan.light import plane_grey
+from elmgan.light import Normalisation, Seen, channel_left, see, to_grey
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,25 @@ def read_grey(record: Record) -> NDArray[np.float32]:
     Raises:
         ImageError: When it cannot be read, or has several channels that are not colour.
     """
+    return _of(record, lambda pixels: to_grey(pixels, channel=channel_left(record.view, pixels))).astype(
+        np.float32, copy=False
+    )
+
+
+def read_seen(record: Record, normalisation: Normalisation) -> Seen:
+    """Read the image of a record as the network sees it.
+
+    Raises:
+        ImageError: As :func:`read_grey`.
+    """
+    view = record.view
+    return _of(record, lambda pixels: see(pixels, normalisation, channel=channel_left(view, pixels), cells=view.cells))
+
+
+def _of(record: Record, reduce: Callable[[NDArray], T]) -> T:
     with open_image(record.image) as source:
-        plane = only_plane(source, record.view)
-        try:
-            return plane_grey(plane, plane.read()).astype(np.float32, copy=False)
-        except ImageError as error:
-            raise ImageError(f"{record.image}: {str(error).removeprefix(f'{record.image}: ')}") from None
+        pixels = only_plane(source, record.view).read()
+    try:
+        return reduce(pixels)
+    except ImageError as error:
+        raise ImageError(f"{record.image}: {error}") from None

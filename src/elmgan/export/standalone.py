@@ -30,6 +30,9 @@ def standalone(bundle: Bundle) -> bytes:
     float32 of the image's shape, cell from the card's threshold on; and ``count_map``, float32 (1, 1, row / 4,
     column / 4), rounded up, or (1, 1, 1, 1) from the pooled head, whose sum is the count.
 
+    It knows nothing of pixels without data: cut off margins of one value, or they are taken for background or cells.
+    Nor does it tell a merge of stains or an uneven background.
+
     Args:
         bundle: The model; its network uses version 18 of ONNX's operators or a later one.
 

@@ -357,7 +357,7 @@ def as_numbers(pixels: NDArray) -> NDArray:
     """Bring pixels to a type that is passed on: whole numbers in this machine's byte order, or float32.
 
     Raises:
-        ImageError: They are of a type that holds no grey values.
+        ImageError: They are of a type that holds no grey values, or finite and too large for float32.
     """
     if pixels.dtype == np.bool_:
         return pixels.astype(np.uint8) * 255
@@ -365,5 +365,8 @@ def as_numbers(pixels: NDArray) -> NDArray:
         return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if not np.issubdtype(pixels.dtype, np.floating):
         raise ImageError(f"pixels of type {pixels.dtype} are not grey values; save them as whole numbers or floats")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is no data
-        return pixels.astype(np.float32, copy=False)
+    try:
+        with np.errstate(over="raise"):  # infinite pixels are no data: none may become so
+            return pixels.astype(np.float32, copy=False)
+    except FloatingPointError:
+        raise ImageError("has values beyond 3.4e38; divide all by the same number first") from None

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.light.normalise import DETAIL_GAIN, Grey, sample, second_differences
+from elmgan.light.normalise import DETAIL_GAIN, Grey, sample, second_differences, surrounded
 
 Measure = Literal["density", "darkness", "diameter", "agreement", "sharpness", "contrast"]
 Appearance = Mapping[Measure, float]
@@ -36,6 +36,7 @@ def appearance_of(
     cells: float | None,
     *,
     scale: float = 1,
+    data: NDArray[np.bool_] | None = None,
 ) -> Appearance:
     """Measure an image, its foreground and its number of cells.
 
@@ -50,11 +51,12 @@ def appearance_of(
     - ``contrast``: the step from background to foreground, in standard deviations of the background's noise.
 
     Args:
-        grey: The image; (row, column).
+        grey: The image, finite; (row, column).
         stretch: Gives grey values as the network sees them; it rises or falls throughout.
         mask: Its foreground; ``None`` if it is not known.
         cells: Their number; ``None`` if it is not known.
         scale: The network sees the image resized by this factor. Pixels are those that it sees.
+        data: Which pixels hold data: no others are measured, and none of them is foreground. ``None`` if all do.
 
     >>> image = np.zeros((40, 60), np.float32)
     >>> mask = cv2.circle(np.zeros(image.shape, np.uint8), (30, 20), 12, 1, cv2.FILLED) > 0
@@ -63,34 +65,41 @@ def appearance_of(
     """
     measured: dict[Measure, float] = {}
     if cells is not None:
-        measured["density"] = cells / (grey.size * scale**2) * 1e6
+        pixels = grey.size if data is None else np.count_nonzero(data)
+        measured["density"] = cells / (pixels * scale**2) * 1e6
     if mask is not None and not mask.any():
         return measured
     seen = sample(grey)
     normalised = stretch(seen)
-    below, above = (int(np.count_nonzero(each)) for each in (normalised < -STANDS_OUT, normalised > STANDS_OUT))
+    counted = None if data is None else np.ascontiguousarray(sample(data).view(np.uint8))
+    stands_out = normalised if counted is None else normalised[counted > 0]
+    below, above = (int(np.count_nonzero(each)) for each in (stands_out < -STANDS_OUT, stands_out > STANDS_OUT))
     if below or above:
         measured["darkness"] = (above if _falls(seen, normalised) else below) / (below + above)
-    if mask is None or mask.all():
+    if mask is None or (mask if data is None else mask[data]).all():
         return measured
     inside = mask.view(np.uint8)
-    outside = 1 - inside
+    outside = 1 - inside if data is None else data.view(np.uint8) - inside
     measured["diameter"] = (
         6 * (_depth(inside) - 0.5) * scale
     )  # from the centres of pixels, half a pixel inside the edge
     of_seen = np.ascontiguousarray(sample(inside))
-    share, deviation = cv2.mean(of_seen)[0], cv2.meanStdDev(normalised)[1].item()
+    share, deviation = cv2.mean(of_seen, counted)[0], cv2.meanStdDev(normalised, mask=counted)[1].item()
     if deviation == 0:
         return measured
-    difference = _mean(normalised, of_seen) - _mean(normalised, 1 - of_seen)
+    difference = _mean(normalised, of_seen) - _mean(normalised, np.ascontiguousarray(sample(outside)))
     measured["agreement"] = abs(difference) * (share * (1 - share)) ** 0.5 / deviation
     step = _mean(grey, inside) - _mean(grey, outside)
     if step == 0:
         return measured
     grown = cv2.dilate(inside, DISC)
-    slope = (_mean(grey, inside - cv2.erode(inside, DISC)) - _mean(grey, grown - inside)) / RIM
+    rim = grown - inside if data is None else cv2.bitwise_and(grown, outside)
+    slope = (_mean(grey, inside - cv2.erode(inside, DISC)) - _mean(grey, rim)) / RIM
     measured["sharpness"] = slope / step / scale
-    noise = cv2.meanStdDev(second_differences(grey), mask=1 - sample(grown))[1].item() / DETAIL_GAIN
+    still = 1 - grown
+    if data is not None:
+        still = cv2.bitwise_and(still, surrounded(data).view(np.uint8))
+    noise = cv2.meanStdDev(second_differences(grey), mask=np.ascontiguousarray(sample(still)))[1].item() / DETAIL_GAIN
     if 0 < noise < math.inf:  # neither without noise nor beyond float32, where pixels without data are -3.4e38
         measured["contrast"] = abs(step) / noise
     return measured

@@ -1,43 +1,106 @@
 """Colour to the one grey channel that the networks take."""
 
+from functools import cache
+
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.errors import ImageError
-from elmgan.images import Plane, as_numbers
+from elmgan.images import Plane, View, as_numbers
+from elmgan.images.view import COLOURS
 from elmgan.light.normalise import Grey
+
+MOST_CHANNELS = 16
+"""Longer axes of an array are rows and columns."""
+
+STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
+"""Optical densities for red, green and blue of haematoxylin, eosin and DAB.
+
+Ruifrok & Johnston, Quantification of histochemical staining by color deconvolution, Anal. Quant. Cytol. Histol. 23
+(2001) 291.
+"""
+
+DARKEST = 1 / 255
+"""Share of the background's light below which no density is told apart: 8 bits hold no more."""
+
+GLASS = 90
+"""Percentile of the luminance from which pixels show the background of a stained slide."""
 
 
 def to_grey(image: NDArray, *, channel: int | str | None = None) -> Grey:
     """Reduce an image of any numeric type to one channel, (row, column), without scaling its values.
 
-    Single channels of uint8 and uint16 stay what they are; all else becomes float32.
-    Three channels are red, green and blue and become the luminance 0.299 R + 0.587 G + 0.114 B of ITU-R BT.601;
-    ``channel``, counted from 1, takes that one instead.
+    Single channels of uint8 and uint16 stay what they are; all else becomes float32. Pixels that are NaN or infinite
+    become the least of the others.
+
+    Three channels are red, green and blue and become the luminance 0.299 R + 0.587 G + 0.114 B of ITU-R BT.601.
+    ``channel`` takes another view of them, or one of any number of channels:
+
+    - a number, counted from 1: that channel.
+    - ``luminance``, ``red``: of colour.
+    - ``haematoxylin``: of colour, the density of the stain that makes nuclei of tissue blue, after Ruifrok & Johnston:
+      the larger, the more stain. The background, taken from the brightest tenth of the image, is at 0; a colour that
+      no mixture with eosin and DAB gives can be below it.
 
     >>> to_grey(np.array([[[100, 200, 50]]], dtype=np.uint8))
     array([[153.]], dtype=float32)
 
     Raises:
-        ImageError: the image is empty, is not (row, column) or (row, column, channel), has NaN or infinite pixels, or
-            has several channels that are not colour and none is named.
-
+        ImageError: The image is empty, is not (row, column) or (row, column, channel), has no finite pixel, has no such
+            channel, or has several channels that are not colour and none is named.
     """
-    image = as_numbers(np.asarray(image))
+    grey = with_gaps(image, channel)
+    if grey.dtype.kind == "f" and not (finite := np.isfinite(grey)).all():
+        grey = np.where(finite, grey, grey.min(where=finite, initial=np.inf))
+    return grey
+
+
+def with_gaps(image: NDArray, channel: int | str | None) -> Grey:
+    """Reduce an image as :func:`to_grey` does, but leave pixels that are NaN or infinite as they are."""
+    image = np.asarray(image)
     if image.ndim not in (2, 3) or image.size == 0:
         raise ImageError(f"an image has the shape (row, column) or (row, column, channel), not {image.shape}")
-    if image.ndim == 3 and isinstance(channel, int):
-        image = image[..., channel - 1]
-    if not np.isfinite(image).all():
-        raise ImageError("some pixels are NaN or infinite; replace them by numbers first")
+    if image.ndim == 3 and image.shape[2] > MOST_CHANNELS >= image.shape[0]:
+        raise ImageError(
+            f"an image has the shape (row, column, channel); the first axis of {image.shape} looks like its channels: "
+            "move it to the end, numpy.moveaxis(image, 0, -1)"
+        )
+    grey = _one_channel(as_numbers(image), channel)
+    if grey.dtype.kind == "f" and not np.isfinite(grey).any():
+        raise ImageError("no pixel holds data: all are NaN or infinite")
+    return grey
+
+
+def _one_channel(image: NDArray, channel: int | str | None) -> Grey:
+    word = channel if isinstance(channel, str) else None
+    channels = image.shape[2] if image.ndim == 3 else 1
+    if isinstance(channel, int) and not 1 <= channel <= channels:
+        raise ImageError(f"there is no channel {channel}; the image has {channels}, counted from 1")
+    if image.ndim == 3 and (isinstance(channel, int) or channels == 1):
+        image = np.ascontiguousarray(image[..., channel - 1 if isinstance(channel, int) else 0])
+    if word is not None and word not in COLOURS:
+        raise ImageError(f"there is no channel {word}; expected a number or one of {', '.join(COLOURS)}")
     if image.ndim == 2:
+        if word not in (None, "luminance"):
+            raise ImageError(f"the image is grey, and {word} is a view of colour: leave the channel out")
         return image if image.dtype in (np.uint8, np.uint16) else image.astype(np.float32, copy=False)
     if image.shape[2] != 3:
-        raise ImageError(f"the image has {image.shape[2]} channels; name one: channel=1..{image.shape[2]}")
+        raise ImageError(f"the image has {channels} channels; name one: channel=1..{channels} (--channel)")
+    if word == "haematoxylin":
+        return _haematoxylin(image)
     red, green, blue = np.moveaxis(image.astype(np.float32, copy=False), -1, 0)
+    if word == "red":
+        return np.ascontiguousarray(red)
     # Weights that sum to 1, written so that a grey image saved as colour gives exactly its grey values.
-    luminance: NDArray[np.float32] = green + 0.299 * (red - green) + 0.114 * (blue - green)
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        luminance: NDArray[np.float32] = green + 0.299 * (red - green) + 0.114 * (blue - green)
     return luminance
+
+
+def channel_left(view: View, pixels: NDArray) -> int | str | None:
+    """Give what of a view's channel is still to be taken of a plane's pixels: nothing where they are one channel."""
+    return view.channel if pixels.ndim == 3 else None
 
 
 def plane_grey(plane: Plane, pixels: NDArray) -> Grey:
@@ -46,4 +109,26 @@ def plane_grey(plane: Plane, pixels: NDArray) -> Grey:
     Raises:
         ImageError: See :func:`to_grey`.
     """
-    return to_grey(pixels, channel=plane.view.channel if pixels.ndim == 3 else None)
+    return to_grey(pixels, channel=channel_left(plane.view, pixels))
+
+
+def _haematoxylin(colour: NDArray) -> NDArray[np.float32]:
+    """Give the density of haematoxylin in a (row, column, RGB) image, of which the glass lets through all light."""
+    colour = colour.astype(np.float32, copy=False)
+    seen = colour[:: max(1, len(colour) // 512), :: max(1, colour.shape[1] // 512)].reshape(-1, 3)
+    seen = seen[np.isfinite(seen).all(axis=1)]
+    if not len(seen):
+        raise ImageError("no pixel holds data: all are NaN or infinite")
+    brightness = seen.mean(axis=1)
+    glass = np.median(seen[brightness >= np.percentile(brightness, GLASS)], axis=0)
+    share = colour / np.where(glass > 0, glass, 1).astype(np.float32)
+    density: NDArray[np.float32] = -np.log10(np.maximum(share, np.float32(DARKEST)))
+    return np.asarray(cv2.transform(density, _unmixing()))
+
+
+@cache
+def _unmixing() -> NDArray[np.float32]:
+    """Weights of the three densities that give the amount of haematoxylin; (1, 3)."""
+    stains = np.array(STAINS)
+    stains /= np.linalg.norm(stains, axis=1, keepdims=True)
+    return np.linalg.inv(stains)[:, :1].T.astype(np.float32)

@@ -5,7 +5,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import cv2
 import numpy as np
@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Grey = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 """One channel as read: (row, column). What is neither uint8 nor uint16 is float32."""
+
+Cells = Literal["auto", "bright", "dark"]
+"""Whether cells are brighter or darker than the background; auto finds out."""
 
 MOST_PIXELS = 2**18
 """Statistics of larger images are taken from a regular grid of at most this many pixels.
@@ -75,13 +78,26 @@ class Normalisation(BaseModel):
         """
         return self.stretch(grey)(grey)
 
-    def stretch(self, grey: Grey) -> "Stretch":
-        """Give what becomes of each value of a whole image, to be applied to any part of it."""
-        values = _sorted(sample(grey))
+    def stretch(self, grey: Grey, data: NDArray[np.bool_] | None = None, cells: Cells = "auto") -> "Stretch":
+        """Give what becomes of each value of a whole image, to be applied to any part of it.
+
+        Args:
+            grey: The image, (row, column).
+            data: Which of its pixels count; there is at least one. ``None`` if all do.
+            cells: Whether what stands out is brighter or darker than the background, which is then looked for on the
+                other side of the middle of the span if it would lie on the wrong one.
+        """
+        values = _sorted(_of_data(sample(grey), data, grey))
         low, high = (_percentile(values, percentage) for percentage in (self.low, self.high))
-        centre = _densest(values, self.background, ROUNDING * (high - low))
-        span = float(np.float32(max(high - low, self.noise_span * _noise(grey, values))))
-        return Stretch(self, centre, span, bright=high - centre >= centre - low)
+        rounding = ROUNDING * (high - low)
+        centre = densest(values, self.background, rounding)
+        bright = high - centre >= centre - low
+        if cells != "auto" and bright != (cells == "bright") and low < high:
+            bright = not bright
+            middle = np.searchsorted(values, (low + high) / 2)
+            centre = densest(values[:middle] if bright else values[middle:], self.background, rounding)
+        span = float(np.float32(max(high - low, self.noise_span * _noise(grey, values, data))))
+        return Stretch(self, centre, span, bright)
 
 
 @dataclass(frozen=True)
@@ -133,8 +149,22 @@ def second_differences(grey: Grey) -> NDArray[np.float32]:
     return np.ascontiguousarray(detail[1::3, ::step])
 
 
+def surrounded(data: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell which pixels have data on all sides, so that no difference to a neighbour is one to a pixel without."""
+    whole = cv2.erode(data.view(np.uint8), np.ones((3, 3), np.uint8))
+    return whole.view(np.bool_)
+
+
 def _step(image: NDArray) -> int:
     return math.ceil(math.sqrt(image.size / MOST_PIXELS))
+
+
+def _of_data(seen: Grey, data: NDArray[np.bool_] | None, grey: Grey) -> Grey:
+    """Leave only the pixels with data of a sample; all that the image has where the sample has none."""
+    if data is None:
+        return seen
+    of_seen = sample(data)
+    return seen[of_seen] if of_seen.any() else grey[data]
 
 
 def _sorted(grey: Grey) -> NDArray[np.float32]:
@@ -153,7 +183,7 @@ def _percentile(values: NDArray[np.float32], percentage: float) -> float:
     return low + part * (high - low)
 
 
-def _densest(values: NDArray[np.float32], share: float, rounding: float) -> float:
+def densest(values: NDArray[np.float32], share: float, rounding: float) -> float:
     """Give the middle of the shortest interval that holds a share of sorted values.
 
     Of several that are as short, up to ``rounding``, it is the middle one: the same from either end, so that the
@@ -167,7 +197,7 @@ def _densest(values: NDArray[np.float32], share: float, rounding: float) -> floa
     return (float(values[first + length // 2]) + float(values[last + (length + 1) // 2])) / 2
 
 
-def _noise(grey: Grey, values: NDArray[np.float32]) -> float:
+def _noise(grey: Grey, values: NDArray[np.float32], data: NDArray[np.bool_] | None) -> float:
     """Estimate the standard deviation of an image's noise; ``values`` are the image's (sampled) pixels, sorted.
 
     After Immerkaer, Fast noise variance estimation, CVIU 64 (1996) 300, with the median in place of the mean, so that
@@ -176,6 +206,10 @@ def _noise(grey: Grey, values: NDArray[np.float32]) -> float:
     step / sqrt(12), where the step is the least difference between two values that occur.
     """
     detail = second_differences(grey)
+    if data is not None:
+        detail = detail[sample(surrounded(data))]
+        if not detail.size:
+            return 0
     mean_square = cv2.norm(detail, cv2.NORM_L2) / math.sqrt(detail.size) / DETAIL_GAIN
     median = float(np.median(np.abs(detail))) / (DETAIL_GAIN * NORMAL_QUARTILE)
     steps = np.diff(values)

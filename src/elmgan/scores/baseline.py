@@ -5,8 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.counting import Result, separate
-from elmgan.images import Plane
-from elmgan.light import Normalisation, plane_grey, to_grey
+from elmgan.images import Plane, View
+from elmgan.light import Normalisation, channel_left, see
 from elmgan.trust import flags_of
 
 BASELINE = "Otsu + watershed"
@@ -42,10 +42,11 @@ class Baseline:
         Raises:
             ImageError: The image has several channels that are not colour.
         """
-        pixels = image.read() if isinstance(image, Plane) else image
-        seen = plane_grey(image, pixels) if isinstance(image, Plane) else to_grey(pixels)
-        grey = cv2.GaussianBlur(Normalisation(compression=0)(seen), (0, 0), BLUR).astype(np.float32, copy=False)
-        mask = _without_crumbs(otsu(grey))
+        view, pixels = (image.view, image.read()) if isinstance(image, Plane) else (View(), image)
+        channel = channel_left(view, pixels)
+        seen = see(pixels, Normalisation(compression=0), channel=channel, cells=view.cells)
+        blurred = cv2.GaussianBlur(seen.normalised, (0, 0), BLUR).astype(np.float32, copy=False)
+        mask = _without_crumbs(otsu(blurred, seen.data))
         labels = separate(mask)
         cells = int(labels.max())
         return Result(
@@ -54,17 +55,24 @@ class Baseline:
             mask=mask,
             probability=mask.astype(np.float32),
             count_map=np.full((1, 1), cells, np.float32),
-            flags=flags_of(pixels, mask),
+            flags=flags_of(pixels if channel is None else seen.grey, mask, data=seen.data, remarks=seen.remarks),
+            data=seen.data,
         )
 
 
-def otsu(grey: NDArray[np.float32]) -> NDArray[np.bool_]:
+def otsu(grey: NDArray[np.float32], data: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
     """Part an image by Otsu's threshold; true is the class with fewer pixels, nothing where all pixels are alike.
+
+    Pixels without data belong to neither.
 
     >>> otsu(np.array([[9, 8, 9], [1, 8, 9]], np.float32)).astype(int)
     array([[0, 0, 0],
            [1, 0, 0]])
     """
+    if data is not None:
+        mask = np.zeros(grey.shape, bool)
+        mask[data] = otsu(grey[data][np.newaxis])[0]
+        return mask
     low, high = float(grey.min()), float(grey.max())
     if low == high:
         return np.zeros(grey.shape, bool)

@@ -11,7 +11,7 @@ from rich.progress import track
 
 from elmgan import __version__
 from elmgan.counting import Model
-from elmgan.data import Record, Sides, read_grey, read_truth
+from elmgan.data import Record, Sides, read_seen, read_truth
 from elmgan.errors import DataError
 from elmgan.light import Appearance, Normalisation, Ranges, appearance_of, ranges_of
 from elmgan.models import FORMAT, Bundle, Learned, ModelCard, TrainingData, shortcoming, write_bundle
@@ -65,10 +65,12 @@ def ranges_in(records: Iterable[Record], normalisation: Normalisation) -> Ranges
     """Measure images that trained, with their true masks and totals, for the flags of what is counted later."""
 
     def measure(record: Record) -> Appearance:
-        grey = read_grey(record)
-        regions, _, total = read_truth(record, grey.shape)
+        seen = read_seen(record, normalisation)
+        regions, _, total = read_truth(record, seen.grey.shape)
         mask = None if regions is None else regions > 0
-        return appearance_of(grey, normalisation.stretch(grey), mask, total, scale=record.view.scale)
+        if mask is not None and seen.data is not None:
+            mask &= seen.data
+        return appearance_of(seen.grey, seen.stretch, mask, total, scale=record.view.scale, data=seen.data)
 
     return ranges_of(measure(record) for record in records)
 

@@ -1,10 +1,11 @@
 """How far a count can be trusted: intervals, flags. Pure mathematics on measures and counts."""
 
 from elmgan.trust.calibration import cross_validate, resplits
-from elmgan.trust.flags import flags_of
+from elmgan.trust.flags import ADVICE, flags_of
 from elmgan.trust.interval import FEWEST, LEVEL, Calibration, spread
 
 __all__ = [
+    "ADVICE",
     "FEWEST",
     "LEVEL",
     "Calibration",

@@ -1,6 +1,7 @@
 """Warnings beside a count: images that it should not be trusted on without a look."""
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,33 @@ SATURATED_SHARE = 0.2
 LEAST_CONTRAST = 6
 FACTOR = 1.33  # by which training zooms the images of the shipped models
 ROOM = 0.1
+DOUBTFUL = 0.1, 0.9
+DOUBTFUL_SHARE = 0.5
+
+ADVICE = {
+    "blurred": "focus again",
+    "saturated": "expose less",
+    "low-contrast": "expose longer",
+    "empty": "look whether there is really no cell",
+    "crowded": "count some by hand, and train with such images",
+    "object-size": "the cells are of another size than the model knows: give a scale with --scale",
+    "unlike-training": "the model knows no such images: choose another, or train one",
+    "unsure": "the model hesitates over most of what it sees: choose another, or train one",
+    "uneven": "the background is as uneven as the cells are bright: subtract it before",
+    "merge": "several stains in one picture; name one with --channel",
+}
+"""Flag -> what is wrong, where the name does not say it, and what to do."""
 
 
 def flags_of(
-    image: NDArray, mask: NDArray[np.bool_] | None, appearance: Appearance | None = None, training: Ranges | None = None
+    image: NDArray,
+    mask: NDArray[np.bool_] | None,
+    appearance: Appearance | None = None,
+    training: Ranges | None = None,
+    *,
+    probability: NDArray[np.float32] | None = None,
+    data: NDArray[np.bool_] | None = None,
+    remarks: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Name what is suspicious about an image.
 
@@ -32,17 +56,23 @@ def flags_of(
     - ``crowded``: density above training's range.
     - ``object-size``: diameter outside training's range.
     - ``unlike-training``: darkness outside training's range, or agreement below it.
+    - ``unsure``: of the pixels with a probability above 0.1, more than half are not above 0.9, and the mask has
+      foreground.
+    - ``uneven``, ``merge``: as remarked of the light.
 
     The ranges of density, diameter and agreement are widened by a factor of 1.33, that of darkness by 0.1.
 
     A rule is passed over where what it takes is not known.
 
     Args:
-        image: As read, finite; (row, column) or (row, column, channel).
+        image: As read; (row, column) or (row, column, channel).
         mask: Its foreground, (row, column). ``None`` where it is not known: the image is not called empty then, and is
             judged as a whole.
         appearance: What was measured of the image; see :func:`~elmgan.light.appearance_of`.
         training: What images the model was trained on.
+        probability: Of cell, 0..1; (row, column).
+        data: Which pixels hold data, of which alone is spoken here. ``None`` if all do.
+        remarks: What was remarked of the light; see :func:`~elmgan.light.see`.
 
     >>> image = np.full((4, 4), 40, dtype=np.uint8)
     >>> image[:2] = 255
@@ -52,7 +82,7 @@ def flags_of(
     ('object-size',)
     """
     empty = mask is not None and not mask.any()
-    foreground = np.ones(image.shape[:2], bool) if mask is None or empty else mask
+    foreground = (np.True_ if data is None else data) if mask is None or empty else mask
     appearance, training = appearance or {}, training or {}
     known = appearance.keys() & training.keys()
 
@@ -64,26 +94,34 @@ def flags_of(
 
     found = {
         "blurred": below("sharpness", 1),
-        "saturated": _saturated(image, foreground),
+        "saturated": _saturated(image, np.broadcast_to(foreground, image.shape[:2]), data),
         "low-contrast": appearance.get("contrast", math.inf) < LEAST_CONTRAST,
         "empty": empty,
         "crowded": above("density", FACTOR),
         "object-size": below("diameter", FACTOR) or above("diameter", FACTOR),
         "unlike-training": below("agreement", FACTOR) or below("darkness", 1, ROOM) or above("darkness", 1, ROOM),
+        "unsure": probability is not None and not empty and _unsure(probability),
+        "uneven": "uneven" in remarks,
+        "merge": "merge" in remarks,
     }
     return tuple(name for name, present in found.items() if present)
 
 
-def _saturated(image: NDArray, foreground: NDArray[np.bool_]) -> bool:
+def _saturated(image: NDArray, foreground: NDArray[np.bool_], data: NDArray[np.bool_] | None) -> bool:
     if image.dtype == np.bool_:  # there is nothing below its ceiling but 0
         return False
     ceilings = {2**bits - 1 for bits in SENSOR_BITS}
     ceilings.add(np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else 1)
-    brightest = image.max()
+    brightest = image.max() if data is None else image[data].max()
     if brightest not in ceilings:
         return False
     clipped = image == brightest
     if clipped.ndim == 3:
         clipped = clipped.any(axis=2)
     share = clipped[foreground].mean()
-    return bool(share > SATURATED_SHARE and share >= clipped.mean())
+    return bool(share > SATURATED_SHARE and share >= (clipped if data is None else clipped[data]).mean())
+
+
+def _unsure(probability: NDArray[np.float32]) -> bool:
+    low, high = (np.count_nonzero(probability > np.float32(bound)) for bound in DOUBTFUL)
+    return bool(low - high > DOUBTFUL_SHARE * low)

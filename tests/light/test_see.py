@@ -1,0 +1,152 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from skimage.color import hed_from_rgb, separate_stains
+
+from elmgan.errors import ImageError
+from elmgan.images import Tile, read_image
+from elmgan.light import Cells, Normalisation, see, to_grey
+
+NORMALISATION = Normalisation()
+
+
+def cells(seed: int, shape: tuple[int, int] = (160, 200), number: int = 20) -> NDArray[np.float32]:
+    """Blurred discs of 1 on 0, without noise."""
+    rng = np.random.default_rng(seed)
+    image = np.zeros(shape, np.float32)
+    for row, column in rng.integers(0, shape, (number, 2)):
+        cv2.circle(image, (int(column), int(row)), 7, 1, cv2.FILLED)
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), 1.5))
+
+
+def noisy(image: NDArray, seed: int = 0, noise: float = 2) -> NDArray[np.float32]:
+    return (image + np.random.default_rng(seed).normal(0, noise, image.shape)).astype(np.float32)
+
+
+def eight_bits(image: NDArray) -> NDArray[np.uint8]:
+    return np.asarray(image.clip(0, 255).round().astype(np.uint8))
+
+
+@given(seed=st.integers(0, 50), top=st.integers(0, 40), left=st.integers(0, 40), value=st.sampled_from([0, 105, 200]))
+def test_a_margin_changes_nothing_of_what_is_seen_inside(seed: int, top: int, left: int, value: int) -> None:
+    image = eight_bits(noisy(100 + 80 * cells(seed)))
+    plain = see(image, NORMALISATION)
+    padded = see(np.pad(image, ((top, 3), (left, 0)), constant_values=value), NORMALISATION)
+    assert padded.stretch == plain.stretch
+    assert padded.box == Tile(top, left, *image.shape)
+    np.testing.assert_array_equal(padded.box.of(padded.normalised), plain.normalised)
+    assert not padded.normalised[padded.data == False].any()  # noqa: E712
+
+
+def test_what_has_data_everywhere_is_seen_as_it_is() -> None:
+    image = eight_bits(noisy(100 + 80 * cells(1)))
+    seen = see(image, NORMALISATION)
+    assert seen.data is None
+    assert seen.grey.dtype == np.uint8
+    np.testing.assert_array_equal(seen.normalised, NORMALISATION(image))
+
+
+@pytest.mark.parametrize("cells_are", ["bright", "dark"])
+def test_the_sign_can_be_given_and_the_background_is_on_its_other_side(cells_are: Cells) -> None:
+    """More than half of the image is cell: whoever looks for the densest grey values takes cells for the background."""
+    covered = cells(2, number=260)
+    sign = 1 if cells_are == "bright" else -1
+    image = noisy(128 + sign * 60 * covered)
+    assert see(image, NORMALISATION).stretch.bright == (cells_are == "dark")
+    seen = see(image, NORMALISATION, cells=cells_are)
+    assert seen.stretch.bright == (cells_are == "bright")
+    assert seen.stretch.centre == pytest.approx(128, abs=15)
+    assert np.median(seen.normalised[covered > 0.9]) > 0.5
+
+
+@given(seed=st.integers(0, 50))
+def test_a_sign_that_is_right_changes_nothing(seed: int) -> None:
+    image = noisy(100 + 80 * cells(seed))
+    assert see(image, NORMALISATION, cells="bright").stretch == see(image, NORMALISATION).stretch
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("direction", [(1, 0), (0, 1), (0.7, -0.7)])
+@pytest.mark.parametrize(("share", "flagged"), [(0, False), (0.1, False), (0.5, True), (1, True)])
+def test_a_background_as_uneven_as_half_the_contrast_is_told(
+    share: float, flagged: bool, direction: tuple[float, float], sign: int
+) -> None:
+    down, across = np.mgrid[0:1:160j, 0:1:200j]
+    slope = direction[0] * down + direction[1] * across
+    slope = (slope - slope.min()) / np.ptp(slope)
+    image = noisy(1000 + sign * 80 * cells(3) + 80 * share * slope)
+    assert (see(image, NORMALISATION).remarks == ("uneven",)) is flagged
+    assert (see(np.pad(image, 9), NORMALISATION).remarks == ("uneven",)) is flagged
+
+
+def three_stains(noise: float = 2) -> NDArray[np.uint8]:
+    return eight_bits(noisy(np.dstack([15 + 150 * cells(seed) for seed in (4, 5, 6)]), noise=noise))
+
+
+def test_a_merge_is_told_unless_a_channel_is_chosen() -> None:
+    merge = three_stains()
+    assert see(merge, NORMALISATION).remarks == ("merge",)
+    assert see(np.pad(merge, ((0, 0), (20, 0), (0, 0))), NORMALISATION).remarks == ("merge",)
+    assert see(merge, NORMALISATION, channel=2).remarks == ()
+    assert see(merge, NORMALISATION, channel="luminance").remarks == ()
+    two = merge.copy()
+    two[..., 0] = 0
+    assert see(two, NORMALISATION).remarks == ("merge",)
+
+
+def test_one_stain_and_bright_field_are_no_merge() -> None:
+    stain = 150 * cells(4)[..., np.newaxis]
+    one = [
+        eight_bits(noisy(15 + stain * colour, noise=2)) for colour in ([0, 0, 1], [0.05, 0.4, 1], [1, 1, 1], [0, 1, 1])
+    ]
+    grey = eight_bits(noisy(15 + stain[..., 0]))
+    for image in (
+        *one,
+        np.dstack([grey] * 3),
+        cv2.applyColorMap(grey, cv2.COLORMAP_HOT)[..., ::-1],
+        255 - three_stains(),
+    ):
+        assert "merge" not in see(image, NORMALISATION).remarks
+
+
+def test_real_tissue_and_plain_fluorescence_are_neither_merged_nor_uneven(shared_data: Path) -> None:
+    tissue, plain = sorted((shared_data / "nuinsseg/images").iterdir()), sorted(shared_data.glob("bbbc039/images/*"))
+    assert not any("merge" in see(read_image(path), NORMALISATION).remarks for path in tissue[::20])
+    assert not any(see(read_image(path), NORMALISATION).remarks for path in plain[::20])
+
+
+@given(seed=st.integers(0, 100))
+def test_haematoxylin_is_what_colour_deconvolution_gives(seed: int) -> None:
+    colour = np.random.default_rng(seed).uniform(0.02, 1, (12, 15, 3))
+    colour[:3] = 1  # glass
+    expected = separate_stains(colour, hed_from_rgb)[..., 0] * np.log(1e-6) / -np.log(10)
+    found = to_grey(colour * 200, channel="haematoxylin")
+    scale = np.linalg.norm(expected) / np.linalg.norm(np.maximum(found, 0))
+    np.testing.assert_allclose(scale * np.maximum(found, 0), np.abs(expected), atol=1e-2)
+
+
+def test_more_stain_is_larger_and_the_glass_is_0() -> None:
+    density = np.tile(np.linspace(0, 1, 100), (60, 1))
+    density[:10] = 0
+    slide = 230 * 10 ** -(density[..., np.newaxis] * np.array([0.65, 0.70, 0.29]))
+    found = to_grey(eight_bits(slide), channel="haematoxylin")
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[:10], 0, atol=0.02)
+    np.testing.assert_allclose(found[20], density[20] * np.linalg.norm([0.65, 0.70, 0.29]), atol=0.03)
+    assert see(eight_bits(slide), NORMALISATION, channel="haematoxylin").stretch.bright
+
+
+def test_red_is_the_first_of_three() -> None:
+    np.testing.assert_array_equal(to_grey(three_stains(), channel="red"), three_stains()[..., 0])
+
+
+def test_an_image_without_any_number_is_refused() -> None:
+    with pytest.raises(ImageError, match="no pixel holds data"):
+        see(np.full((5, 6), np.nan), NORMALISATION)
+    with pytest.raises(ImageError, match="no pixel holds data"):
+        see(np.full((5, 6, 3), np.nan), NORMALISATION, channel="haematoxylin")
