@@ -3,7 +3,7 @@
 import csv
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -16,22 +16,42 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|nan)", re.IGNORECASE | re.ASCII)
 
 
-def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
+def write_table(
+    path: Path,
+    columns: Sequence[str],
+    rows: Iterable[Mapping[str, str]],
+    *,
+    excel: bool = False,
+    decimals: Collection[str] = (),
+) -> None:
     """Write a CSV file in UTF-8 with lines ended by a newline, whole or not at all.
 
     What UTF-8 cannot hold, as in the odd file's path, is escaped with a backslash. No cell is a formula to a
     spreadsheet; see :func:`cell_of`. Once this returns, a power cut does not lose the file.
 
+    Args:
+        path: File to write.
+        columns: Their names, in order.
+        rows: Column -> text.
+        excel: Whether it is for a spreadsheet whose decimal sign is a comma: semicolons between cells, a byte order
+            mark in front, by which Excel knows UTF-8, and commas for the points of numbers.
+        decimals: Columns that hold such numbers.
+
     Raises:
         OutputError: It cannot be written.
     """
+    encoding, delimiter = ("utf-8-sig", ";") if excel else ("utf-8", ",")
+
+    def written(column: str, text: str) -> str:
+        return cell_of(text.replace(".", ",") if excel and column in decimals else text)
+
     with (
         whole_file(path, lasting=True) as temporary,
-        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+        temporary.open("w", encoding=encoding, errors="backslashreplace", newline="") as file,
     ):
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n", delimiter=delimiter)
         writer.writeheader()
-        writer.writerows({column: cell_of(text) for column, text in row.items()} for row in rows)
+        writer.writerows({column: written(column, text) for column, text in row.items()} for row in rows)
 
 
 def cell_of(text: str) -> str:

@@ -111,9 +111,9 @@ def test_channels_stored_as_planes_must_be_named(tmp_path: Path, options: dict) 
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, planes, photometric="minisblack", metadata={"axes": "CYX"}, **options)
     np.testing.assert_array_equal(read_image(path, View(channel=2)), planes[1])
-    with pytest.raises(ImageError, match=r"a\.tif: CYX 3 x .* has channels 1, 2, 3; name one with --channel"):
+    with pytest.raises(ImageError, match=r"a\.tif: CYX 3 x .* has channels 1.*, 2.*, 3.*; name one with --channel"):
         read_image(path)
-    with pytest.raises(ImageError, match=r"a\.tif: has no channel 4: .* has the channels 1, 2, 3"):
+    with pytest.raises(ImageError, match=r"a\.tif: has no channel 4: .* has the channels 1.*, 2.*, 3"):
         read_image(path, View(channel=4))
 
 
@@ -121,7 +121,9 @@ def test_samples_that_the_file_does_not_call_colour_must_be_named(tmp_path: Path
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, COLOUR, photometric="minisblack", planarconfig="contig")
     np.testing.assert_array_equal(read_image(path, View(channel=2)), COLOUR[..., 1])
-    with pytest.raises(ImageError, match=r"a\.tif: CYX 3 x .*; name one with --channel"):
+    with pytest.raises(
+        ImageError, match=r"a\.tif: YXC 48 x 64 x 3, uint8 has channels 1, 2, 3; name one with --channel"
+    ):
         read_image(path)
     tifffile.imwrite(path, COLOUR, photometric="cielab")
     for channel in (None, 1):
@@ -135,19 +137,15 @@ def test_white_is_zero_is_taken_as_it_is(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(path), GREY)
 
 
-def test_stacks_are_refused(tmp_path: Path) -> None:
+def test_of_a_stack_one_plane_is_taken_that_the_view_says(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
-    tifffile.imwrite(path, np.stack([GREY] * 5), imagej=True, metadata={"axes": "ZYX"})
-    with pytest.raises(ImageError, match=r"a\.tif: has axes ZYX with 5 planes; stacks are not counted yet: save one"):
-        read_image(path)
+    tifffile.imwrite(path, np.stack([GREY, GREY[::-1]]), imagej=True, metadata={"axes": "ZYX"})
+    np.testing.assert_array_equal(read_image(path), np.maximum(GREY, GREY[::-1]))
+    np.testing.assert_array_equal(read_image(path, View(z=2)), GREY[::-1])
     tifffile.imwrite(path, np.stack([COLOUR] * 4), photometric="rgb", metadata=None)
-    with pytest.raises(ImageError, match=r"a\.tif: has axes IYXS with 4 planes"):
+    with pytest.raises(ImageError, match=r"a\.tif: has 4 planes \(TYXS .*\), and one is taken here: name it with --t"):
         read_image(path)
-    with tifffile.TiffWriter(path) as file:
-        file.write(GREY, metadata=None)
-        file.write(GREY[:30, :31], metadata=None)
-    with pytest.raises(ImageError, match=r"a\.tif: holds 2 images instead of one"):
-        read_image(path)
+    np.testing.assert_array_equal(read_image(path, View(t=3)), COLOUR)
 
 
 def test_one_plane_of_a_set_of_ome_files_is_that_plane(tmp_path: Path) -> None:
@@ -262,11 +260,11 @@ def complex_numbers(path: Path) -> None:
     ("make", "message"),
     [
         (missing, "does not exist; check its name and folder"),
-        (a_folder, "is a folder and no image; elmgan reads .jpeg"),
-        (a_text, "is not a TIFF, PNG or JPEG image"),
-        (nothing, "is not a TIFF, PNG or JPEG image"),
+        (a_folder, "is a folder and no image; elmgan reads .bmp"),
+        (a_text, "is not an image of a kind that is read, whatever its name says"),
+        (nothing, "is empty, as after a broken copy"),
         (too_large_for_float32, "some pixels are beyond 3.4e38"),
-        (complex_numbers, "pixels of type complex128 are not grey values"),
+        (complex_numbers, "pixels of type complex128, which are not grey values"),
     ],
 )
 def test_bad_files_are_one_clear_line(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
@@ -280,14 +278,12 @@ def test_bad_files_are_one_clear_line(tmp_path: Path, make: Callable[[Path], Non
     assert "\n" not in str(raised.value)
 
 
-def test_an_unknown_extension_is_told_the_known_ones(tmp_path: Path) -> None:
+def test_the_name_of_a_file_makes_no_difference(tmp_path: Path) -> None:
     path = tmp_path / "a.czi"
     path.write_bytes(tiff(GREY))
-    with pytest.raises(ImageError, match=r"a\.czi: .* reads \.jpeg \.jpg \.png \.tif \.tiff"):
-        read_image(path)
+    np.testing.assert_array_equal(read_image(path), GREY)
 
-
-def test_the_terminal_stays_clean(tmp_path: Path) -> None:
+    description = "ImageJ=1.54f\nimages=1\nslices=1\nhyperstack=true\nmin=abc\n"
     path = tmp_path / "a.tif"
     description = "ImageJ=1.54f\nimages=7\nslices=7\nhyperstack=true\n"
     tifffile.imwrite(path, GREY, description=description, metadata=None)

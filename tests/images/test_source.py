@@ -150,7 +150,7 @@ def test_pixels_without_data_are_no_value_in_a_projection(tmp_path: Path) -> Non
 
 def test_one_bit_and_large_numbers(tmp_path: Path) -> None:
     assert read_image(saved(tmp_path, "YX", np.eye(3, dtype=bool))).tolist()[0] == [255, 0, 0]
-    with pytest.raises(ImageError, match=r"values beyond 3.4e38"):
+    with pytest.raises(ImageError, match=r"beyond 3.4e38"):
         read_image(saved(tmp_path, "YX", np.full((2, 2), 1e300)))
     assert np.isinf(read_image(saved(tmp_path, "YX", np.full((2, 2), np.inf)))).all()
     with pytest.raises(ImageError, match="complex64 are not grey values"):

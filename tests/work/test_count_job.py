@@ -2,6 +2,7 @@ import csv
 import errno
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from bundles import known, squares, tiny_bundle
 from elmgan.counting import Failure, Model, Result, Row
+from elmgan.counting.row import read_table
 from elmgan.errors import OutputError, UsageError
 from elmgan.images import PIXELS_ALLOWED, View, open_image, write_png
 from elmgan.trust import Calibration
@@ -130,6 +132,7 @@ def test_the_run_is_recorded(tmp_path: Path) -> None:
         "most_pixels": PIXELS_ALLOWED,
         "labels": False,
         "overlays": False,
+        "table": "csv",
     }
     assert record["view"] == View().model_dump()
     status = (tmp_path / "images" / "2.tif").stat()
@@ -675,3 +678,18 @@ def test_resuming_keeps_images_of_any_name(tmp_path: Path) -> None:
     assert sorted(row["image"] for row in table(out)) == sorted(f"'{name}" for name in names)
     assert {row.image for row in first.rows} == set(names)
     assert count_images([images], out, MODEL, resume=True).rows == first.rows
+
+
+def test_tables_for_a_continental_excel(tmp_path: Path) -> None:
+    images, out = folder_of(tmp_path / "images", 2, 3), tmp_path / "out"
+    (images / "4.tif").write_text("no image")
+    counted = count_images([images], out, MODEL, view=View(scale=1.5), excel=True)
+    content = (out / "counts.csv").read_bytes()
+    assert content.startswith(b"\xef\xbb\xbfimage;scene;t;z;channel;count;estimate;")
+    first = content.decode("utf-8-sig").splitlines()[1].split(";")
+    assert re.fullmatch(r"\d,\d\d", first[6])
+    assert first[12] == "1,5"
+    assert (out / "failed.csv").read_bytes().startswith(b"\xef\xbb\xbfimage;error")
+    assert read_table(out / "counts.csv") == counted.rows
+    assert count_images([images], out, MODEL, view=View(scale=1.5), resume=True).rows == counted.rows
+    assert (out / "counts.csv").read_text().startswith("image,scene")

@@ -105,6 +105,13 @@ def count(
     labels: Annotated[bool, typer.Option("--labels", help="Write the separated cells as label images.")] = False,
     overlays: Annotated[bool, typer.Option("--overlays", help="Draw the separated cells over the images.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Keep what an interrupted count has done.")] = False,
+    table: Annotated[
+        str,
+        typer.Option(
+            metavar="csv|excel",
+            help="excel: semicolons and decimal commas, as spreadsheets of many countries want them.",
+        ),
+    ] = "csv",
     max_pixels: Annotated[
         int, typer.Option(min=1, metavar="N", help="Planes of more pixels are refused.")
     ] = PIXELS_ALLOWED,
@@ -126,6 +133,8 @@ def count(
             if as_json:
                 print_json(outcome.model_dump(mode="json"), terminal)
 
+        if table not in ("csv", "excel"):
+            raise UsageError(f"--table is {table}; expected csv or excel")
         counter = load(model, engine=engine, precision=precision, device=device, parallel=True)
         counted = count_images(
             paths,
@@ -135,6 +144,7 @@ def count(
             axes=axes,
             match=match,
             most_pixels=max_pixels,
+            excel=table == "excel",
             labels=labels,
             overlays=overlays,
             resume=resume,

@@ -1,6 +1,8 @@
 """The table of counts: one row per plane; to counts.csv, to JSON, and back."""
 
 import csv
+import io
+from collections.abc import Collection
 from pathlib import Path
 from traceback import format_exception
 from typing import Any, Literal, Self
@@ -14,6 +16,9 @@ from elmgan.images import Plane
 
 DECIMALS = {"estimate": 2, "low": 2, "high": 2, "foreground": 4, "seconds": 3}
 """Column -> decimals that are shown, and kept."""
+
+FRACTIONS = (*DECIMALS, "scale")
+"""Columns of numbers that may have decimals."""
 
 
 Place = tuple[int, int, int | Literal["max", "mean"]]
@@ -121,13 +126,18 @@ def read_table(path: Path) -> list[Row]:
         OSError: There is none.
         ValueError: It is not the table of a count.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        return [Row.model_validate(_texts_of(cells)) for cells in csv.DictReader(file)]
+    text = path.read_text(encoding="utf-8")
+    excel = text.startswith("\ufeff")  # see write_table
+    rows = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""), delimiter=";" if excel else ",")
+    return [Row.model_validate(_texts_of(cells, FRACTIONS if excel else ())) for cells in rows]
 
 
-def _texts_of(cells: dict[Any, Any]) -> dict[Any, Any]:
+def _texts_of(cells: dict[Any, Any], commas: Collection[str]) -> dict[Any, Any]:
     """Take a row's cells for texts; what does not fit the columns is left for the check to find."""
-    return {column: text_of(cell) if isinstance(cell, str) else cell for column, cell in cells.items()}
+    return {
+        column: text_of(cell.replace(",", ".") if column in commas else cell) if isinstance(cell, str) else cell
+        for column, cell in cells.items()
+    }
 
 
 def _text(value: Any, decimals: int | None) -> str:

@@ -369,4 +369,4 @@ def as_numbers(pixels: NDArray) -> NDArray:
         with np.errstate(over="raise"):  # infinite pixels are no data: none may become so
             return pixels.astype(np.float32, copy=False)
     except FloatingPointError:
-        raise ImageError("has values beyond 3.4e38; divide all by the same number first") from None
+        raise ImageError("some pixels are beyond 3.4e38, which float32 cannot hold; divide them first") from None

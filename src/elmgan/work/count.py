@@ -14,7 +14,7 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from elmgan.counting import Failure, Model, Place, Row
-from elmgan.counting.row import COLUMNS, DECIMALS
+from elmgan.counting.row import COLUMNS, DECIMALS, FRACTIONS
 from elmgan.errors import ImageError, OutputError, UsageError
 from elmgan.files import whole_file, write_table, write_text
 from elmgan.images import PIXELS_ALLOWED, Pages, View, open_image, write_labels, write_mask, write_png
@@ -60,6 +60,7 @@ def count_images(
     most_pixels: int = PIXELS_ALLOWED,
     labels: bool = False,
     overlays: bool = False,
+    excel: bool = False,
     resume: bool = False,
     command: str | None = None,
     watch: Callable[[int, Row | Failure], None] = lambda total, outcome: None,
@@ -87,6 +88,8 @@ def count_images(
         most_pixels: Larger planes are refused.
         labels: Whether to write the separated cells as label images too.
         overlays: Whether to draw the separated cells over the images too.
+        excel: Whether the tables are for a spreadsheet whose decimal sign is a comma; see
+            :func:`~elmgan.files.write_table`.
         resume: Keep what an earlier count of these images, with the same program, model, engine and view, wrote to
             ``out``.
         command: The command line, if there is one, for the record and the report.
@@ -112,6 +115,7 @@ def count_images(
         "most_pixels": most_pixels,
         "labels": labels,
         "overlays": overlays,
+        "table": "excel" if excel else "csv",
     }
     record = run_record(model, options, command) | {
         "view": view.model_dump(mode="json"),
@@ -120,15 +124,20 @@ def count_images(
     }
     earlier = read_earlier(out)
     kept = kept_rows(items, out, earlier, settings_of(record), folders) if resume else {}
-    _begin(items, out, earlier, kept, record)
 
+    def save(rows: Mapping[str, Sequence[Row]]) -> None:
+        """Write the table of what is counted, in the order of the images."""
+        texts = (row.texts() for item in items for row in rows.get(item.image, []))
+        write_table(out / TABLE, COLUMNS, texts, excel=excel, decimals=FRACTIONS)
+
+    _begin(out, earlier, kept, record, save)
     rows: dict[str, list[Row]] = {image: list(of) for image, of in kept.items()}
     failures: list[Failure] = []
     plan = Plan(items, kept, out, folders, view=view, axes=axes, most_pixels=most_pixels)
     saved = time.monotonic()
     with ExitStack() as stack:  # what is entered first is left last
         stack.callback(plan.close)
-        stack.callback(lambda: _save(items, out, rows))
+        stack.callback(lambda: save(rows))
         sheets = stack.enter_context(_Sheets())
         done = outcomes(
             partial(_count, model=model, folders=folders),
@@ -152,12 +161,14 @@ def count_images(
             for row in result:
                 watch(plan.total, row)
             if time.monotonic() - saved > SAVE_EVERY:
-                _save(items, out, rows)
+                save(rows)
                 saved = time.monotonic()
 
     counted = [row for item in items for row in rows.get(item.image, [])]
     if failures:
-        write_table(out / FAILED, list(Failure.model_fields), [failure.model_dump() for failure in failures])
+        write_table(
+            out / FAILED, list(Failure.model_fields), [failure.model_dump() for failure in failures], excel=excel
+        )
     notes = _notes(plan, passed_over, model, view)
     record |= {"images": len(items), "planes": len(counted), "failed": len(failures), "notes": notes}
     record |= {"seconds": round(time.monotonic() - begun, 3)}
@@ -169,14 +180,18 @@ def count_images(
 
 
 def _begin(
-    items: Sequence[Item], out: Path, earlier: Earlier, kept: Mapping[str, Sequence[Row]], record: Mapping[str, Any]
+    out: Path,
+    earlier: Earlier,
+    kept: Mapping[str, Sequence[Row]],
+    record: Mapping[str, Any],
+    save: Callable[[Mapping[str, Sequence[Row]]], None],
 ) -> None:
     """Make the folder, prove that it can be written to, and only then remove what is not kept of an earlier count."""
     try:
         with whole_file(out / RECORD, lasting=True) as temporary:
             temporary.write_text(json.dumps(record, indent=2))
             clear(out, earlier, kept)
-        _save(items, out, kept)
+        save(kept)
     except OutputError as error:
         raise UsageError(f"nothing was counted: {error}") from error
 
@@ -260,18 +275,13 @@ class _Sheets:
 
 def _notes(plan: Plan, passed_over: str, model: Model, view: View) -> list[str]:
     """Say what the numbers do not: what was assumed of files, what was passed over, and why there is no interval."""
-    notes = [f"{number} image{'s' * (number > 1)}: {note}" for note, number in plan.notes.items()]
+    notes = [f"{number} image{'s' * (number > 1)}: {note[0].lower()}{note[1:]}" for note, number in plan.notes.items()]
     notes += [passed_over] if passed_over else []
     calibration = model.card.calibration
     if calibration is not None and calibration.quantile is not None and not model.calibrated_for(view):
         before, now = ((each.told if each else "") or "the default view" for each in (model.card.view, view))
         notes.append(f"no intervals: {model.version} was calibrated under {before}, and counted under {now}")
     return notes
-
-
-def _save(items: Sequence[Item], out: Path, rows: Mapping[str, Sequence[Row]]) -> None:
-    """Write the table of what is counted, in the order of the images."""
-    write_table(out / TABLE, COLUMNS, (row.texts() for item in items for row in rows.get(item.image, [])))
 
 
 def _thumbnails(
