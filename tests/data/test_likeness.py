@@ -15,7 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from elmgan.data import Record, group_alike, read_data_set
-from elmgan.data.likeness import ALIKE, join_alike, thumbnail
+from elmgan.data.likeness import ALIKE, fingerprint, join_alike
 from elmgan.data.synthetic import SyntheticScene, draw
 
 
@@ -30,7 +30,7 @@ def field(seed: int, cells: int = 20, shape: tuple[int, int] = (200, 260), **opt
 
 
 def likeness(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    return float(thumbnail(one) @ thumbnail(other))
+    return float(fingerprint(one) @ fingerprint(other))
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,13 @@ def test_another_picture_of_the_same_cells_is_alike(changed) -> None:  # type: i
 def test_other_cells_under_the_same_lamp_are_not_alike(cells: int) -> None:
     lamp = 1 - 0.3 * np.hypot(*np.mgrid[-1:1:200j, -1:1:260j]).astype(np.float32) ** 2
     images = [lamp * field(seed, cells, gradient=0) for seed in range(8)]
-    vectors = np.stack([thumbnail(image) for image in images])
+    vectors = np.stack([fingerprint(image) for image in images])
     assert (vectors @ vectors.T)[~np.eye(8, dtype=bool)].max() < ALIKE - 0.1
 
 
 @pytest.mark.parametrize("value", [0, 1, 255, 65535, 0.1])
 def test_an_image_of_one_value_is_like_no_other(value: float) -> None:
-    assert not thumbnail(np.full((70, 90), value, np.float32)).any()
+    assert not fingerprint(np.full((70, 90), value, np.float32)).any()
 
 
 @given(

@@ -283,9 +283,10 @@ def test_the_name_of_a_file_makes_no_difference(tmp_path: Path) -> None:
     path.write_bytes(tiff(GREY))
     np.testing.assert_array_equal(read_image(path), GREY)
 
-    description = "ImageJ=1.54f\nimages=1\nslices=1\nhyperstack=true\nmin=abc\n"
+
+def test_the_terminal_stays_clean(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
-    description = "ImageJ=1.54f\nimages=7\nslices=7\nhyperstack=true\n"
+    description = "ImageJ=1.54f\nimages=1\nslices=1\nhyperstack=true\nmin=abc\n"
     tifffile.imwrite(path, GREY, description=description, metadata=None)
     command = "import sys, pathlib, elmgan.images as i; i.read_image(pathlib.Path(sys.argv[1]))"
     run = subprocess.run([sys.executable, "-c", command, path], capture_output=True, text=True, check=True)

@@ -10,7 +10,7 @@ from PIL import Image
 from elmgan.data import Record
 from elmgan.errors import DataError, OutputError
 from elmgan.report import OUTLINE, write_contact_sheet
-from elmgan.report.contact_sheet import COLUMNS, GAP, LINE, SIDE, known, shortened, small_picture
+from elmgan.report.contact_sheet import ACROSS, GAP, LINE, PICTURE_SIDE, known, shortened, small_picture
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_a_picture_shows_the_image_and_what_is_outlined(record: Record) -> None:
     labelled = small_picture(record)
     masked = small_picture(replace(record, labels=None, mask=record.image.with_name("mask.tif")))
     bare = small_picture(replace(record, labels=None))
-    assert labelled.shape == masked.shape == bare.shape == (SIDE // 2, SIDE, 3)
+    assert labelled.shape == masked.shape == bare.shape == (PICTURE_SIDE // 2, PICTURE_SIDE, 3)
     assert (bare[25, 30] == 255).all()
     assert (bare[100, 200] == 0).all()
     outlined = [np.all(picture == OUTLINE, axis=2) for picture in (labelled, masked, bare)]
@@ -48,7 +48,7 @@ def test_a_picture_shows_the_image_and_what_is_outlined(record: Record) -> None:
 
 def test_small_images_are_enlarged(tmp_path: Path, record: Record) -> None:
     tifffile.imwrite(tmp_path / "small.tif", np.arange(12, dtype=np.uint8).reshape(3, 4))
-    assert small_picture(replace(record, image=tmp_path / "small.tif", labels=None)).shape == (180, SIDE, 3)
+    assert small_picture(replace(record, image=tmp_path / "small.tif", labels=None)).shape == (180, PICTURE_SIDE, 3)
 
 
 @pytest.mark.parametrize(("images", "shown"), [(1, 1), (4, 4), (100, 30)])
@@ -56,10 +56,10 @@ def test_a_sheet_has_its_pictures_in_rows(tmp_path: Path, record: Record, images
     write_contact_sheet(tmp_path / "sheet.png", [record] * images)
     with Image.open(tmp_path / "sheet.png") as picture:
         sheet = np.asarray(picture)
-    columns, rows = min(COLUMNS, shown), -(-shown // COLUMNS)
-    assert sheet.shape == (rows * (SIDE // 2 + 2 * LINE + GAP) + GAP, columns * (SIDE + GAP) + GAP, 3)
+    columns, rows = min(ACROSS, shown), -(-shown // ACROSS)
+    assert sheet.shape == (rows * (PICTURE_SIDE // 2 + 2 * LINE + GAP) + GAP, columns * (PICTURE_SIDE + GAP) + GAP, 3)
     _, parts = cv2.connectedComponents((sheet.max(axis=2) == 0).astype(np.uint8))
-    assert np.sum(np.bincount(parts.ravel())[1:] > SIDE * SIDE // 4) == shown  # the others are letters
+    assert np.sum(np.bincount(parts.ravel())[1:] > PICTURE_SIDE * PICTURE_SIDE // 4) == shown  # the others are letters
 
 
 def test_every_kind_and_the_extremes_are_shown(tmp_path: Path, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,7 @@ def test_every_kind_and_the_extremes_are_shown(tmp_path: Path, record: Record, m
 
     def look(record: Record) -> np.ndarray:
         seen.append((record.kind, record.count))
-        return np.zeros((9, SIDE, 3), np.uint8)
+        return np.zeros((9, PICTURE_SIDE, 3), np.uint8)
 
     monkeypatch.setattr("elmgan.report.contact_sheet.small_picture", look)
     counts = [*range(50), None]

@@ -26,7 +26,7 @@ from elmgan.apps.terminal import (
     console,
     errors_told,
     many,
-    notes,
+    notes_told,
     print_json,
     progress,
     tell,
@@ -95,13 +95,13 @@ def count(
     match: Annotated[
         str | None, typer.Option(metavar="PATTERN", help="In folders, take the names that fit: '*_w1*'.")
     ] = None,
-    axes: options.Axes = None,
-    scene: options.Scene = None,
-    t: options.Time = None,
-    z: options.Depth = None,
-    channel: options.Channel = None,
-    scale: options.Scale = None,
-    cells: options.Cells = None,
+    axes: options.AxesOption = None,
+    scene: options.SceneOption = None,
+    t: options.TimeOption = None,
+    z: options.DepthOption = None,
+    channel: options.ChannelOption = None,
+    scale: options.ScaleOption = None,
+    cells: options.CellsOption = None,
     labels: Annotated[bool, typer.Option("--labels", help="Write the separated cells as label images.")] = False,
     overlays: Annotated[bool, typer.Option("--overlays", help="Draw the separated cells over the images.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Keep what an interrupted count has done.")] = False,
@@ -173,13 +173,13 @@ def info(
     sheet: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Draw images of the data set with their masks on one picture.")
     ] = None,
-    axes: options.Axes = None,
-    scene: options.Scene = None,
-    t: options.Time = None,
-    z: options.Depth = None,
-    channel: options.Channel = None,
-    scale: options.Scale = None,
-    cells: options.Cells = None,
+    axes: options.AxesOption = None,
+    scene: options.SceneOption = None,
+    t: options.TimeOption = None,
+    z: options.DepthOption = None,
+    channel: options.ChannelOption = None,
+    scale: options.ScaleOption = None,
+    cells: options.CellsOption = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -233,7 +233,7 @@ def _info_data_set(folder: Path, view: View, sheet: Path | None, quiet: bool, as
 
     def listen(line: str) -> None:
         told.append(line)
-        notes(quiet)(line)
+        notes_told(quiet)(line)
 
     records = read_data_set(folder, view=view, tell=listen)
     found = survey(records, watch=partial(track, description="looking at images", console=terminal, transient=True))
@@ -280,12 +280,12 @@ def train(
         str | None, typer.Option("--from", metavar="MODEL", help="Start from this model's weights: fine-tuning.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN after its last epoch.")] = False,
-    scene: options.Scene = None,
-    t: options.Time = None,
-    z: options.Depth = None,
-    channel: options.Channel = None,
-    scale: options.Scale = None,
-    cells: options.Cells = None,
+    scene: options.SceneOption = None,
+    t: options.TimeOption = None,
+    z: options.DepthOption = None,
+    channel: options.ChannelOption = None,
+    scale: options.ScaleOption = None,
+    cells: options.CellsOption = None,
     device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -340,12 +340,12 @@ def evaluate(
         typer.Option(metavar="FILE", help="Images to take, one per line, or a run's split.csv."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same intervals.")] = 0,
-    scene: options.Scene = None,
-    t: options.Time = None,
-    z: options.Depth = None,
-    channel: options.Channel = None,
-    scale: options.Scale = None,
-    cells: options.Cells = None,
+    scene: options.SceneOption = None,
+    t: options.TimeOption = None,
+    z: options.DepthOption = None,
+    channel: options.ChannelOption = None,
+    scale: options.ScaleOption = None,
+    cells: options.CellsOption = None,
     engine: EngineName = "auto",
     precision: Precision = "auto",
     device: Device = "auto",
@@ -372,7 +372,7 @@ def evaluate(
             view=view,
             command=command_line(),
             watch=watch,
-            tell=notes(quiet, terminal),
+            tell=notes_told(quiet, terminal),
         )
     tell_shortcoming(scored, quiet)
     if as_json:
@@ -393,12 +393,12 @@ def calibrate(
         Path | None,
         typer.Option(metavar="FILE", help="Images to take, one per line, or a run's split.csv."),
     ] = None,
-    scene: options.Scene = None,
-    t: options.Time = None,
-    z: options.Depth = None,
-    channel: options.Channel = None,
-    scale: options.Scale = None,
-    cells: options.Cells = None,
+    scene: options.SceneOption = None,
+    t: options.TimeOption = None,
+    z: options.DepthOption = None,
+    channel: options.ChannelOption = None,
+    scale: options.ScaleOption = None,
+    cells: options.CellsOption = None,
     believe: Annotated[
         bool, typer.Option("--believe", help="Calibrate even if some counts contradict the others.")
     ] = False,
@@ -430,7 +430,7 @@ def calibrate(
             believe=believe,
             engine=runs,
             watch=watch,
-            tell=notes(quiet, terminal),
+            tell=notes_told(quiet, terminal),
         )
         version = read_bundle(out).version
     if as_json:

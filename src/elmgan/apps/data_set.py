@@ -9,7 +9,7 @@ from rich.table import Table
 
 from elmgan.data import Survey
 
-MOST_NAMED = 6
+LISTED_AT_MOST = 6
 """Sizes, kinds and the like that are named; of more, only how many there are."""
 
 BAR_WIDTH = 40
@@ -37,14 +37,14 @@ def print_survey(console: Console, what: str, found: Survey) -> None:
 def facts(found: Survey) -> dict[str, str]:
     """Say the numbers of a data set in words."""
     cells = found.cells
-    alike = "".join(f"; alike: {' and '.join(names)}" for names in found.alike[:MOST_NAMED])
+    alike = "".join(f"; alike: {' and '.join(names)}" for names in found.alike[:LISTED_AT_MOST])
     return {
         "images": str(found.images),
         "sizes": with_numbers(found.sizes),
         "pixels": with_numbers(found.types),
         "masks": str(found.masks) + (f", {found.labels} of them from labels" if found.labels else ""),
-        "foreground": f"{ends(found.foreground, '.2g')} of an image" if found.foreground else "not known",
-        "mask values": ends(found.values, "d") or "no masks are used",
+        "foreground": f"{span_shown(found.foreground, '.2g')} of an image" if found.foreground else "not known",
+        "mask values": span_shown(found.values, "d") or "no masks are used",
         "counts": str(found.counts) + (f"; {found.dots} images have dots" if found.dots else ""),
         "cells": (
             f"{cells['least']:g} to {cells['most']:g} an image, median {cells['median']:g}, {cells['all']:.0f} in all"
@@ -57,10 +57,10 @@ def facts(found: Survey) -> dict[str, str]:
     }
 
 
-def ends(values: Sequence[float], form: str) -> str:
+def span_shown(values: Sequence[float], form: str) -> str:
     """Write the least and the greatest of some values, or both as one.
 
-    >>> ends((0.02, 0.31), ".2f"), ends((2, 2), "d"), ends((), "d")
+    >>> span_shown((0.02, 0.31), ".2f"), span_shown((2, 2), "d"), span_shown((), "d")
     ('0.02 to 0.31', '2', '')
     """
     return " to ".join(dict.fromkeys(f"{value:{form}}" for value in values))
@@ -73,5 +73,5 @@ def with_numbers(numbers: dict[str, int]) -> str:
     'uint8 (7), uint16 (2)'
     """
     texts = [f"{name} ({number})" for name, number in numbers.items()]
-    more = len(texts) - MOST_NAMED
-    return ", ".join(texts[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(texts) - LISTED_AT_MOST
+    return ", ".join(texts[:LISTED_AT_MOST]) + (f" and {more} more" if more > 0 else "")

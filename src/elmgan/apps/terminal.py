@@ -79,7 +79,7 @@ def tell(message: str, debug: bool, terminal: Console | None = None, trace: str 
     (terminal or console(stderr=True)).out(message)
 
 
-def notes(quiet: bool, terminal: Console | None = None) -> Callable[[str], None]:
+def notes_told(quiet: bool, terminal: Console | None = None) -> Callable[[str], None]:
     """Give what tells notes on a data set: nothing where only errors are told."""
     return (lambda line: None) if quiet else (lambda line: tell(line, False, terminal))
 

@@ -6,13 +6,13 @@ import typer
 
 PANEL = "View: which pixels are counted, and how they are shown to the network"
 
-Scene = Annotated[
+SceneOption = Annotated[
     str | None, typer.Option(metavar="each|N", help="Scenes of a file: each, or one.", rich_help_panel=PANEL)
 ]
-Time = Annotated[
+TimeOption = Annotated[
     str | None, typer.Option("--t", metavar="each|N", help="Time points: each, or one.", rich_help_panel=PANEL)
 ]
-Depth = Annotated[
+DepthOption = Annotated[
     str | None,
     typer.Option(
         "--z",
@@ -21,7 +21,7 @@ Depth = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
-Channel = Annotated[
+ChannelOption = Annotated[
     str | None,
     typer.Option(
         metavar="N|NAME",
@@ -29,13 +29,13 @@ Channel = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
-Scale = Annotated[
+ScaleOption = Annotated[
     float | None,
     typer.Option(
         metavar="FACTOR", help="Resize the images for the network; results keep their size.", rich_help_panel=PANEL
     ),
 ]
-Cells = Annotated[
+CellsOption = Annotated[
     str | None,
     typer.Option(
         metavar="auto|bright|dark",
@@ -43,7 +43,7 @@ Cells = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
-Axes = Annotated[
+AxesOption = Annotated[
     str | None,
     typer.Option(
         metavar="ZYX",

@@ -98,13 +98,13 @@ def results_page(results: Mapping[str, AnyMeasured], plots: Mapping[str, str]) -
     parts = [INTRODUCTION.format(files=", ".join(f"`{name}.json`" for name in results))]
     parts.append(table(["claim", "measured", "on", "verdict"], _each_claim_once(verdicts(results))))
     for name, result in results.items():
-        parts.append(f"\n## {name}\n\n{described(result.conditions)}\n")
+        parts.append(f"\n## {name}\n\n{conditions_told(result.conditions)}\n")
         parts.append(f"\n{settings(result)}\n\n![{name}, as in the tables below]({plots[name]})\n")
         if isinstance(result, UpsamplingMeasured):
             parts.append(f"\n{losses(result)}\n")
         for sheet in sheets(result):
             parts.append(f"\n### {sheet.title}\n\n{markdown(sheet)}")
-        parts += [f"\n- {note}\n" for note in notes(result)]
+        parts += [f"\n- {note}\n" for note in notes_on(result)]
     return "".join(parts)
 
 
@@ -116,7 +116,7 @@ def _each_claim_once(judged: Sequence[Verdict]) -> list[Verdict]:
     ]
 
 
-def described(conditions: Conditions) -> str:
+def conditions_told(conditions: Conditions) -> str:
     """Say on what and with what a benchmark was run."""
     machine = conditions.machine
     facts = [str(machine["processor"]), f"{machine['cores']} cores"]
@@ -200,7 +200,7 @@ def ends(spread: Spread, unit: float = 1) -> tuple[float, float, float]:
     return unit * spread.low, unit * spread.median, unit * spread.high
 
 
-def notes(result: Measured) -> list[str]:
+def notes_on(result: Measured) -> list[str]:
     """Give what a reader of single rows has to know."""
     if not isinstance(result, ModelMeasured):
         return []

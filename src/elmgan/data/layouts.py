@@ -184,7 +184,7 @@ def by_pattern(names: Sequence[str], images: Sequence[str]) -> dict[str, str]:
     >>> by_pattern(["1_mask", "2_mask"], ["1_DAPI", "2_DAPI"])
     {'1_mask': '1_DAPI', '2_mask': '2_DAPI'}
     """
-    for cut in ({image: image for image in images}, _cores(images), _without_common_end(images)):
+    for cut in ({image: image for image in images}, _cores(images), _without_common_end(images)) if images else ():
         of_core = {core: image for image, core in cut.items()}
         if len(of_core) < len(images):
             continue

@@ -1,4 +1,4 @@
-"""Images that show the same: found by their thumbnails, so that a split does not part them."""
+"""Images that show the same: found by their fingerprints, so that a split does not part them."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -9,23 +9,23 @@ from numpy.typing import NDArray
 
 from elmgan.data.record import Record, read_grey
 
-SIDE = 64
-"""Pixels along each side of a thumbnail, whatever the shape of the image."""
+FINGERPRINT_SIDE = 64
+"""Pixels along each side of a fingerprint, whatever the shape of the image."""
 
-SHADING = SIDE / 8
-"""Standard deviation of what is taken for uneven illumination, in pixels of a thumbnail."""
+SHADING = FINGERPRINT_SIDE / 8
+"""Standard deviation of what is taken for uneven illumination, in pixels of a fingerprint."""
 
 ALIKE = 0.9
-"""Correlation of thumbnails from which two images are taken to show the same cells."""
+"""Correlation of fingerprints from which two images are taken to show the same cells."""
 
 SAME = 0.999
-"""Correlation of thumbnails from which two images are taken to be one."""
+"""Correlation of fingerprints from which two images are taken to be one."""
 
 BLOCK = 256
 """Thumbnails that are compared with all others at a time."""
 
 
-def thumbnail(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+def fingerprint(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     """Reduce an image to a vector of length 1; the product of two is their correlation, whatever gain and offset.
 
     What varies slowly over the image is taken off, so that images with few cells are not alike by their illumination.
@@ -34,9 +34,9 @@ def thumbnail(grey: NDArray[np.float32]) -> NDArray[np.float32]:
         grey: (row, column).
 
     Returns:
-        SIDE * SIDE values; all are 0 for an image of one value.
+        FINGERPRINT_SIDE * FINGERPRINT_SIDE values; all are 0 for an image of one value.
     """
-    small = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(grey, (FINGERPRINT_SIDE, FINGERPRINT_SIDE), interpolation=cv2.INTER_AREA)
     rounding = 1e-5 * float(np.linalg.norm(small))
     small = small - cv2.GaussianBlur(small, (0, 0), SHADING, borderType=cv2.BORDER_REFLECT)
     small -= small.mean()
@@ -61,7 +61,7 @@ def group_alike(
     """
     if has_groups(records):
         return records
-    return join_alike(records, [thumbnail(read_grey(record)) for record in watch(records)])
+    return join_alike(records, [fingerprint(read_grey(record)) for record in watch(records)])
 
 
 def has_groups(records: Iterable[Record]) -> bool:
@@ -69,10 +69,10 @@ def has_groups(records: Iterable[Record]) -> bool:
     return any(record.group != record.name for record in records)
 
 
-def join_alike(records: list[Record], thumbnails: Sequence[NDArray[np.float32]]) -> list[Record]:
-    """Give records whose thumbnails correlate, directly or by way of others, the group of the first of them."""
+def join_alike(records: list[Record], fingerprints: Sequence[NDArray[np.float32]]) -> list[Record]:
+    """Give records whose fingerprints correlate, directly or by way of others, the group of the first of them."""
     leader = np.arange(len(records))
-    vectors = np.stack(thumbnails)
+    vectors = np.stack(fingerprints)
     for first in range(0, len(records), BLOCK):
         alike = vectors[first : first + BLOCK] @ vectors.T >= ALIKE
         for others in alike[alike.sum(axis=1) > 1]:
@@ -90,9 +90,9 @@ def all_alike(records: Sequence[Record]) -> bool:
     if len(records) < 2:
         return False
     grey = read_grey(records[0])
-    vector = thumbnail(grey)
+    vector = fingerprint(grey)
     for record in records[1:]:
         other = read_grey(record)
-        if not np.array_equal(other, grey) and vector @ thumbnail(other) < SAME:
+        if not np.array_equal(other, grey) and vector @ fingerprint(other) < SAME:
             return False
     return True

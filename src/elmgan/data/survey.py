@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.data.faults import Faults
-from elmgan.data.likeness import has_groups, join_alike, thumbnail
+from elmgan.data.likeness import fingerprint, has_groups, join_alike
 from elmgan.data.masks import look_at
 from elmgan.data.record import Record
 from elmgan.errors import ImageError
@@ -74,7 +74,7 @@ def survey(
     faults = Faults()
     sizes: Counter[str] = Counter()
     types: Counter[str] = Counter()
-    thumbnails = []
+    fingerprints = []
     shares: list[float] = []
     values: list[int] = []
     for record in watch(records):
@@ -82,7 +82,7 @@ def survey(
             with open_image(record.image) as source:
                 plane = only_plane(source, record.view)
                 pixels = plane.read()
-            thumbnails.append(thumbnail(plane_grey(plane, pixels).astype(np.float32, copy=False)))
+            fingerprints.append(fingerprint(plane_grey(plane, pixels).astype(np.float32, copy=False)))
             if (file := record.labels or record.mask) is not None:
                 look = look_at(read_image(file))
                 shares.append(look.share)
@@ -95,7 +95,7 @@ def survey(
         sizes[f"{plane.shape[0]} x {plane.shape[1]}"] += 1
         types[f"{plane.described.dtype}{colour}"] += 1
     faults.raise_if_any("the data set")
-    grouped = records if has_groups(records) else join_alike(records, thumbnails)
+    grouped = records if has_groups(records) else join_alike(records, fingerprints)
     groups: dict[str, list[str]] = {}
     for record in grouped:
         groups.setdefault(record.group, []).append(record.name)

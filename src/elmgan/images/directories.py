@@ -48,7 +48,7 @@ class Directory:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Directories:
     """What a TIFF holds, by its directories: the chain of pages, and whether it is Hamamatsu's NDPI."""
 
     pages: tuple[Directory, ...]
@@ -65,7 +65,7 @@ class _Format:
     inline: int
 
 
-def walk_directories(file: BinaryIO) -> Layout:
+def walk_directories(file: BinaryIO) -> Directories:
     """Follow all directories of a TIFF, those below others too, each once.
 
     Raises:
@@ -75,15 +75,15 @@ def walk_directories(file: BinaryIO) -> Layout:
     start = file.read(4)
     order = "<" if start.startswith(b"II") else ">"
     if start[2:4] in (b"+\0", b"\0+"):
-        return Layout(_Walk(file, _Format(f"{order}Q", f"{order}HHQ8s", f"{order}Q", 8)).pages(8), ndpi=False)
+        return Directories(_Walk(file, _Format(f"{order}Q", f"{order}HHQ8s", f"{order}Q", 8)).pages(8), ndpi=False)
     classic = _Format(f"{order}H", f"{order}HHI4s", f"{order}I", 4)
     if order == "<":
         ndpi = _Walk(file, replace(classic, place="<Q"))
         # The upper half of an NDPI's first place is zero; in most other TIFFs it leads beyond the file.
         with suppress(struct.error):
             if NDPI_FORMAT in ndpi.codes(ndpi.place_at(4)):
-                return Layout(ndpi.pages(4), ndpi=True)
-    return Layout(_Walk(file, classic).pages(4), ndpi=False)
+                return Directories(ndpi.pages(4), ndpi=True)
+    return Directories(_Walk(file, classic).pages(4), ndpi=False)
 
 
 class _Walk:

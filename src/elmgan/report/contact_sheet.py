@@ -12,8 +12,8 @@ from elmgan.data import Record, read_grey, read_truth
 from elmgan.images import write_png
 from elmgan.report.overlay import OUTLINE, for_display, outlines
 
-COLUMNS, MOST = 6, 30
-SIDE, GAP, LINE = 240, 12, 16
+ACROSS, MOST = 6, 30
+PICTURE_SIDE, GAP, LINE = 240, 12, 16
 """Of a picture, between pictures, and of a line of text, in pixels."""
 
 TINT = 0.25
@@ -35,12 +35,12 @@ def write_contact_sheet(path: Path, records: Sequence[Record]) -> None:
     ordered = sorted(records, key=lambda record: (record.kind, record.count is None, record.count or 0))
     shown = [ordered[k] for k in np.linspace(0, len(ordered) - 1, min(MOST, len(ordered))).round().astype(int)]
     pictures = [small_picture(record) for record in shown]
-    across, down = SIDE + GAP, max(len(picture) for picture in pictures) + 2 * LINE + GAP
-    rows = -(-len(shown) // COLUMNS)
-    sheet = Image.new("RGB", (min(COLUMNS, len(shown)) * across + GAP, rows * down + GAP), "white")
+    across, down = PICTURE_SIDE + GAP, max(len(picture) for picture in pictures) + 2 * LINE + GAP
+    rows = -(-len(shown) // ACROSS)
+    sheet = Image.new("RGB", (min(ACROSS, len(shown)) * across + GAP, rows * down + GAP), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
     for k, (record, picture) in enumerate(zip(shown, pictures, strict=True)):
-        left, bottom = GAP + k % COLUMNS * across, (k // COLUMNS + 1) * down - 2 * LINE
+        left, bottom = GAP + k % ACROSS * across, (k // ACROSS + 1) * down - 2 * LINE
         sheet.paste(Image.fromarray(picture), (left, bottom - len(picture)))
         for line, text in enumerate((shortened(record.name), known(record))):
             draw.text((left, bottom + 1 + line * LINE), text, fill="black", font=font)
@@ -53,13 +53,13 @@ def shortened(name: str, most: int = 34) -> str:
 
 
 def small_picture(record: Record) -> NDArray[np.uint8]:
-    """Fit an image into SIDE pixels, (row, column, RGB), with its mask tinted and outlined, or its labels each.
+    """Fit an image into PICTURE_SIDE pixels, (row, column, RGB), with its mask tinted and outlined, or its labels each.
 
     The tint shows on which side of an outline the cells are.
     """
     grey = read_grey(record)
     regions = read_truth(record, grey.shape)[0]
-    scale = SIDE / max(grey.shape)
+    scale = PICTURE_SIDE / max(grey.shape)
     size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
     small = cv2.resize(for_display(grey), size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
     picture = np.asarray(cv2.cvtColor(small, cv2.COLOR_GRAY2RGB), np.uint8)

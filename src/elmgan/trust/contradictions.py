@@ -25,7 +25,7 @@ SLIPS = (-3, -2, -1, 1, 2, 3)
 FEWEST_SLIPPED = 6
 """Images in a row that have to fit better elsewhere before they are taken to have slipped."""
 
-BETTER = 0.4
+FAR_BETTER = 0.4
 """Share of its discrepancy that such a row keeps at most."""
 
 LEAST_SPREAD = 0.4
@@ -103,7 +103,7 @@ def slipped(estimates: Sequence[float], counts: Sequence[float]) -> tuple[int, i
         )  # the others would be compared with images beyond the ends
         moved = np.abs(ratios[both] - found[both.start + rows : both.stop + rows] - middle)
         before, after = (np.cumsum(off[::-1])[::-1] for off in (here[both], moved))  # from each image to the last
-        saved = np.where(after <= BETTER * before, before - after, 0)[: len(moved) - FEWEST_SLIPPED + 1]
+        saved = np.where(after <= FAR_BETTER * before, before - after, 0)[: len(moved) - FEWEST_SLIPPED + 1]
         start = int(np.argmax(saved))
         if saved[start] > (0 if best is None else best[0]):
             # An image without another to compare with has slipped, too, if all that have one have.

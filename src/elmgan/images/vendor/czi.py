@@ -21,7 +21,7 @@ from elmgan.images.tile import Tile
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-SIDES = "XYZ"
+LENGTHS = "XYZ"
 
 MOST_LACKING = 100
 """Planes that a scene may be said to have for each that there is, where recording was broken off."""
@@ -185,4 +185,4 @@ def _name(channel: "Element") -> str:
 
 def _pixel_size(root: "Element | None") -> dict[str, float]:
     metres = {each.get("Id"): each.findtext("Value") for each in _found(root, ".//Scaling/Items/Distance")}
-    return {side.lower(): float(metres[side] or 0) * 1e6 for side in SIDES if side in metres}
+    return {side.lower(): float(metres[side] or 0) * 1e6 for side in LENGTHS if side in metres}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "./Data/Image/ImageDescription"
 
-SIDES = {"1": "x", "2": "y", "3": "z"}
+LENGTH_TAGS = {"1": "x", "2": "y", "3": "z"}
 """Leica's number of an axis -> the side of a pixel."""
 
 MICROMETRES = {"m": 1e6, "inch": 25_400.0}
@@ -142,7 +142,7 @@ def _pixel_size(dimensions: Sequence[Element]) -> dict[str, float]:
     """Distance of pixel centres; the length that a file gives is between the first and the last of them."""
     found = {}
     for dimension in dimensions:
-        side, unit = SIDES.get(dimension.get("DimID", "")), MICROMETRES.get(dimension.get("Unit", ""))
+        side, unit = LENGTH_TAGS.get(dimension.get("DimID", "")), MICROMETRES.get(dimension.get("Unit", ""))
         if side and unit:
             with suppress(KeyError, ValueError, ZeroDivisionError):
                 length = abs(float(dimension.attrib["Length"]))

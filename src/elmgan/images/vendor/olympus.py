@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 COMPOUND = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # any file of this container
 UTF_16 = b"\xff\xfe[\0"
 
-PLANE = re.compile(r"s_((?:[A-Z]\d+)+)\.tif", re.IGNORECASE)
+PLANE_NAME = re.compile(r"s_((?:[A-Z]\d+)+)\.tif", re.IGNORECASE)
 """Names of planes, such as s_C001Z005T012.tif."""
 
 NANOMETRES = {"nm": 1.0, "um": 1000.0, "mm": 1e6}
@@ -60,7 +60,7 @@ class OlympusReader:
         self._planes: dict[tuple[int, ...], str] = {}
         self._axes = ""
         for name in self._files.names:
-            if found := PLANE.fullmatch(PurePosixPath(name).name):
+            if found := PLANE_NAME.fullmatch(PurePosixPath(name).name):
                 numbers = re.findall(r"([A-Z])(\d+)", found[1].upper())
                 letters = "".join(letter for letter, _ in numbers)
                 if self._planes and letters != self._axes:
