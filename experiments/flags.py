@@ -1,11 +1,11 @@
-"""Say which images of a training run are flagged, and which once they are spoiled: the tables of docs/flags.md.
+"""Say which images held out of a training run are flagged, and which once they are spoiled: for docs/flags.md.
 
     python experiments/flags.py DATASET SPLIT MODEL OUT
 
 DATASET is a prepared data set folder, SPLIT the split.csv of a training run on it, MODEL the model to count with. Each
-image is judged by the ranges of all images that trained, and by those of the fluorescence images among them. OUT gets
-a JSON file: for a set of images their number, how many have any and each flag, and what they count, once spoiled as a
-share of what they counted before.
+image is judged by all images that trained, and by the fluorescence images among them. OUT gets a JSON file: for a set
+of images their number, how many have any and each flag, and what they count, once spoiled as a share of what they
+counted before.
 """
 
 import csv
@@ -27,7 +27,7 @@ from elmgan.data import Record, read_data_set
 from elmgan.images import read_image
 from elmgan.light import to_grey
 from elmgan.models import find_bundle, read_bundle
-from elmgan.training.bundling import ranges_in
+from elmgan.training.bundling import known_of, ranges_in
 
 FLUORESCENCE = ("bbbc039", "dsb2018/fluorescence")
 EVERY = {"bbbc039": 4, "dsb2018/fluorescence": 3}
@@ -110,12 +110,13 @@ def main(dataset: Path, split: Path, name: str, out: Path) -> None:
     spoiled = [r for kind, every in EVERY.items() for r in sides["held out"][kind][::every]]
     results: dict[str, object] = {"model": bundle.version}
     for ranges, kinds in (("all", tuple(sides["train"])), ("fluorescence", FLUORESCENCE)):
-        training = ranges_in([r for kind in kinds for r in sides["train"][kind]], bundle.card.normalisation)
-        model = Model(replace(bundle, card=bundle.card.model_copy(update={"training": training})))
+        trained = [r for kind in kinds for r in sides["train"][kind]]
+        training = ranges_in(trained, bundle.card.normalisation)
+        bundle = replace(bundle, card=bundle.card.model_copy(update={"training": training}))
+        model = Model(replace(bundle, known=known_of(Model(bundle), trained)))
         found: dict[str, object] = {"training": training}
-        for side, members in sides.items():
-            for kind, those in sorted(members.items()):
-                found[f"{side} {kind}"] = judged(model, [read_image(record.image) for record in those])
+        for kind, those in sorted(sides["held out"].items()):
+            found[f"held out {kind}"] = judged(model, [read_image(record.image) for record in those])
         greys = [to_grey(read_image(record.image)).astype(np.float32) for record in spoiled]
         before = sum(model.count(grey).estimate or 0 for grey in greys)
         for what, spoil in SPOILS.items():

@@ -10,6 +10,7 @@ import sys
 from contextlib import suppress
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from elmgan.apps.results import ROWS_SHOWN
 from elmgan.apps.terminal import command_line
 from elmgan.counting import Model, Row
 from elmgan.errors import ModelError
-from elmgan.images import View, write_mask
+from elmgan.images import Plane, write_mask
 from elmgan.images.source import CONVERT
 from elmgan.models import Bundle, read_bundle, shipped
 
@@ -128,7 +129,7 @@ def test_wrong_usage_is_told_before_anything_is_counted(tmp_path: Path, model: P
         ([empty], ["-o", out, "--model", model], "holds no image"),
         ([images], ["-o", out, "--model", "nuclie"], "there is no model 'nuclie'"),
         ([images], ["-o", out, "--model", file], "notes.txt is not a model"),
-        ([images], ["-o", out, "--model", model, "--scale", "0"], "--scale is 0.0; expected 0.1 to 10"),
+        ([images], ["-o", out, "--model", model, "--scale", "0"], "--scale is 0; expected auto, or 0.1 to 10"),
         ([images], ["-o", file, "--model", model], f"nothing was counted: {file}"),
         ([images], ["-o", file / "out", "--model", model], "nothing was counted: "),
     ]:
@@ -207,8 +208,8 @@ def test_debug_shows_where(tmp_path: Path, model: Path, images: Path) -> None:
 def test_ctrl_c_and_resume(tmp_path: Path, model: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     count = Model.count
 
-    def interrupted_at_the_third(self: Model, image: np.ndarray, *, view: View) -> object:
-        result = count(self, image, view=view)
+    def interrupted_at_the_third(self: Model, plane: Plane, **options: Any) -> object:
+        result = count(self, plane, **options)
         if result.count == 3:
             raise KeyboardInterrupt
         return result
@@ -364,7 +365,7 @@ def test_calibrate_then_count(tmp_path: Path, model: Path, images: Path) -> None
 
     counted = elmgan("count", images, "-o", out, "--model", new)
     assert counts(out) == {"1.tif": "2", "2.tif": "4", "3.tif": "6"}
-    assert re.search(r"image +count +low +high", counted.stdout)
+    assert re.search(r"image +count +90 % +objects", counted.stdout)
     report = (out / "report.html").read_text(encoding="utf-8")
     assert report.count("the 90 % interval holds the true count of 90 % of images on average") == 1
     shown = re.findall(r"<b>(\d+) <small>(\d+) to (\d+)</small></b>", report)

@@ -76,6 +76,7 @@ def test_info_tells_what_is_odd_in_a_data_set(data: Path) -> None:
     assert done.exit_code == 0
     assert re.search(r"foreground +0\.\d+ to 0\.\d+ of an image", done.stdout)
     assert re.search(r"mask values +2 *$", done.stdout, re.MULTILINE)
+    assert re.search(r"cell size +\d+ to \d+ pixels across, median \d+", done.stdout)
     notes = done.stderr.splitlines()
     assert [note.rsplit("/", 1)[1][:17] for note in notes] == ["synthetic_000.tif", "synthetic_001.tif"]
     assert all(note.endswith("is it inverted? Cell is what is not 0") for note in notes)
@@ -94,7 +95,11 @@ def test_info_knows_models_from_data_sets(tmp_path: Path, data: Path) -> None:
     for what, code, told in [
         (("info", model), 2, "it has no model.json"),
         (("info", tmp_path / "empty"), 2, "empty holds no image that is read; elmgan reads"),
-        (("info", "nuclie"), 2, "there is no model 'nuclie'"),
+        (
+            ("info", "nuclie"),
+            2,
+            "nuclie does not exist: give a file, a folder, or a shipped model (nuclei,",
+        ),
         (("info", "--sheet", "a.png"), 2, "--sheet draws images of a data set"),
         (("info", data, "--sheet", data / "counts.csv" / "a.png"), 1, "cannot be written"),
     ]:
@@ -117,7 +122,7 @@ def test_info_shows_what_was_found_in_an_image(tmp_path: Path) -> None:
     assert (done.exit_code, done.stderr) == (0, "")
     for shown in ("TIFF", "ZCYX 3 x 2 x 40 x 50, uint16", "1 DAPI, 2 GFP", "0.5 x 0.5 µm", "name one with --channel"):
         assert shown in " ".join(done.stdout.split())
-    assert "1 plane (channel dapi)" in elmgan("info", path, "--channel", "dapi").stdout
+    assert "1 plane, the max of 3 along z (channel dapi)" in elmgan("info", path, "--channel", "dapi").stdout
     assert "3 planes" in elmgan("info", path, "--channel", 2, "--z", "each").stdout
     assert json.loads(elmgan("info", path, "--json").stdout) == {
         "file": str(path),

@@ -50,9 +50,9 @@ def test_the_columns_are_those_of_the_contract(tmp_path: Path) -> None:
     mask = np.zeros((4, 10), dtype=bool)
     mask[0, 0] = True
     flat = mask.astype(np.float32)
-    result = Result(mask.shape, 12.5, mask, flat, flat, flags=("empty", "saturated"))
+    result = Result(mask.shape, 12.5, mask, flat, flat, flags=("empty", "saturated"), scale=0.5)
     source = SimpleNamespace(scenes=(Scene("CYX", (2, 4, 10), np.dtype(np.uint16)),))
-    plane = Plane(source, 1, 3, "max", "DAPI", 0, View(scale=0.5))  # type: ignore[arg-type]
+    plane = Plane(source, 1, 3, "max", "DAPI", 0, View())  # type: ignore[arg-type]
     row = Row.of(result, plane, image="sub/ä,1.tif", seconds=0.25, model="tiny@01234567")
     path = tmp_path / "counts.csv"
     write_table(path, COLUMNS, [row.texts()])

@@ -55,5 +55,5 @@ def test_a_count_map_is_spread_over_the_pixels_that_it_stands_for() -> None:
 
 @pytest.mark.parametrize("scale", [0, -1, 0.09, 11, math.nan, math.inf])
 def test_a_scale_that_is_none_is_refused(scale: float) -> None:
-    with pytest.raises(UsageError, match=r"expected 0\.1 to 10"):
+    with pytest.raises(UsageError, match=r"expected auto, or 0\.1 to 10"):
         MODEL.count(squares(1), scale=scale)

@@ -20,8 +20,9 @@ from elmgan.counting import Model, Result
 from elmgan.counting.predictor import TILE
 from elmgan.data.synthetic import SyntheticScene, draw
 from elmgan.engines import Engine, open_engine
-from elmgan.images import read_image
+from elmgan.images import open_image, read_image
 from elmgan.models import find_bundle, read_bundle, shipped
+from elmgan.trust import ImagePlace, KnownImages
 
 pytestmark = pytest.mark.slow
 
@@ -99,10 +100,11 @@ def test_tiles_change_nothing(model: Model, shared_data: Path) -> None:
     field = np.concatenate([field, field[:, :696]], axis=1)
     bundle = read_bundle(find_bundle(model.card.name))
     network = Watched(open_engine(bundle))
-    whole = estimate(Model(bundle, network, tile=2560), field)
+    whole = Model(bundle, network, tile=2560).count(field, quick=True).estimate
     assert len(network.seen) == 1
     for tile in (256, TILE):
-        assert estimate(Model(bundle, network, tile=tile), field) == pytest.approx(whole, rel=0.005, abs=0.1)
+        in_tiles = Model(bundle, network, tile=tile).count(field, quick=True).estimate
+        assert in_tiles == pytest.approx(whole, rel=0.005, abs=0.1)
     assert len(network.seen) > 60
 
 
@@ -195,19 +197,29 @@ def test_few_images_of_the_kinds_that_it_knows_are_flagged(model: Model, shared_
     files = [next(shared_data.glob(f"{name.replace('/', '/images/')}.*")) for name in held_out()[::2]]
     flagged = [path.name for path in files if model.count(read_image(path)).flags]
     assert len(files) > 50
-    assert len(flagged) < 0.05 * len(files), flagged
+    assert len(flagged) < 0.06 * len(files), flagged
 
 
-def test_a_model_of_fluorescence_flags_stained_tissue(model: Model, shared_data: Path) -> None:
-    """The ranges of the fluorescence images that trained are those of a model which knows nothing else."""
-    ranges = json.loads((EXPERIMENTS / "flags.json").read_text(encoding="utf-8"))["fluorescence"]["training"]
-    bundle = read_bundle(find_bundle(model.card.name))
-    card = bundle.card.model_copy(update={"training": ranges})
-    narrow = Model(replace(bundle, card=card))
+def test_a_model_of_fluorescence_flags_stained_tissue(shared_data: Path) -> None:
+    """One that knows 40 images of fluorescence and nothing else: also that it has seen no dark cells."""
     folder = shared_data / "dsb2018"
-    names = [name for name, kind in kinds(folder) if kind in ("purple-on-white", "purple-on-purple")][::4]
-    flagged = ["unlike-training" in narrow.count(read_image(folder / "images" / f"{name}.png")).flags for name in names]
-    assert np.mean(flagged) > 0.8
+    named = [(folder / "images" / f"{name}.png", kind) for name, kind in kinds(folder)]
+    fluorescent = [path for path, kind in named if kind == "fluorescence"]
+    bundle = read_bundle(find_bundle("nuclei"))
+    ranges = json.loads((EXPERIMENTS / "flags.json").read_text(encoding="utf-8"))["fluorescence"]["training"]
+    known_ones = KnownImages.of([place(Model(bundle), path) for path in fluorescent[::11]])
+    card = bundle.card.model_copy(update={"training": ranges})
+    narrow = Model(replace(bundle, card=card, known=known_ones))
+    stained = [path for path, kind in named if kind in ("purple-on-white", "purple-on-purple")][::4]
+    flags = [narrow.count(read_image(path)).flags for path in (*fluorescent[5::22], *stained)]
+    unlike = np.array(["unlike-training" in each for each in flags])
+    assert np.mean(unlike[: -len(stained)]) < 0.2
+    assert np.mean(unlike[-len(stained) :]) > 0.8
+
+
+def place(model: Model, path: Path) -> ImagePlace:
+    with open_image(path) as source:
+        return model.place(source.planes()[0])
 
 
 @pytest.mark.parametrize(

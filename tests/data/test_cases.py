@@ -55,7 +55,10 @@ def test_what_is_taken_and_told(cases: Path, case: str, told: str) -> None:
         ("masks_all_black", "img_0.png: the mask of img_0 has no foreground"),
         ("masks_alpha_only", r"img_0\.png: its picture is in the alpha channel"),
         ("masks_are_instance_labels", "masks/ holds 11 numbers: these are instance labels; move them to labels/"),
-        ("masks_png_from_jpeg", "holds 68 values where a mask has two: it is damaged, as by JPEG compression"),
+        (
+            "masks_png_from_jpeg",
+            "holds 68 values where a mask has two: it has values in between, as after JPEG",
+        ),
     ],
 )
 def test_what_is_refused(cases: Path, case: str, told: str) -> None:

@@ -189,10 +189,16 @@ def test_what_is_no_data_set_is_told_what_one_is(tmp_path: Path, present: list[s
         read_data_set(tmp_path / "absent")
 
 
+def test_a_column_of_nothing_but_images_needs_no_known_header(tmp_path: Path) -> None:
+    put(tmp_path, "images/a.tif", "images/b.tif")
+    (tmp_path / "counts.csv").write_text("zdjęcie;count\na.tif;1\nb.tif;3\n", encoding="utf-8")
+    assert [record.count for record in read_data_set(tmp_path)] == [1, 3]
+
+
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (b"colour;count\na.tif;1\n", "counts.csv: expected the columns image and count, found colour, count; name"),
+        (b"colour;count\nred;1\n", "counts.csv: expected the columns image and count, found colour, count; name"),
         (b"a.tif,1\n", "counts.csv: expected the columns image and count, found a.tif, 1; name them so in the first"),
         (b"", "counts.csv: expected the columns image and count, found none"),
         ("image,count\nZürich.tif,1\n".encode("cp1252"), "counts.csv, line 2: there is no image 'Zürich.tif'; correct"),
@@ -202,6 +208,7 @@ def test_what_is_no_data_set_is_told_what_one_is(tmp_path: Path, present: list[s
             b"PK\x03\x04 and so on",
             "counts.csv: is a spreadsheet, whatever its name says: open it there and save it as CSV",
         ),
+        (b"image,count,Count\na.tif,1,2\n", "counts.csv: has two columns count: keep the one that is meant"),
         (b"image;count\na.tif;1.234\n", "counts.csv, line 2: the count of 'a.tif' is '1.234'; write a number such as"),
         (b"image,count,estimate,model\na.tif,1,1.2,nuclei@1\n", "counts.csv: these are elmgan's own counts, not yours"),
     ],

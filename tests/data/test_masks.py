@@ -110,7 +110,10 @@ def test_three_cells_in_three_colours_do_not_make_labels_of_masks(tmp_path: Path
 @pytest.mark.parametrize(
     ("mask", "told"),
     [
-        (as_jpeg(MASK, 75), "values where a mask has two: it is damaged, as by JPEG compression; set all above half"),
+        (
+            as_jpeg(MASK, 75),
+            "values where a mask has two: it has values in between, as after JPEG",
+        ),
         (cv2.GaussianBlur(MASK, (0, 0), 0.6), "values where a mask has two: its edges are soft, as after smoothing"),
         (cv2.GaussianBlur(MASK, (0, 0), 9), "values where a mask has two: it is a picture"),
         (MASK // 255 + 1, "has two values, and none of them is 0; set the background to 0"),

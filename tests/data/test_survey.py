@@ -46,6 +46,7 @@ def test_a_data_set_in_numbers(tmp_path: Path) -> None:
         "splits": {"test": 1, "train": 3},
         "histogram": [(k, k + 1, n) for k, n in zip(range(2, 8), (2, 0, 0, 0, 0, 1), strict=True)],
         "foreground": (0.001, 0.001),
+        "diameter": (3, 3, 3),
         "values": (3, 3),
         "groups": 3,
         "alike": [["a", "c"]],

@@ -115,7 +115,7 @@ def test_a_pattern_takes_some_names(tmp_path: Path, pattern: str, names: list[st
 
 def test_a_pattern_that_fits_nothing_says_so(tmp_path: Path) -> None:
     touch(tmp_path, "a.tif")
-    with pytest.raises(UsageError, match=r"holds 1 file that --match \*_w9\* leaves out"):
+    with pytest.raises(UsageError, match=r"holds 1 images, and no name fits --match \*_w9\*: \* stands for anything"):
         find_images([tmp_path], match="*_w9*")
     assert [image.path.name for image in find_images([tmp_path / "a.tif"], match="*_w9*").images] == ["a.tif"]
 

@@ -113,7 +113,7 @@ def test_channels_stored_as_planes_must_be_named(tmp_path: Path, options: dict) 
     np.testing.assert_array_equal(read_image(path, View(channel=2)), planes[1])
     with pytest.raises(ImageError, match=r"a\.tif: CYX 3 x .* has channels 1.*, 2.*, 3.*; name one with --channel"):
         read_image(path)
-    with pytest.raises(ImageError, match=r"a\.tif: has no channel 4: .* has the channels 1.*, 2.*, 3"):
+    with pytest.raises(ImageError, match=r"a\.tif: has no channel 4: .* has 1.*, 2.*, 3.*; name one of them"):
         read_image(path, View(channel=4))
 
 
@@ -329,8 +329,12 @@ def test_pixels_that_are_no_number_are_read_as_they_are(tmp_path: Path) -> None:
         (np.dstack([GREY] * 4), None, r"has 4 channels; name one: channel=1\.\.4 \(--channel\)"),
         (np.dstack([GREY] * 2), 3, "no channel 3; the image has 2"),
         (GREY, 0, "no channel 0"),
-        (np.zeros((5, 64, 80)), 5, r"first axis of \(5, 64, 80\) looks like its channels: move it to the end"),
-        (np.zeros((3, 64, 80)), None, "move it to the end"),
+        (
+            np.zeros((5, 64, 80)),
+            5,
+            r"of \(5, 64, 80\), the last axis does not look like its channels: move those",
+        ),
+        (np.zeros((3, 64, 80)), None, "move those to the end"),
         (GREY, "red", "the image is grey, and red is a view of colour"),
         (COLOUR, "DAPI", "no channel DAPI; expected a number or one of luminance, red, haematoxylin"),
         (np.zeros((0, 5)), None, "not \\(0, 5\\)"),

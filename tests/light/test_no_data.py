@@ -54,6 +54,16 @@ def test_any_number_can_stand_for_no_data(value: float) -> None:
     assert not data[:, -12:].any()
 
 
+@pytest.mark.parametrize("value", [-9999, -32768, np.finfo(np.float32).min])
+def test_a_hole_of_a_number_that_says_no_data_is_none(value: float) -> None:
+    """As rasters of other programs have it, amid the image; the same number in some images is a measured one."""
+    image = field(0, dtype=np.float32)
+    image[50:70, 90:130] = value
+    data = data_of(image)
+    assert data is not None
+    assert np.array_equal(data, image != np.float32(value))
+
+
 @pytest.mark.parametrize("method", [cv2.INTER_LINEAR, cv2.INTER_NEAREST])
 @pytest.mark.parametrize("value", [0, 255])
 @pytest.mark.parametrize("degrees", [1, 5, 20, 45, -10])

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,11 +13,12 @@ import yaml
 from rich.console import Console
 
 import elmgan
-from bundles import known
+from bundles import known, tiny_bundle
 from elmgan.counting import Predictor
+from elmgan.data import Example
 from elmgan.data.synthetic import write_data_set
 from elmgan.errors import ConfigError, DataError, ModelError, TrainingError, UsageError
-from elmgan.images import read_image
+from elmgan.images import View, read_image
 from elmgan.models import Learned, read_bundle
 from elmgan.training.config import TrainingConfig, read_config, shipped_configs
 from elmgan.training.material import Material, fitted_to
@@ -346,6 +348,31 @@ def test_images_with_a_mask_or_a_count_only_are_learned_from(data: Path, tmp_pat
     curves = rows(tmp_path / "run")
     assert all(np.isfinite(float(row[name])) for row in curves for name in ("mask", "count", "discriminator", "score"))
     assert {"validation_dice", "validation_mae"} <= curves[0].keys()  # one of either sort is held out
+
+
+def test_training_from_a_model_keeps_its_view() -> None:
+    bundle = tiny_bundle()
+    card = bundle.card.model_copy(update={"view": View(channel=2, z="mean")})
+    kept = starting_from(replace(bundle, card=card), TrainingConfig())
+    assert kept.view == View(channel=2, z="mean")
+    assert starting_from(bundle, TrainingConfig()).view == TrainingConfig().view
+
+
+@pytest.mark.parametrize(
+    ("side", "view", "told"),
+    [
+        (20, View(), ""),
+        (60, View(), "cells are 58 pixels across, and tiny knows 10 to 30: --scale 0.3 shows them in that size"),
+        (4, View(scale=0.5), "cells are 4 pixels across, and tiny knows 10 to 30: --scale 2 shows them in that size"),
+    ],
+)
+def test_cells_of_another_size_than_the_model_knows_are_told(side: int, view: View, told: str) -> None:
+    mask = np.asarray(cv2.circle(np.zeros((90, 90), np.uint16), (45, 45), side // 2, 1, cv2.FILLED), np.uint16)
+    example = Example("a", "", np.zeros(mask.shape, np.float32), mask, None, 1)
+    material = Material([example], [], [], ("mask",), ("mask",))
+    start = tiny_bundle().card.model_copy(update={"training": {"diameter": (10, 30)}})
+    assert material.of_another_size(start, view) == told
+    assert material.of_another_size(tiny_bundle().card, view) == ""
 
 
 def test_training_starts_from_a_model(four_epochs: Path, data: Path, tmp_path: Path) -> None:

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from numpy.typing import NDArray
 
 from bundles import known, squares, tiny_bundle
 from elmgan.counting import Failure, Model, Result, Row
 from elmgan.counting.row import read_table
 from elmgan.errors import OutputError, UsageError
-from elmgan.images import PIXELS_ALLOWED, View, open_image, write_png
+from elmgan.images import PIXELS_ALLOWED, Plane, View, open_image, write_png
 from elmgan.trust import Calibration
 from elmgan.work import count_images
 
@@ -132,6 +131,7 @@ def test_the_run_is_recorded(tmp_path: Path) -> None:
         "most_pixels": PIXELS_ALLOWED,
         "labels": False,
         "overlays": False,
+        "quick": False,
         "table": "csv",
     }
     assert record["view"] == View().model_dump()
@@ -196,7 +196,7 @@ def test_a_bad_image_does_not_stop_the_others(tmp_path: Path, spoil: str) -> Non
 
 
 def test_an_unexpected_error_fails_one_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def trip(image: NDArray, view: View) -> Result:
+    def trip(plane: Plane, **options: Any) -> Result:
         raise ZeroDivisionError("over\nthe edge")
 
     monkeypatch.setattr(MODEL, "count", trip)
@@ -209,14 +209,14 @@ class Stop(KeyboardInterrupt):
     """Ctrl-C."""
 
 
-def counting(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[NDArray]:
-    """The images that the model counts from now on."""
-    seen: list[NDArray] = []
+def counting(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[Plane]:
+    """The planes that the model counts from now on."""
+    seen: list[Plane] = []
     count = model.count
 
-    def count_and_note(image: NDArray, view: View) -> Result:
-        seen.append(image)
-        return count(image, view=view)
+    def count_and_note(plane: Plane, **options: Any) -> Result:
+        seen.append(plane)
+        return count(plane, **options)
 
     monkeypatch.setattr(model, "count", count_and_note)
     return seen
@@ -537,8 +537,8 @@ def test_masks_of_planes_are_the_hyperstack_that_they_belong_to(tmp_path: Path) 
 def test_a_plane_that_fails_is_named_and_its_page_is_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     count = MODEL.count
 
-    def trip_at_two(image: NDArray, view: View) -> Result:
-        result = count(image, view=view)
+    def trip_at_two(plane: Plane, **options: Any) -> Result:
+        result = count(plane, **options)
         if result.count == 2:
             raise ZeroDivisionError
         return result
@@ -597,6 +597,54 @@ def test_scenes_of_other_shapes_have_masks_of_their_own(tmp_path: Path) -> None:
     assert tifffile.imread(out / "masks" / "two.ome-scene2.tif").shape == (50, 60)
     count_images([path], out, MODEL, view=View(scene=2))
     assert files(out / "masks") == {"two.ome.tif"}
+
+
+def test_a_scene_that_cannot_be_counted_leaves_the_others_their_rows(tmp_path: Path) -> None:
+    path, out = tmp_path / "two.ome.tif", tmp_path / "out"
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        writer.write(squares(2), metadata={"axes": "YX"})
+        two = np.array([squares(3), squares(4)])
+        writer.write(two, metadata={"axes": "CYX", "Channel": {"Name": ["DAPI", "GFP"]}}, photometric="minisblack")
+    for resume in (False, True):
+        counted = count_images([path], out, MODEL, resume=resume)
+        assert places(out) == [("1", "1", "1", "2")]
+        assert [failure.image for failure in counted.failures] == ["two.ome.tif"]
+        assert "scene 2: " in counted.failures[0].error
+        assert "1 DAPI, 2 GFP; name one with --channel" in counted.failures[0].error
+        assert files(out / "masks") == {"two.ome.tif"}  # the only plane that was counted
+
+
+def test_the_planes_of_a_stack_do_not_overwrite_another_image(tmp_path: Path) -> None:
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    stack_of(images / "a.tif", [[1], [2]])
+    tifffile.imwrite(images / "a-t1.tif", squares(5))
+    count_images([images], out, MODEL, overlays=True)
+    assert files(out / "overlays") == {"a-t1.png", "a.tif-t1.png", "a.tif-t2.png"}
+    assert [row["count"] for row in table(out)] == ["5", "1", "2"]
+
+
+def test_a_view_of_the_same_pixels_keeps_the_interval(tmp_path: Path) -> None:
+    """Calibrated on a projection; a flat image has nothing to project, a stack counted plane by plane does."""
+    calibration = Calibration(data="mine", images=20, groups=20, gain=2, quantile=0.5)
+    model = Model(tiny_bundle().calibrated(calibration, "", View()))
+    stack = stack_of(tmp_path / "stack.tif", [[1, 3]])
+    tifffile.imwrite(tmp_path / "flat.tif", squares(3))
+    counted = count_images([tmp_path / "flat.tif", stack], tmp_path / "out", model, view=View(z="each"))
+    assert [(row.count, row.low is None) for row in counted.rows] == [(6, False), (1, True), (3, True)]
+    (told,) = counted.notes
+    assert told.startswith("no correction and no intervals: ")
+
+
+def test_the_annotations_of_a_data_set_are_no_images(tmp_path: Path) -> None:
+    images, out = folder_of(tmp_path / "set" / "images", 2), tmp_path / "out"
+    for kind in ("masks", "labels"):
+        (tmp_path / "set" / kind).mkdir()
+        tifffile.imwrite(tmp_path / "set" / kind / "2.tif", (squares(2) > 1000).astype(np.uint8))
+    counted = count_images([images.parent], out, MODEL)
+    assert [row.image for row in counted.rows] == ["images/2.tif"]
+    assert "passed over: 2 masks, labels or dots of a data set" in counted.notes[0]
+    assert [row.image for row in count_images([tmp_path / "set" / "masks"], out, MODEL).rows] == ["2.tif"]
 
 
 def test_pages_that_say_nothing_are_counted_one_by_one_and_told(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The elmgan command: each subcommand parses its options, calls one function of the library and prints the result."""
 
+import io
 import signal
+import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -66,6 +68,9 @@ ModelOption = Annotated[str, typer.Option(help=OF_MODEL)]
 def main() -> None:
     """Run the command line. Being terminated, as by a cluster, saves what is done as Ctrl-C does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what an old terminal cannot show is replaced, and ends nothing
+            stream.reconfigure(errors="replace")
     app()
 
 
@@ -102,6 +107,15 @@ def count(
     channel: options.ChannelOption = None,
     scale: options.ScaleOption = None,
     cells: options.CellsOption = None,
+    diameter: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1, metavar="PIXELS", help="In place of --scale: of a typical cell.", rich_help_panel=options.PANEL
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Look at each image once: faster, and unlike images are not told.")
+    ] = False,
     labels: Annotated[bool, typer.Option("--labels", help="Write the separated cells as label images.")] = False,
     overlays: Annotated[bool, typer.Option("--overlays", help="Draw the separated cells over the images.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Keep what an interrupted count has done.")] = False,
@@ -135,15 +149,25 @@ def count(
 
         if table not in ("csv", "excel"):
             raise UsageError(f"--table is {table}; expected csv or excel")
+        if diameter is not None and scale is not None:
+            raise UsageError("--scale and --diameter both say how large cells are: leave one out")
         counter = load(model, engine=engine, precision=precision, device=device, parallel=True)
         counted = count_images(
             paths,
             out,
             counter,
-            view=counter.view.changed(scene=scene, t=t, z=z, channel=channel, scale=scale, cells=cells),
+            view=counter.view.changed(
+                scene=scene,
+                t=t,
+                z=z,
+                channel=channel,
+                scale=scale if diameter is None else counter.scale_of(diameter),
+                cells=cells,
+            ),
             axes=axes,
             match=match,
             most_pixels=max_pixels,
+            quick=quick,
             excel=table == "excel",
             labels=labels,
             overlays=overlays,
@@ -193,7 +217,10 @@ def info(
             return
         if sheet:
             raise UsageError("--sheet draws images of a data set; name its folder")
-        if path is not None and path.exists() and not _is_model(path):
+        if path is not None and not path.exists():
+            names = ", ".join(shipped())
+            raise UsageError(f"{path} does not exist: give a file, a folder, or a shipped model ({names})")
+        if path is not None and not _is_model(path):
             _info_images(path, view, axes, quiet, as_json)
             return
         bundles = [read_bundle(find_bundle(name)) for name in ([what] if what else shipped())]

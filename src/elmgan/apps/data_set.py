@@ -44,6 +44,11 @@ def facts(found: Survey) -> dict[str, str]:
         "pixels": with_numbers(found.types),
         "masks": str(found.masks) + (f", {found.labels} of them from labels" if found.labels else ""),
         "foreground": f"{span_shown(found.foreground, '.2g')} of an image" if found.foreground else "not known",
+        "cell size": (
+            f"{span_shown(found.diameter[::2], '.0f')} pixels across, median {found.diameter[1]:.0f}"
+            if found.diameter
+            else "not known"
+        ),
         "mask values": span_shown(found.values, "d") or "no masks are used",
         "counts": str(found.counts) + (f"; {found.dots} images have dots" if found.dots else ""),
         "cells": (

@@ -56,9 +56,11 @@ def _facts(source: Source, view: View) -> dict[str, str]:
         facts["note"] = note
     try:
         planes = source.planes(view)
-        facts["counted"] = many(len(planes), "plane") + (f" ({view.told})" if view.told else "")
+        depths = {plane.described.length("Z") for plane in planes if isinstance(plane.z, str)}
+        of_depths = f", the {view.z} of {depths.pop()} along z" if len(depths) == 1 else ""
+        facts["counted"] = many(len(planes), "plane") + of_depths + (f" ({view.told})" if view.told else "")
     except ImageError as error:
-        facts["counted"] = str(error).removeprefix(f"{source.path}: ")
+        facts["counted"] = f"nothing: {str(error).removeprefix(f'{source.path}: ')}"
     return facts
 
 

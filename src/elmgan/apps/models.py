@@ -37,6 +37,7 @@ def print_card(bundle: Bundle) -> None:
         "normalisation": ", ".join(f"{name} {value:g}" for name, value in card.normalisation),
         "threshold": f"cell from a probability of {card.threshold:g}",
         "calibration": "none: counts have no interval" if calibration is None else calibration.correction,
+        "view": card.view.told or "the default" if card.view else "the default",
         "size": f"{len(bundle.onnx) / 1e6:.1f} MB",
         "runs on": f"{open_engine(bundle).runtime}; --engine and --precision choose otherwise",
     }

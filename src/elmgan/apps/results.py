@@ -1,12 +1,16 @@
 """What the commands print of counts, scores and calibrations."""
 
-from collections.abc import Iterable
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from elmgan.apps.terminal import console, many
+from elmgan.counting import Row
 from elmgan.scores import BASELINE, SCORES, interval_shown, shown
+from elmgan.trust import ADVICE
 from elmgan.work import METRICS, Calibrated, Counted, Evaluated
 
 ROWS_SHOWN = 30
@@ -21,32 +25,43 @@ def print_counted(counted: Counted) -> None:
     terminal = console()
     rows = counted.rows
     if rows:
-        table = Table(box=SIMPLE_HEAD, show_footer=True)
+        table = Table(box=SIMPLE_HEAD, show_footer=True, pad_edge=False, collapse_padding=True)
         more = len(rows) - ROWS_SHOWN
-        table.add_column("image", many(len({row.image for row in rows}), "image"), overflow="fold")
-        table.add_column("count", sum_shown(row.count for row in rows), justify="right")
-        columns = ["image", "count"]
-        for place, column in enumerate(("scene", "t", "z")):
-            if len({row.place[place] for row in rows}) > 1:
-                table.add_column(column, justify="right")
-                columns.append(column)
-        if any(row.low is not None for row in rows):
-            table.add_column("low", justify="right")
-            table.add_column("high", justify="right")
-            columns += ["low", "high"]
-        table.add_column("objects", sum_shown(row.objects for row in rows), justify="right")
-        table.add_column("foreground", justify="right")
-        table.add_column("flags")
+        images = many(len({row.image for row in rows}), "image")
+        table.add_column("image", images, overflow="ellipsis", no_wrap=True, max_width=max(20, terminal.width - 50))
+        table.add_column("count", sum_shown(row.count for row in rows), justify="right", no_wrap=True)
+        places = [axis for axis in ("scene", "t", "z") if len({getattr(row, axis) for row in rows}) > 1]
+        for axis in places:
+            table.add_column(axis, justify="right", no_wrap=True)
+        interval = any(row.low is not None for row in rows)
+        if interval:
+            table.add_column("90 %", justify="right", no_wrap=True)
+        table.add_column("objects", sum_shown(row.objects for row in rows), justify="right", no_wrap=True)
+        table.add_column("flags", overflow="fold")
         for row in rows[:ROWS_SHOWN]:
             texts = row.texts()
-            table.add_row(*(texts[column] for column in (*columns, "objects", "foreground", "flags")))
+            ends = "" if row.low is None or row.high is None else f"{math.floor(row.low)} to {math.ceil(row.high)}"
+            values = [row.image, texts["count"], *(texts[axis] for axis in places), *([ends] if interval else [])]
+            table.add_row(*values, texts["objects"], " ".join(row.flags))
         if more > 0:
             table.add_row(f"... and {more} more in counts.csv")
         terminal.print(table)
+        for line in flags_told(rows):
+            terminal.out(line)
     if counted.failures:
         terminal.out(f"{many(len(counted.failures), 'image')} could not be counted; failed.csv says why")
     for path in counted.written:
         terminal.out(f"wrote {path}")
+
+
+def flags_told(rows: Sequence[Row]) -> list[str]:
+    """Say how many planes are flagged, by what, and what to do; the commonest flags first."""
+    found = Counter(flag for row in rows for flag in row.flags)
+    if not found:
+        return []
+    flagged = sum(bool(row.flags) for row in rows)
+    lines = [f"{flagged} of {len(rows)} flagged: do not trust their counts without a look"]
+    return lines + [f"  {flag} ({number}): {ADVICE[flag]}" for flag, number in found.most_common()]
 
 
 def print_evaluated(evaluated: Evaluated) -> None:

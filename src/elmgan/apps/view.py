@@ -30,9 +30,11 @@ ChannelOption = Annotated[
     ),
 ]
 ScaleOption = Annotated[
-    float | None,
+    str | None,
     typer.Option(
-        metavar="FACTOR", help="Resize the images for the network; results keep their size.", rich_help_panel=PANEL
+        metavar="auto|FACTOR",
+        help="Resize the images for the network; results keep their size. auto finds out.",
+        rich_help_panel=PANEL,
     ),
 ]
 CellsOption = Annotated[

@@ -1,19 +1,28 @@
 """A model that counts: from an array to a Result."""
 
 import math
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from copy import copy
 from pathlib import Path
+from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from elmgan.counting.looks import Looks, Scaled, scale_for, usual_scales
 from elmgan.counting.predictor import TILE, Predictor
 from elmgan.counting.result import Result
+from elmgan.counting.scaling import check_scale
 from elmgan.engines import Engine, Runtime, open_engine
-from elmgan.errors import ImageError, ModelError
+from elmgan.engines.engine import threads
+from elmgan.errors import ImageError, ModelError, UsageError
 from elmgan.images import Plane, View
-from elmgan.light import Cells, appearance_of, channel_left, see
+from elmgan.light import Cells, Seen, appearance_of, channel_left, see
 from elmgan.models import Bundle, ModelCard
-from elmgan.trust import flags_of
+from elmgan.trust import ImagePlace, flags_of
 
 
 class Model:
@@ -48,6 +57,13 @@ class Model:
             engine = open_engine(bundle, engine, precision=precision, device=device, parallel=parallel)
         self.runtime: Runtime = engine.runtime
         self._predict = Predictor(bundle.card.architecture, engine, tile=tile)
+        known = bundle.known if bundle.card.segments and bundle.card.counts and bundle.card.architecture.maps else None
+        self._known = known if known is not None and known.usable else None
+        self.usual: tuple[float, ...] = (1.0,)
+        """Scales of the images that are counted, the most frequent first; see :meth:`at_scales_of`."""
+
+    def __repr__(self) -> str:
+        return f"Model({self.version}, {self.runtime})"
 
     @property
     def view(self) -> View:
@@ -63,13 +79,15 @@ class Model:
         channel: int | str | None = None,
         scale: float | None = None,
         cells: Cells | None = None,
+        quick: bool = False,
+        pixels: NDArray | None = None,
     ) -> Result:
         """Count the cells of a (row, column) or (row, column, channel) image of any numeric dtype, or of a plane.
 
         The result has what the model learned: counts, masks or both. An image that counts 0 has no foreground. Pixels
         without data - NaN, infinite, or of one value along the image's border - are neither counted nor foreground.
-        There is no interval under another view than the one that the model was calibrated under; see
-        :meth:`calibrated_for`.
+        Under another view than the one that the model was calibrated under, counts are not corrected and have no
+        interval; see :meth:`calibrated_for`.
 
         Args:
             image: The pixels, as read; they are normalised here. Or a plane of an opened image, which has its own view.
@@ -79,6 +97,9 @@ class Model:
             scale: In place of the view's: the network sees the image resized by this factor, 0.1 to 10: 0.5 for cells
                 twice as large as those that the model learned from. The result is of the image's own size all the same.
             cells: In place of the view's: whether cells are brighter or darker than the background; auto finds out.
+            quick: Look at the image once. A scale that is to be found out is the first of :attr:`usual` then, and
+                whether the image is unlike the known ones is not said; the flag ``unchecked`` tells so.
+            pixels: Of a plane, where they have been read before.
 
         Raises:
             ImageError: The image is not of a kind or size that the model takes.
@@ -86,22 +107,32 @@ class Model:
             UsageError: There is no such scale.
         """
         if isinstance(image, Plane):
-            view, pixels = image.view, image.read()
+            view, pixels = image.view, image.read() if pixels is None else pixels
         elif isinstance(image, str | Path):
             raise ImageError(f"{image} is a path: give an array, or a plane of elmgan.open_image(path)")
         else:
             view, pixels = view or self.view, np.asarray(image)
-        given = {"channel": channel, "scale": scale, "cells": cells}
-        view = view.model_copy(update={name: value for name, value in given.items() if value is not None})
-        channel = channel_left(view, pixels) if channel is None else channel
+        view = view.changed(channel=channel, scale=scale, cells=cells)
+        judged = view
+        if isinstance(image, Plane) and image.described.length("Z") == 1:  # there was nothing to project
+            judged = view.changed(z=self.view.z)
+        channel = view.channel if channel is not None else channel_left(view, pixels)
         seen = see(pixels, self.card.normalisation, channel=channel, cells=view.cells)
-        predicted = self._predict.within(seen, scale=view.scale)
+        chosen, looks = Scaled(view.factor if view.scale != "auto" else self.usual[0]), None
+        if self._known is not None and not quick:
+            looks = self._looks(seen)
+            fixed = view.scale != "auto"
+            chosen = scale_for(looks, self._known, (view.factor,) if fixed else self.usual, fixed=fixed)
+        predicted = self._predict.within(
+            seen, scale=chosen.scale, predicted=looks.predicted(chosen.scale) if looks else None
+        )
         probability = predicted[0] if self.card.segments else None
         count_map = predicted[1] if self.card.counts else None
         if not all(math.isfinite(values.sum()) for values in (probability, count_map) if values is not None):
             raise ModelError(f"model {self.version} gives no finite numbers for this image: train or choose another")
         calibration = self.card.calibration
-        if count_map is not None and calibration is not None:
+        calibrated = calibration is not None and self.calibrated_for(judged)
+        if count_map is not None and calibration is not None and calibrated:
             count_map = count_map * np.float32(calibration.gain)
         # As it is shown, and rounded again for the count.
         estimate = None if count_map is None else round(float(count_map.sum(dtype=np.float64)), 2)
@@ -109,9 +140,10 @@ class Model:
         if mask is not None and estimate is not None and estimate < 0.5:
             mask = np.zeros_like(mask)  # what is no cell by the count is none by the mask: a few pixels of a background
         interval = None
-        if estimate is not None and calibration is not None and self.calibrated_for(view):
+        far = chosen.distance is not None and self._known is not None and chosen.distance > self._known.far
+        if estimate is not None and calibration is not None and calibrated and not far:
             interval = calibration.interval(estimate)
-        appearance = appearance_of(seen.grey, seen.stretch, mask, estimate, scale=view.scale, data=seen.data)
+        appearance = appearance_of(seen.grey, seen.stretch, mask, estimate, scale=chosen.scale, data=seen.data)
         flags = flags_of(
             pixels if channel is None else seen.grey,
             mask,
@@ -119,9 +151,75 @@ class Model:
             self.card.training,
             probability=probability,
             data=seen.data,
-            remarks=seen.remarks,
+            far=None if chosen.distance is None else far,
+            remarks=(*seen.remarks, *(["object-size"] if chosen.own else []), *(["unchecked"] if quick else [])),
         )
-        return Result(seen.grey.shape, estimate, mask, probability, count_map, flags, interval, seen.data)
+        return Result(
+            seen.grey.shape,
+            estimate,
+            mask,
+            probability,
+            count_map,
+            flags,
+            interval,
+            seen.data,
+            chosen.scale,
+            None if looks is None else looks.place(chosen.scale),
+            chosen.distance,
+        )
+
+    def at_scales_of(self, planes: Iterable[Plane]) -> Self:
+        """Return the model as it counts images of which these planes are a sample.
+
+        Where the scale of an image is to be found out, it is the first of those that suit the sample at which the image
+        is near to those that the model knows. If there is none, it is another at which it is near, which is flagged, or
+        the least far of these. What of the sample cannot be read is passed over.
+        """
+        if self._known is None:
+            return self
+        known, sample = self._known, []
+        for plane in planes:
+            with suppress(ImageError):  # it will be told when the plane is counted
+                pixels, view = plane.read(), plane.view
+                channel = channel_left(view, pixels)
+                sample.append(self._looks(see(pixels, self.card.normalisation, channel=channel, cells=view.cells)))
+        with ThreadPoolExecutor(threads() or os.cpu_count()) as pool:
+            list(pool.map(lambda looks: scale_for(looks, known), sample))  # each look is taken once
+        return self.at(usual_scales(sample, known))
+
+    def at(self, usual: Sequence[float]) -> Self:
+        """Return the model as it counts images of these scales, the most frequent first."""
+        other = copy(self)
+        other.usual = tuple(usual)
+        return other
+
+    def scale_of(self, diameter: float) -> float:
+        """Give the scale at which cells of a diameter in pixels are as large as those that the model knows.
+
+        Raises:
+            UsageError: The model does not know how large its cells were, or the scale would be beyond 0.1 to 10.
+        """
+        if self._known is None:
+            raise UsageError(
+                f"{self.version} does not say how large its cells were: give --scale in place of --diameter"
+            )
+        scale = self._known.diameter / diameter
+        check_scale(scale)
+        return round(scale, 4)
+
+    def place(self, plane: Plane) -> ImagePlace:
+        """Measure a plane, as its view shows it, for its place among others; at its own size where the scale is open.
+
+        Raises:
+            ImageError: It cannot be read or seen.
+        """
+        pixels, view = plane.read(), plane.view
+        channel = channel_left(view, pixels)
+        seen = see(pixels, self.card.normalisation, channel=channel, cells=view.cells)
+        return self._looks(seen).place(view.factor)
+
+    def _looks(self, seen: Seen) -> Looks:
+        return Looks(self._predict, seen, self.card.threshold)
 
     def calibrated_for(self, view: View) -> bool:
         """Say whether the model's calibration holds under a view: it was calibrated under one that shows the same."""

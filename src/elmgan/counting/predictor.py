@@ -69,23 +69,42 @@ class Predictor:
         shape = scaled_shape(image.shape, scale)
         if shape == image.shape:
             return self._predict_seen(image, stretch)
-        probability, count_map = self._predict_seen(resize(image if stretch is None else stretch(image), shape), None)
-        if self._architecture.maps:
-            count_map = redistribute(count_map, shape, image.shape, self._architecture.stride)
-        return resize(probability, image.shape), count_map
+        return self.back(
+            self._predict_seen(resize(image if stretch is None else stretch(image), shape), None), image.shape
+        )
 
-    def within(self, seen: Seen, *, scale: float = 1) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def back(
+        self, predicted: tuple[NDArray[np.float32], NDArray[np.float32]], shape: tuple[int, int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Give what was predicted of a resized image for the image itself, of these rows and columns."""
+        probability, count_map = predicted
+        if self._architecture.maps:
+            count_map = redistribute(count_map, probability.shape, shape, self._architecture.stride)
+        return resize(probability, shape), count_map
+
+    def within(
+        self,
+        seen: Seen,
+        *,
+        scale: float = 1,
+        predicted: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Predict an image from the part of it that holds data; elsewhere there are 0 cells with a probability of 0.
 
         A margin without data so changes nothing, whatever its width. Only a network for images of one size is shown it.
-        Args, returns and raises as when called.
+        Args, returns and raises as when called; ``predicted`` is what was predicted before of that part at this scale.
         """
         if seen.data is None:
+            if predicted is not None:
+                return self.back(predicted, seen.grey.shape)
             return self(seen.grey, scale=scale, stretch=seen.stretch)
         architecture, shape = self._architecture, seen.grey.shape
         box = seen.box if architecture.maps else Tile(0, 0, *shape)
         data = box.of(seen.data)
-        inner, count_map = self(np.ascontiguousarray(box.of(seen.grey)), scale=scale, stretch=seen.stretch)
+        if predicted is not None:
+            inner, count_map = self.back(predicted, data.shape)
+        else:
+            inner, count_map = self(np.ascontiguousarray(box.of(seen.grey)), scale=scale, stretch=seen.stretch)
         probability = np.zeros(shape, np.float32)
         box.of(probability)[data] = inner[data]
         if architecture.maps:

@@ -12,6 +12,7 @@ from elmgan.counting.region import covered_share, pixels_of
 from elmgan.counting.separation import separate
 from elmgan.errors import UsageError
 from elmgan.models import STRIDE, shortcoming
+from elmgan.trust import ImagePlace
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,12 @@ class Result:
     """90 % interval of the count, (low, high) in cells around the estimate; None if the model has none."""
     data: NDArray[np.bool_] | None = None
     """Which pixels hold data, the image's size; None if all do."""
+    scale: float = 1.0
+    """Factor by which the network saw the image resized."""
+    place: ImagePlace | None = None
+    """Where the image is among those that the model knows; None where it was not looked at twice."""
+    distance: float | None = None
+    """Of the image from those that the model knows; None where it was not looked at twice."""
 
     @property
     def count(self) -> int | None:

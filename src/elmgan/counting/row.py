@@ -55,7 +55,7 @@ class Row(BaseModel):
         description="fraction of the image that is cell, 0 to 1; empty when the model learned no masks"
     )
     flags: tuple[str, ...] = Field(description="why not to trust the count; empty when the image looks fine")
-    scale: float = Field(description="factor at which the network saw the image")
+    scale: float = Field(description="factor by which the network saw the image resized")
     height: int = Field(description="rows of the image, in pixels")
     width: int = Field(description="columns of the image, in pixels")
     seconds: float = Field(description="from reading the plane to its separated cells; several are worked on at once")
@@ -99,7 +99,7 @@ class Row(BaseModel):
             objects=result.objects,
             foreground=result.foreground,
             flags=result.flags,
-            scale=plane.view.scale,
+            scale=round(result.scale, 4),
             height=height,
             width=width,
             seconds=seconds,

@@ -50,7 +50,7 @@ def load_example(record: Record, normalisation: Normalisation) -> Example:
     seen = read_seen(record, normalisation)
     image = seen.normalised
     regions, shares, total = read_truth(record, image.shape)
-    if (smaller := scaled_shape(image.shape, record.view.scale)) != image.shape:
+    if (smaller := scaled_shape(image.shape, record.view.factor)) != image.shape:
         image = resize(image, smaller)
         if regions is not None:
             regions = np.asarray(cv2.resize(regions, smaller[::-1], interpolation=cv2.INTER_NEAREST))

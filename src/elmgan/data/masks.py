@@ -138,7 +138,7 @@ def check_look(path: Path, look: MaskLook, faults: Faults) -> None:
     if look.sort in ("soft", "damaged", "picture"):
         cause = {
             "soft": "its edges are soft, as after smoothing or resizing",
-            "damaged": "it is damaged, as by JPEG compression",
+            "damaged": "it has values in between, as after JPEG compression, smoothing or resizing",
             "picture": "it is a picture or a map of probabilities",
         }[look.sort]
         faults.add(

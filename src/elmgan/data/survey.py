@@ -8,13 +8,14 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
+from elmgan.data.annotations import as_mask
 from elmgan.data.faults import Faults
 from elmgan.data.likeness import fingerprint, has_groups, join_alike
 from elmgan.data.masks import look_at
 from elmgan.data.record import Record
 from elmgan.errors import ImageError
 from elmgan.images import only_plane, open_image, read_image
-from elmgan.light import plane_grey
+from elmgan.light import cell_diameter, plane_grey
 
 MOST_BARS = 15
 """Bars of a histogram."""
@@ -22,7 +23,7 @@ MOST_BARS = 15
 
 @dataclass(frozen=True)
 class Survey:
-    """A data set in numbers; all but the last five are numbers of images.
+    """A data set in numbers; all but the last six are numbers of images.
 
     Attributes:
         images: All of them.
@@ -36,6 +37,7 @@ class Survey:
         splits: Sides, if the data set names them.
         histogram: Of the cells per image: bounds, half-open, and how many images lie between them.
         foreground: Least and greatest share of an image that its mask, or its labels, cover, 0..1; empty without any.
+        diameter: Least, median and greatest diameter of the cells in an image, in pixels; empty without foreground.
         values: Least and greatest number of different values in a mask; empty without masks that are used.
         groups: Number of groups: those of the data set, or where it names none, of images that are alike.
         alike: Names of images that were found to be alike, a list per group.
@@ -53,6 +55,7 @@ class Survey:
     splits: dict[str, int]
     histogram: list[tuple[float, float, int]]
     foreground: tuple[float, ...]
+    diameter: tuple[float, ...]
     values: tuple[int, ...]
     groups: int
     alike: list[list[str]]
@@ -76,6 +79,7 @@ def survey(
     types: Counter[str] = Counter()
     fingerprints = []
     shares: list[float] = []
+    diameters: list[float] = []
     values: list[int] = []
     for record in watch(records):
         try:
@@ -84,8 +88,10 @@ def survey(
                 pixels = plane.read()
             fingerprints.append(fingerprint(plane_grey(plane, pixels).astype(np.float32, copy=False)))
             if (file := record.labels or record.mask) is not None:
-                look = look_at(read_image(file))
+                mask = read_image(file)
+                look = look_at(mask)
                 shares.append(look.share)
+                diameters += [cell_diameter(as_mask(mask))] if look.share > 0 else []
                 values += [] if record.labels else [look.values]
         except ImageError as error:
             text = str(error)
@@ -112,6 +118,7 @@ def survey(
         splits=numbers(record.split for record in records),
         histogram=histogram(totals),
         foreground=(min(shares), max(shares)) if shares else (),
+        diameter=tuple(np.quantile(diameters, (0, 0.5, 1)).tolist()) if diameters else (),
         values=(min(values), max(values)) if values else (),
         groups=len(groups),
         alike=[] if grouped is records else [names for names in groups.values() if len(names) > 1],

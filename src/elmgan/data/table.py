@@ -24,7 +24,25 @@ SPREADSHEET_STARTS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 IMAGE_HEADERS = (
     *("image", "image name", "imagename", "image file", "image filename", "images", "filename", "file name", "file"),
     *("files", "name", "names", "label", "slice", "title", "path", "file path", "filepath", "image path", "picture"),
-    *("photo", "bild", "bildname", "bilddatei", "datei", "dateiname", "fichier", "nom", "nom de fichier", "archivo"),
+    *(
+        "photo",
+        "image id",
+        "imageid",
+        "sample",
+        "sample name",
+        "well",
+        "field",
+        "id",
+        "bild",
+        "bildname",
+        "bilddatei",
+        "datei",
+        "dateiname",
+        "fichier",
+        "nom",
+        "nom de fichier",
+        "archivo",
+    ),
     *("imagen", "immagine", "afbeelding", "bestand", "bestandsnaam", "nombre"),
 )
 """Headers of the column that names the images, folded; the first that is there goes before the others."""
@@ -135,6 +153,10 @@ def read_entries(path: Path, images: Collection[str], faults: Faults) -> dict[st
             f"{path}: these are elmgan's own counts, not yours: count the images by hand; if you corrected the column "
             "count yourself, remove the columns estimate and model",
         )
+        return {}
+    twice = next((one for one in COUNT_HEADERS if headers.count(one) > 1), None)
+    if twice is not None:
+        faults.add("table", f"{path}: has two columns {twice}: keep the one that is meant")
         return {}
     names = Names(images)
     rows = lines[1:]
@@ -271,6 +293,8 @@ def _without(headers: Sequence[str], column: int | None) -> list[str]:
 def _image_column(headers: Sequence[str], rows: Sequence[_Line], names: Names) -> int | None:
     """Choose the column that names the images: of those named so, the one of which most rows are images."""
     columns = [headers.index(header) for header in IMAGE_HEADERS if header in headers]
+    if not columns and rows:  # a header that nobody thought of, above nothing but images
+        columns = [k for k in range(len(headers)) if all(names.meant(_cell(row, k)) for row in rows)]
     if "nombre" in headers and not set(COUNT_HEADERS) & set(_without(headers, headers.index("nombre"))):
         columns = [column for column in columns if headers[column] != "nombre"]  # French: the number
     return max(columns, key=lambda column: sum(bool(names.meant(_cell(row, column))) for row in rows), default=None)

@@ -17,6 +17,8 @@ from elmgan.images.source import CONVERT, readable
 COMPANIONS = frozenset({".nd", ".companion.ome", ".ome.xml", ".oif.files"})
 """What belongs to images beside it and is no image: it is passed over without a word."""
 
+LEFT_OUT = "that --match"
+
 MOST_KINDS = 6
 """Kinds of files that are named of those passed over; of more, only how many there are."""
 
@@ -46,7 +48,10 @@ class Found:
     @property
     def told(self) -> str:
         """Say in words for people what was passed over; nothing if nothing was."""
-        return f"passed over: {kinds_told(self.passed_over)}; {readable()}" if self.passed_over else ""
+        if not self.passed_over:
+            return ""
+        unknown = any(not kind.startswith(LEFT_OUT) for kind in self.passed_over)
+        return f"passed over: {kinds_told(self.passed_over)}" + (f"; {readable()}" if unknown else "")
 
 
 def find_images(paths: Sequence[Path], *, match: str | None = None) -> Found:
@@ -133,9 +138,11 @@ def _images_in(folder: Path, match: str | None, passed_over: Counter[str]) -> li
             if name not in whole and not low.endswith(readable_ends):
                 others[path.suffix.lower() or "without an ending"] += 1
             elif match is not None and not fnmatch(str(within if "/" in match else name).lower(), match.lower()):
-                others[f"that --match {match} leaves out"] += 1
+                others[f"{LEFT_OUT} {match} leaves out"] += 1
             else:
                 images.append(FoundImage(path, within))
+    if not images and set(others) == {f"{LEFT_OUT} {match} leaves out"}:
+        raise ImageError(f"holds {others.total()} images, and no name fits --match {match}: * stands for anything")
     if not images:
         held = f" (it holds {kinds_told(others)})" if others else ""
         raise ImageError(f"holds no image that is read{held}; {readable()}. Of other kinds: {CONVERT}")

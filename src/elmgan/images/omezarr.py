@@ -20,19 +20,11 @@ from elmgan.images.damage import damage_told
 from elmgan.images.reader import AXES, Scene
 from elmgan.images.scenes import checked_scenes, describe_scene, unreadable
 from elmgan.images.tile import Tile
+from elmgan.images.units import MICROMETRES
 
 OLD_AXES = "TCZYX"
 """Of images from before version 0.4, which do not name them."""
 
-MICROMETRES = {
-    "angstrom": 1e-4,
-    "nanometer": 1e-3,
-    "micrometer": 1.0,
-    "millimeter": 1e3,
-    "centimeter": 1e4,
-    "meter": 1e6,
-    "inch": 25_400.0,
-}
 
 # What unpacks chunks. Others, pickle among them, could run what a file says.
 COMPRESSIONS = {"blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd"}

@@ -7,17 +7,7 @@ from xml.etree.ElementTree import ParseError, fromstring
 import numpy as np
 from tifffile import RESUNIT, TiffFile, TiffPage
 
-MICROMETRES = {
-    **dict.fromkeys(("µm", "μm", "um", "micron", "microns", "micrometer", "micrometre", r"\u00b5m"), 1.0),
-    "pm": 1e-6,
-    "å": 1e-4,
-    "nm": 1e-3,
-    "mm": 1e3,
-    "cm": 1e4,
-    "inch": 25400.0,
-    "m": 1e6,
-}
-"""Length of a unit in micrometres, by its name in lower case."""
+from elmgan.images.units import MICROMETRES
 
 UNITS: dict[int, str] = {
     RESUNIT.INCH: "inch",

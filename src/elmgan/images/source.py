@@ -12,7 +12,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.errors import ImageError
+from elmgan.errors import ImageError, UsageError
 from elmgan.images.damage import problem
 from elmgan.images.reader import START, Reader, Scene, endings, readers
 from elmgan.images.tile import Tile
@@ -20,6 +20,9 @@ from elmgan.images.view import COLOURS, View
 
 PIXELS_ALLOWED = 1 << 29
 """Pixels of a plane, samples of colour counted each, that are read unless more are allowed: 23 170 x 23 170 in grey."""
+
+COLOUR_SAMPLES = ("red", "green", "blue")
+"""Names of the samples of colour."""
 
 CONVERT = "open it in Fiji (Bio-Formats) or with bfconvert and save it as OME-TIFF"
 
@@ -36,8 +39,9 @@ def open_image(path: str | Path, *, axes: str | None = None, most_pixels: int = 
 
     Raises:
         ImageError: It does not exist, is damaged, or is of a kind that cannot be read.
+        UsageError: The axes are none.
     """
-    path = Path(path)
+    path, axes = Path(path), checked_axes(axes)
     try:
         reader = _opened(path, axes)
     except Exception as error:  # on damaged bytes the decoders raise whatever they trip over
@@ -45,11 +49,26 @@ def open_image(path: str | Path, *, axes: str | None = None, most_pixels: int = 
     return Source(path, reader, most_pixels)
 
 
+def checked_axes(axes: str | None) -> str | None:
+    """Give axes that a user says in capitals.
+
+    Raises:
+        UsageError: They are not letters of T, Z, C, each once, then YX.
+    """
+    if axes is None:
+        return None
+    given, axes = axes, axes.upper()
+    if set(axes) - set("TZCYX") or len(set(axes)) < len(axes) or not axes.endswith("YX"):
+        raise UsageError(f"--axes is {given}; expected letters of T, Z, C, each once, then YX, such as ZYX")
+    return axes
+
+
 def _opened(path: Path, axes: str | None) -> Reader:
-    if axes is not None and (set(axes) - set("TZCYX") or len(set(axes)) < len(axes) or not axes.endswith("YX")):
-        raise ImageError(f"axes {axes} are not known: expected letters of T, Z, C, each once, then YX, such as ZYX")
     start = b""
-    if not stat.S_ISDIR(path.stat().st_mode):
+    mode = path.stat().st_mode
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+        raise ImageError("is neither a file nor a folder; give a copy of what it holds")
+    if not stat.S_ISDIR(mode):
         with path.open("rb") as file:
             start = file.read(START)
         if not start:
@@ -139,7 +158,7 @@ class Source:
         if (rows := scene.sides[0]) * (columns := scene.sides[1]) * samples > self._most_pixels:
             raise ImageError(
                 f"has planes of {rows} x {columns} pixels, more than the {self._most_pixels} that are allowed: "
-                "check that the file is meant, then raise --max-pixels"
+                "check that the file is meant, then allow more (elmgan count --max-pixels N)"
             )
         channel, index = _channel(scene, view.channel)
         times = _chosen("t", view.t, scene.length("T"))
@@ -298,8 +317,10 @@ def described(scene: Scene) -> str:
 
 def channel_names(scene: Scene) -> str:
     """List the channels of a scene by number, and by name where the file has one, for people."""
-    number = scene.length("C") if "C" in scene.axes else 1
-    names = scene.channels if len(scene.channels) == number else [""] * number
+    colour = "C" not in scene.axes and "S" in scene.axes
+    number = scene.length("S" if colour else "C")
+    given = COLOUR_SAMPLES if colour else scene.channels
+    names = given if len(given) == number else [""] * number
     return ", ".join(f"{k} {name}".strip() for k, name in enumerate(names, 1))
 
 
@@ -316,25 +337,24 @@ def _channel(scene: Scene, wanted: int | str | None) -> tuple[str, int | None]:
     """What a channel is called in the table, and its index; of the samples of colour that are seen together, None."""
     axis = "C" if "C" in scene.axes else "S" if "S" in scene.axes else None
     number = scene.length(axis) if axis else 1
-    if axis == "S" and (wanted is None or wanted in COLOURS):
-        return str(wanted or COLOURS[0]), None
+    word = str(wanted).casefold()
+    if axis == "S" and (wanted is None or word in COLOURS):
+        return COLOURS[0] if wanted is None else word, None
     if wanted is None:
         if number > 1:
             raise ImageError(f"{described(scene)} has channels {channel_names(scene)}; name one with --channel")
         return "", 0 if axis != "S" else None
-    names = [name.casefold() for name in scene.channels]
-    places = [k for k, name in enumerate(names) if name == str(wanted).casefold()]
+    named = scene.channels if axis != "S" else COLOUR_SAMPLES
+    places = [k for k, name in enumerate(named) if name.casefold() == word]
     if isinstance(wanted, int) and wanted <= number:
-        return (scene.channels[wanted - 1] if len(names) == number else str(wanted)), wanted - 1
+        return (named[wanted - 1] if len(named) == number else str(wanted)), wanted - 1
     if len(places) == 1:
-        return scene.channels[places[0]], places[0]
-    if wanted in COLOURS:
-        raise ImageError(
-            f"is not colour ({described(scene)}), so that there is no {wanted}: leave --channel {wanted} out"
-        )
-    have = "one channel" if number == 1 else f"the channels {channel_names(scene)}"
+        return named[places[0]], places[0]
+    if number == 1:
+        what = f"is not colour ({described(scene)})" if word in COLOURS else f"has one channel ({described(scene)})"
+        raise ImageError(f"{what}, and no {wanted}: leave --channel {wanted} out")
     again = " more than once" if places else ""
-    raise ImageError(f"has no channel {wanted}{again}: {described(scene)} has {have}; name one with --channel")
+    raise ImageError(f"has no channel {wanted}{again}: {described(scene)} has {channel_names(scene)}; name one of them")
 
 
 def _projected(planes: Iterator[NDArray], mean: bool) -> NDArray:

@@ -138,11 +138,12 @@ class TiffReader:
             if pixels.value is not None:
                 image = pixels.value(image)
             if pixels.no_data is not None:
-                none = image == image.dtype.type(pixels.no_data)
-                image = image.astype(described.dtype)
-                image[none] = np.nan
+                none = (image == image.dtype.type(pixels.no_data)).all(axis=2)
             if pixels.colouring is not None:
                 image = pixels.colouring(image)
+            if pixels.no_data is not None:
+                image = image.astype(described.dtype)
+                image[none] = np.nan
             if "S" in described.axes and "C" not in described.axes and channel is not None:
                 image = image[..., channel : channel + 1]
             image = image.astype(described.dtype, order="C", copy=False)

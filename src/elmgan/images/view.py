@@ -19,7 +19,7 @@ EXPECTED = {
     "t": "each, or a number from 1",
     "z": "max, mean, each, or a number from 1",
     "channel": "a number from 1, or a name",
-    "scale": "0.1 to 10: 0.5 halves the image's sides",
+    "scale": "auto, or 0.1 to 10: 0.5 halves the image's sides",
     "cells": "auto, bright or dark",
 }
 """Field -> what it takes, for people."""
@@ -47,7 +47,9 @@ class View(Strict):
         description="number or name of a channel; of colour also luminance, red or haematoxylin; "
         "none where there is one answer",
     )
-    scale: float = Field(1, ge=0.1, le=10, description="factor by which the network sees the images resized")
+    scale: Literal["auto"] | Annotated[float, Field(ge=0.1, le=10)] = Field(
+        "auto", description="factor by which the network sees the images resized; auto finds out"
+    )
     cells: Literal["auto", "bright", "dark"] = Field(
         "auto", description="whether cells are brighter or darker than the background; auto finds out"
     )
@@ -57,23 +59,29 @@ class View(Strict):
     def _digits_are_a_number(cls, channel: object) -> object:
         if isinstance(channel, str):
             channel = channel.strip()
-            if channel.isdecimal() and int(channel) > 0:
-                return int(channel)
+            if channel.isdecimal():
+                return int(channel)  # 0 is refused as a number
             return None if channel in ("", "auto") else channel
         return channel
+
+    @property
+    def factor(self) -> float:
+        """The scale as a number: 1 where it is to be found out."""
+        return 1.0 if self.scale == "auto" else self.scale
 
     def shows_alike(self, other: "View") -> bool:
         """Say whether another view shows planes as this one does, so that counts under both can be compared.
 
         Which scenes and times are meant makes no difference, nor which channel where this view names none; whether
-        a stack is projected does, and how.
+        a stack is projected does, and how. A scale that is found out shows as 1 does: where that is not so, images are
+        far from those that the model knows, and have no interval.
 
         >>> View().shows_alike(View(channel=2)), View().shows_alike(View(scale=0.5)), View(z=1).shows_alike(View(z=2))
         (True, False, True)
         """
         ours, theirs = (view.z if view.z in ("max", "mean") else "plane" for view in (self, other))
         channels = self.channel == other.channel or (self.channel is None and other.channel not in COLOURS[1:])
-        return (ours, self.scale, self.cells) == (theirs, other.scale, other.cells) and channels
+        return (ours, self.factor, self.cells) == (theirs, other.factor, other.cells) and channels
 
     def changed(self, **given: object) -> "View":
         """Return the view with other values in some fields; ``None`` and the word auto leave a channel open.

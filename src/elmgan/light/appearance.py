@@ -80,9 +80,7 @@ def appearance_of(
         return measured
     inside = mask.view(np.uint8)
     outside = 1 - inside if data is None else data.view(np.uint8) - inside
-    measured["diameter"] = (
-        6 * (_depth(inside) - 0.5) * scale
-    )  # from the centres of pixels, half a pixel inside the edge
+    measured["diameter"] = cell_diameter(mask) * scale
     of_seen = np.ascontiguousarray(sample(inside))
     share, deviation = cv2.mean(of_seen, counted)[0], cv2.meanStdDev(normalised, mask=counted)[1].item()
     if deviation == 0:
@@ -103,6 +101,21 @@ def appearance_of(
     if 0 < noise < math.inf:  # neither without noise nor beyond float32, where pixels without data are -3.4e38
         measured["contrast"] = abs(step) / noise
     return measured
+
+
+def cell_diameter(mask: NDArray[np.bool_]) -> float:
+    """Give the diameter of a typical cell of a mask with foreground, in pixels: that of a disc of its mean depth.
+
+    Cells that touch are measured like single ones as long as necks part them.
+
+    Args:
+        mask: (row, column), with foreground.
+
+    >>> mask = cv2.circle(np.zeros((40, 60), np.uint8), (30, 20), 12, 1, cv2.FILLED) > 0
+    >>> round(cell_diameter(mask), 1)
+    22.6
+    """
+    return 6 * (_depth(mask.view(np.uint8)) - 0.5)  # from the centres of pixels, half a pixel inside the edge
 
 
 def _depth(inside: NDArray[np.uint8]) -> float:

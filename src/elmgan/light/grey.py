@@ -61,10 +61,10 @@ def with_gaps(image: NDArray, channel: int | str | None) -> Grey:
     image = np.asarray(image)
     if image.ndim not in (2, 3) or image.size == 0:
         raise ImageError(f"an image has the shape (row, column) or (row, column, channel), not {image.shape}")
-    if image.ndim == 3 and image.shape[2] > MOST_CHANNELS >= image.shape[0]:
+    if image.ndim == 3 and (image.shape[2] > MOST_CHANNELS or image.shape[0] < image.shape[2] != 3):
         raise ImageError(
-            f"an image has the shape (row, column, channel); the first axis of {image.shape} looks like its channels: "
-            "move it to the end, numpy.moveaxis(image, 0, -1)"
+            f"an image has the shape (row, column, channel); of {image.shape}, the last axis does not look like its "
+            "channels: move those to the end, numpy.moveaxis(image, 0, -1), or give one plane of a stack at a time"
         )
     grey = _one_channel(as_numbers(image), channel)
     if grey.dtype.kind == "f" and not np.isfinite(grey).any():

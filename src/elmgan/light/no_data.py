@@ -31,6 +31,9 @@ SQUARE = np.ones((3, 3), np.uint8)
 COMPRESSED = 8
 """Pixels over which JPEG mixes a margin with the image: one block."""
 
+NONE_VALUES = (-9999.0, -99999.0, -32768.0, -32767.0, -2147483648.0, -3.4028235e38, -1e30, -1e20)
+"""What programs write into floating-point images where there is no data."""
+
 # How many pixels a margin goes in from one side, at each place along that side.
 Profile = NDArray[np.intp]
 
@@ -52,11 +55,25 @@ def data_of(grey: Grey) -> NDArray[np.bool_] | None:
     (0, True)
     """
     finite = np.isfinite(grey) if grey.dtype.kind == "f" else np.ones((), bool)
+    if grey.dtype.kind == "f":
+        finite &= ~_none_values(grey)
     margins = [margin for value in _border_values(grey) if (margin := _margin(grey, value)) is not None]
     if not margins:
         return None if finite.all() else finite
     within = finite & ~np.logical_or.reduce(margins)
     return within if within.any() else None
+
+
+def _none_values(grey: Grey) -> NDArray[np.bool_]:
+    """Find pixels of a value that programs write for no data, if all others are far above it."""
+    lowest = grey.min(initial=np.inf, where=np.isfinite(grey))
+    none: NDArray[np.bool_] = np.isin(grey, np.array(NONE_VALUES, np.float32))
+    if lowest not in np.array(NONE_VALUES, np.float32):
+        return np.zeros(grey.shape, bool)
+    rest = grey[~none & np.isfinite(grey)]
+    if not rest.size or rest.min() - lowest <= np.ptp(rest):
+        return np.zeros(grey.shape, bool)
+    return none
 
 
 def _border_values(grey: Grey) -> list[float]:

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import BinaryIO
 
@@ -20,13 +20,13 @@ from elmgan.files import put_names_on_disk, put_on_disk, whole_file
 from elmgan.images import View
 from elmgan.models.graph import names_other_files
 from elmgan.models.schema import FORMAT, ModelCard
-from elmgan.trust import Calibration
+from elmgan.trust import Calibration, KnownImages
 
 SHIPPED = Path(__file__).parent / "shipped"
-CARD, NETWORK, README = "model.json", "model.onnx", "README.md"
+CARD, NETWORK, README, KNOWN = "model.json", "model.onnx", "README.md", "known.json"
 CALIBRATION = "## Calibration\n"
 
-MOST_BYTES = {CARD: 16 << 20, NETWORK: 2 << 30, README: 16 << 20}
+MOST_BYTES = {CARD: 16 << 20, NETWORK: 2 << 30, README: 16 << 20, KNOWN: 64 << 20}
 """File -> its largest size. An ONNX file of more than 2 GB is none."""
 
 MOST_DIRECTORY = 1 << 20
@@ -38,11 +38,15 @@ MOST_COMMENT, END_RECORD, LOCATOR_64 = 0xFFFF, 22, 20
 
 @dataclass(frozen=True)
 class Bundle:
-    """A trained model: what is known of it, the network with its weights as ONNX, and the text for people."""
+    """A trained model: what is known of it, the network with its weights as ONNX, and the text for people.
+
+    ``known`` are the places of the images that it knows, if they were measured.
+    """
 
     card: ModelCard
     onnx: bytes
     readme: str
+    known: KnownImages | None = None
 
     @property
     def version(self) -> str:
@@ -50,14 +54,22 @@ class Bundle:
 
         It is the one of all that decides a count: the network, and what :data:`~elmgan.models.schema.DECIDING` names.
         """
-        decides = json.dumps({"network": sha256(self.onnx)} | self.card.deciding(), sort_keys=True)
+        decides = json.dumps({"network": sha256(self.onnx)} | self._known_hash() | self.card.deciding(), sort_keys=True)
         return f"{self.card.name}@{sha256(decides.encode())[:8]}"
 
     def calibrated(self, calibration: Calibration, text: str, view: View | None = None) -> "Bundle":
         """Return the model with another calibration, a text on it as the last section of its README.md, and a view."""
         card = self.card.model_copy(update={"calibration": calibration, "view": view or self.card.view})
         before = self.readme.partition(CALIBRATION)[0].rstrip()
-        return Bundle(card, self.onnx, f"{before}\n\n{CALIBRATION}\n{text.strip()}\n")
+        return replace(self, card=card, readme=f"{before}\n\n{CALIBRATION}\n{text.strip()}\n")
+
+    def known_content(self) -> bytes | None:
+        """Give the content of known.json; None without it."""
+        return None if self.known is None else self.known.model_dump_json().encode() + b"\n"
+
+    def _known_hash(self) -> dict[str, str]:
+        content = self.known_content()
+        return {} if content is None else {"known": sha256(content)}
 
 
 def sha256(content: bytes) -> str:
@@ -105,10 +117,11 @@ def read_bundle(path: Path) -> Bundle:
         with _opened(path) as read:
             card = _card(read(CARD), path)
             onnx, readme = read(NETWORK), read(README)
+            known = read(KNOWN) if KNOWN in card.hashes else None
     # Each is raised by zipfile for some kind of damage or for an encrypted file.
     except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelError(f"{path} cannot be read as a model: {one_line(error)}") from error
-    files = {NETWORK: onnx, README: readme}
+    files = {NETWORK: onnx, README: readme} | ({} if known is None else {KNOWN: known})
     for name, expected in ({NETWORK: "nothing"} | card.hashes).items():
         if name not in files:
             raise ModelError(f"{path} is damaged: {CARD} has a SHA-256 of {name!r:.80}, which is no file of a model")
@@ -127,24 +140,26 @@ def read_bundle(path: Path) -> Bundle:
             f"{path}: {NETWORK} would have other files read for its weights, which no model of this program does; "
             "do not use it, or export it again with the weights inside"
         )
-    return Bundle(card, onnx, readme.decode("utf-8", errors="replace"))
+    return Bundle(card, onnx, readme.decode("utf-8", errors="replace"), None if known is None else _known(known, path))
 
 
 def write_bundle(path: Path, bundle: Bundle) -> None:
     """Write a model as a zip if the path ends in .zip, else as a folder; a model that is there already is replaced.
 
-    The model appears whole or not at all, and a power cut afterwards does not lose it. The hash of model.onnx in
-    model.json is set here.
+    The model appears whole or not at all, and a power cut afterwards does not lose it. The hashes of files in
+    model.json are set here.
 
     Raises:
-        OutputError: It cannot be written, or the folder holds something else than a model's three files.
+        OutputError: It cannot be written, or the folder holds something else than a model's files.
     """
-    card = bundle.card.model_copy(update={"hashes": {NETWORK: sha256(bundle.onnx)}})
+    known = bundle.known_content()
+    hashes = {NETWORK: sha256(bundle.onnx)} | ({} if known is None else {KNOWN: sha256(known)})
+    card = bundle.card.model_copy(update={"hashes": hashes})
     files = {
         CARD: card.model_dump_json(indent=2).encode() + b"\n",
         NETWORK: bundle.onnx,
         README: bundle.readme.encode(),
-    }
+    } | ({} if known is None else {KNOWN: known})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".zip":
@@ -163,7 +178,7 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
 
 def _write_folder(path: Path, files: dict[str, bytes]) -> None:
     there = {entry.name for entry in path.iterdir()} if path.exists() else set()
-    others = there - files.keys() if CARD in there else there
+    others = there - MOST_BYTES.keys() if CARD in there else there
     if others:
         raise OutputError(f"{path} holds {min(others)}, which is no part of a model: name another folder for the model")
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
@@ -258,6 +273,14 @@ def _check_directory(file: BinaryIO, path: Path) -> None:
     large = tail[max(0, place - LOCATOR_64) : place].startswith(b"PK\x06\x07")  # the list's size stands elsewhere
     if place < 0 or len(record) < END_RECORD or large or int.from_bytes(record[12:16], "little") > MOST_DIRECTORY:
         raise ModelError(f"{path} is not a model of this program: as a zip it is damaged, or for far more than 3 files")
+
+
+def _known(content: bytes, path: Path) -> KnownImages:
+    try:
+        return KnownImages.model_validate_json(content)
+    except ValidationError as error:
+        fault = one_line(error.errors()[0]["msg"])
+        raise ModelError(f"{path} is not a model of this program: {KNOWN}: {fault}") from error
 
 
 def _card(content: bytes, path: Path) -> ModelCard:

@@ -9,6 +9,7 @@ from typing import Any
 from elmgan.counting import Failure, Place, Row
 from elmgan.counting.row import COLUMNS
 from elmgan.report.page import facts_of, number_cards, page
+from elmgan.trust import ADVICE
 
 # A report on a large folder must still open in a browser.
 MOST_PICTURES = 200
@@ -54,6 +55,7 @@ def counts_report(
     body = f"""{number_cards(numbers)}
 {_failed(failures)}
 {_notes(record.get("notes", []))}
+{_advice(rows)}
 <h2>Images</h2>
 <p>{"Left the image, stretched for display; right the same with the cell mask outlined." if masks else ""}
 {_shown(len(thumbnails), len(rows), "Pictures of the first")}</p>
@@ -69,6 +71,18 @@ def counts_report(
 def _notes(notes: Sequence[str]) -> str:
     lines = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return f"<h2>To know</h2><ul>{lines}</ul>" if notes else ""
+
+
+def _advice(rows: Sequence[Row]) -> str:
+    found = Counter(flag for row in rows for flag in row.flags)
+    lines = "".join(
+        f'<tr><td class="text"><span class="flag">{escape(flag)}</span></td><td>{number}</td>'
+        f'<td class="text wide">{escape(ADVICE.get(flag, ""))}</td></tr>'
+        for flag, number in found.most_common()
+    )
+    head = '<tr><th class="text">flag</th><th>planes</th><th class="text">what to do</th></tr>'
+    told = "<p>The counts of flagged images should not be trusted without a look.</p>"
+    return f'<h2>Flags</h2>{told}<div class="scroll"><table>{head}{lines}</table></div>' if found else ""
 
 
 def _number(value: int) -> str:

@@ -13,12 +13,14 @@ from elmgan import __version__
 from elmgan.counting import Model
 from elmgan.data import Record, Sides, read_seen, read_truth
 from elmgan.errors import DataError
+from elmgan.images import only_plane, open_image
 from elmgan.light import Appearance, Normalisation, Ranges, appearance_of, ranges_of
 from elmgan.models import FORMAT, Bundle, Learned, ModelCard, TrainingData, shortcoming, write_bundle
 from elmgan.nn.generator import Generator
 from elmgan.scores import SCORES, Score, summarise
 from elmgan.training.config import LAST_EPOCH, Optimisation, TrainingConfig
 from elmgan.training.export import rounded, to_onnx
+from elmgan.trust import KnownImages
 from elmgan.work import Calibrated, calibrate, score_image
 
 MEANINGS = {
@@ -70,9 +72,20 @@ def ranges_in(records: Iterable[Record], normalisation: Normalisation) -> Ranges
         mask = None if regions is None else regions > 0
         if mask is not None and seen.data is not None:
             mask &= seen.data
-        return appearance_of(seen.grey, seen.stretch, mask, total, scale=record.view.scale, data=seen.data)
+        return appearance_of(seen.grey, seen.stretch, mask, total, scale=record.view.factor, data=seen.data)
 
     return ranges_of(measure(record) for record in records)
+
+
+def known_of(model: Model, records: Iterable[Record]) -> KnownImages | None:
+    """Measure images for their places as a model sees them; None for one that does not give both mask and counts."""
+    if not (model.card.segments and model.card.counts and model.card.architecture.maps):
+        return None
+    places = []
+    for record in records:
+        with open_image(record.image) as source:
+            places.append(model.place(only_plane(source, record.view)))
+    return KnownImages.of(places)
 
 
 def bundle_run(path: Path, config: TrainingConfig, generator: Generator, origin: Origin, console: Console) -> None:
@@ -100,6 +113,9 @@ def bundle_run(path: Path, config: TrainingConfig, generator: Generator, origin:
     if done:
         card = card.model_copy(update={"calibration": done.calibration})
     model = Model(replace(bundle, card=card))
+    bundle = replace(
+        bundle, known=known_of(model, with_progress(origin.sides.train, "measuring what it knows", console))
+    )
     held_out = [*origin.sides.validation, *origin.sides.calibration]
     scores: list[Score] = [
         score_image(model, record) for record in with_progress(held_out, "scoring the bundle", console)

@@ -1,5 +1,6 @@
 """What a run learns from and is judged by: read, or drawn, into memory."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,11 +9,13 @@ from rich.console import Console
 from elmgan.data import Example, Record, Sides, load_example, reduce_labels
 from elmgan.data.synthetic import draw, random_scene
 from elmgan.errors import DataError
-from elmgan.light import Normalisation, to_grey
-from elmgan.models import Learned
+from elmgan.images import View
+from elmgan.light import Normalisation, cell_diameter, to_grey
+from elmgan.models import Learned, ModelCard
 from elmgan.training.bundling import with_progress
 from elmgan.training.config import TrainingConfig
 from elmgan.training.windows import padded_size
+from elmgan.trust.flags import FACTOR
 
 BOTH: Learned = ("mask", "count")
 
@@ -44,6 +47,25 @@ class Material:
             f"no image to validate on has a {what}: {what}s are learned, but not checked"
             for what in self.learned
             if what not in known_of(self.validation)
+        )
+
+    def of_another_size(self, start: ModelCard, view: View) -> str:
+        """Say that cells are larger or smaller than a model that training starts from knows; nothing if they are not.
+
+        Args:
+            start: The model.
+            view: Under which the images were read.
+        """
+        sizes = [cell_diameter(mask) for each in self.train if (mask := each.mask) is not None and mask.any()]
+        if not sizes or "diameter" not in start.training:
+            return ""
+        (low, high), across = start.training["diameter"], float(np.median(sizes))
+        if low / FACTOR <= across <= high * FACTOR:
+            return ""
+        scale = view.factor * math.sqrt(low * high) / across
+        return (
+            f"cells are {across:.0f} pixels across, and {start.name} knows {low:.0f} to {high:.0f}: "
+            f"--scale {scale:.2g} shows them in that size"
         )
 
 

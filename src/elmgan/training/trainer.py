@@ -88,7 +88,8 @@ def train(
         before = start_of(run, config) if resume else None if start is None else start.card
         material = gather(sides, config, before.learned if before else (), rng=rng, console=console)
         lacking = shortage(sides, config.data.calibration) if "count" in material.learned else ""
-        for said in (shortcoming(material.learned), material.unvalidated(), lacking):
+        sized = material.of_another_size(before, config.view) if before else ""
+        for said in (shortcoming(material.learned), material.unvalidated(), lacking, sized):
             if said:
                 console.print(said)
         fitted = fitted_to(config, material)
@@ -120,9 +121,10 @@ def train(
 
 
 def starting_from(start: Bundle, config: TrainingConfig) -> TrainingConfig:
-    """Give a configuration the architecture and the normalisation of the model that training starts from."""
+    """Give a configuration the architecture, the normalisation and the view of the model that training starts from."""
     card = start.card
     kept = {"architecture": card.architecture, "normalisation": card.normalisation, "start": start.version}
+    kept |= {} if card.view is None else {"view": card.view}
     try:
         return TrainingConfig.model_validate(config.model_dump() | kept)
     except ValidationError as error:

@@ -1,14 +1,17 @@
-"""How far a count can be trusted: intervals, flags. Pure mathematics on measures and counts."""
+"""How far a count can be trusted: intervals, nearness, flags. Pure mathematics on measures and counts."""
 
 from elmgan.trust.calibration import cross_validate, resplits
 from elmgan.trust.flags import ADVICE, flags_of
 from elmgan.trust.interval import FEWEST, LEVEL, Calibration, spread
+from elmgan.trust.nearness import ImagePlace, KnownImages
 
 __all__ = [
     "ADVICE",
     "FEWEST",
     "LEVEL",
     "Calibration",
+    "ImagePlace",
+    "KnownImages",
     "cross_validate",
     "flags_of",
     "resplits",

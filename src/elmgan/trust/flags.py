@@ -30,6 +30,7 @@ ADVICE = {
     "unsure": "the model hesitates over most of what it sees: choose another, or train one",
     "uneven": "the background is as uneven as the cells are bright: subtract it before",
     "merge": "several stains in one picture; name one with --channel",
+    "unchecked": "leave --quick out",
 }
 """Flag -> what is wrong, where the name does not say it, and what to do."""
 
@@ -42,6 +43,7 @@ def flags_of(
     *,
     probability: NDArray[np.float32] | None = None,
     data: NDArray[np.bool_] | None = None,
+    far: bool | None = None,
     remarks: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Name what is suspicious about an image.
@@ -54,11 +56,13 @@ def flags_of(
     - ``low-contrast``: contrast below 6.
     - ``empty``: the mask has no foreground.
     - ``crowded``: density above training's range.
-    - ``object-size``: diameter outside training's range.
-    - ``unlike-training``: darkness outside training's range, or agreement below it.
+    - ``object-size``: diameter outside training's range, or as remarked: the image has another scale than the others.
+    - ``unlike-training``: darkness is outside training's range, or the image is far from those that the model knows;
+      where that is not known, agreement is below training's range.
     - ``unsure``: of the pixels with a probability above 0.1, more than half are not above 0.9, and the mask has
       foreground.
     - ``uneven``, ``merge``: as remarked of the light.
+    - ``unchecked``: as remarked: the image was looked at once.
 
     The ranges of density, diameter and agreement are widened by a factor of 1.33, that of darkness by 0.1.
 
@@ -72,7 +76,8 @@ def flags_of(
         training: What images the model was trained on.
         probability: Of cell, 0..1; (row, column).
         data: Which pixels hold data, of which alone is spoken here. ``None`` if all do.
-        remarks: What was remarked of the light; see :func:`~elmgan.light.see`.
+        far: Whether the image is far from those that the model knows; ``None`` where that is not known.
+        remarks: What was remarked of the light (see :func:`~elmgan.light.see`) and of the scale.
 
     >>> image = np.full((4, 4), 40, dtype=np.uint8)
     >>> image[:2] = 255
@@ -92,17 +97,19 @@ def flags_of(
     def above(measure: Measure, factor: float, difference: float = 0) -> bool:
         return measure in known and appearance[measure] > training[measure][1] * factor + difference
 
+    dark = below("darkness", 1, ROOM) or above("darkness", 1, ROOM)
     found = {
         "blurred": below("sharpness", 1),
         "saturated": _saturated(image, np.broadcast_to(foreground, image.shape[:2]), data),
         "low-contrast": appearance.get("contrast", math.inf) < LEAST_CONTRAST,
         "empty": empty,
         "crowded": above("density", FACTOR),
-        "object-size": below("diameter", FACTOR) or above("diameter", FACTOR),
-        "unlike-training": below("agreement", FACTOR) or below("darkness", 1, ROOM) or above("darkness", 1, ROOM),
+        "object-size": "object-size" in remarks or below("diameter", FACTOR) or above("diameter", FACTOR),
+        "unlike-training": dark or (below("agreement", FACTOR) if far is None else far),
         "unsure": probability is not None and not empty and _unsure(probability),
         "uneven": "uneven" in remarks,
         "merge": "merge" in remarks,
+        "unchecked": "unchecked" in remarks,
     }
     return tuple(name for name, present in found.items() if present)
 

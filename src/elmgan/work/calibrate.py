@@ -13,12 +13,13 @@ from elmgan.errors import DataError, UsageError
 from elmgan.images import View
 from elmgan.models import Bundle, shipped, write_bundle
 from elmgan.scores import Score
-from elmgan.trust import Calibration, cross_validate
+from elmgan.trust import Calibration, ImagePlace, KnownImages, cross_validate
 from elmgan.trust.calibration import Check, calibration_of, check
 from elmgan.trust.contradictions import contradictions, correlation, slipped
 from elmgan.work.pipeline import outcomes
-from elmgan.work.score import flagged, score_image
+from elmgan.work.score import count_and_score, flagged
 from elmgan.work.selection import chosen
+from elmgan.work.views import at_scales, scales_told
 
 Watch = Callable[[int, Score | Failure], None]
 
@@ -43,13 +44,15 @@ class Calibrated:
 
     Both checks are of the images that it was learned from; the one with it is cross-validated. What is without it has
     the model's earlier calibration, if it had one. Doubts are counts that contradict the others; ``flagged`` says how
-    many images are, and by what.
+    many images are, and by what. ``places`` are those of the images among what the model knows, ``scales`` suited them.
     """
 
     calibration: Calibration
     before: Check
     after: Check
     failures: list[Failure]
+    places: list[ImagePlace]
+    scales: tuple[float, ...]
     doubts: list[str]
     flagged: str
 
@@ -134,7 +137,11 @@ def calibrate_model(
             raise DataError(f"{data}: {doubt}; correct counts.csv, or, if it is right, add --believe")
         tell(f"{data}: {doubt}; believed")
     scored = "\nThe scores above are from before this calibration.\n" if bundle.card.scores else ""
-    write_bundle(out, bundle.calibrated(done.calibration, done.text + scored, view))
+    if said := scales_told(done.scales, view, bundle.version):
+        tell(f"{data}: {said}")
+    new = bundle.calibrated(done.calibration, done.text + scored, view)
+    new = replace(new, card=new.card.model_copy(update={"scores": {}}))  # they were of the counts before
+    write_bundle(out, replace(new, known=known_with(bundle.known, done.places)))
     return done
 
 
@@ -162,13 +169,22 @@ def calibrate(
     counted = [replace(record, mask=None, labels=None, dots=None) for record in records if record.count is not None]
     before = bundle.card.calibration
     network = Model(replace(bundle, card=bundle.card.model_copy(update={"calibration": None})), engine)
+    if counted:
+        network = at_scales(network, [record.image for record in counted], counted[0].view)
     scores: list[Score] = []
+    places: list[ImagePlace] = []
     failures: list[Failure] = []
     for _, outcome in outcomes(
-        partial(score_image, network), counted, named=lambda record: (record.file_name, record.image)
+        partial(count_and_score, network), counted, named=lambda record: (record.file_name, record.image)
     ):
-        (failures if isinstance(outcome, Failure) else scores).append(outcome)  # type: ignore[arg-type]
-        watch(len(counted), outcome)
+        if isinstance(outcome, Failure):
+            failures.append(outcome)
+            watch(len(counted), outcome)
+            continue
+        result, score = outcome
+        scores.append(score)
+        places += [result.place] if result.place is not None else []
+        watch(len(counted), score)
     estimates = [score.estimate or 0.0 for score in scores]
     totals = [score.truth or 0.0 for score in scores]
     groups = [score.group for score in scores]
@@ -180,9 +196,19 @@ def calibrate(
         before=check(corrected, totals, intervals),
         after=cross_validate(estimates, totals, groups, interval=learned.quantile is not None),
         failures=failures,
+        places=places,
+        scales=network.usual,
         flagged=flagged(scores),
         doubts=doubts([score.image for score in scores], estimates, totals),
     )
+
+
+def known_with(known: KnownImages | None, places: Sequence[ImagePlace]) -> KnownImages | None:
+    """Add the places of images to those that a model knows, so that it knows images of their kind."""
+    if not places:
+        return known
+    added = KnownImages.of(places)
+    return added if known is None else known.together(added)
 
 
 def doubts(images: Sequence[str], estimates: Sequence[float], totals: Sequence[float]) -> list[str]:

@@ -25,7 +25,20 @@ from elmgan.report import overlay, run_record, thumbnail
 from elmgan.report.counts import MOST_PICTURES, Pictures, Thumbnails, counts_report
 from elmgan.work.earlier import FAILED, REPORT, TABLE, Earlier, clear, kept_rows, read_earlier, remove, settings_of
 from elmgan.work.pipeline import cores, in_order, outcomes
-from elmgan.work.plan import LABELS, MASKS, OVERLAYS, PICTURES, RECORD, Item, Plan, Task, items_of, picture_files
+from elmgan.work.plan import (
+    LABELS,
+    MASKS,
+    OVERLAYS,
+    PICTURES,
+    RECORD,
+    Item,
+    Plan,
+    Task,
+    items_of,
+    picture_files,
+    readable_planes,
+)
+from elmgan.work.views import at_scales, scales_told, uncalibrated
 
 PIXELS_AT_ONCE = 1 << 23
 """Pixels of the planes that are worked on at once: two of 2048 x 2048, which take less than 1 GB with all else."""
@@ -61,6 +74,7 @@ def count_images(
     labels: bool = False,
     overlays: bool = False,
     excel: bool = False,
+    quick: bool = False,
     resume: bool = False,
     command: str | None = None,
     watch: Callable[[int, Row | Failure], None] = lambda total, outcome: None,
@@ -90,6 +104,7 @@ def count_images(
         overlays: Whether to draw the separated cells over the images too.
         excel: Whether the tables are for a spreadsheet whose decimal sign is a comma; see
             :func:`~elmgan.files.write_table`.
+        quick: Look at each image once; see :meth:`elmgan.Model.count`.
         resume: Keep what an earlier count of these images, with the same program, model, engine and view, wrote to
             ``out``.
         command: The command line, if there is one, for the record and the report.
@@ -115,14 +130,20 @@ def count_images(
         "most_pixels": most_pixels,
         "labels": labels,
         "overlays": overlays,
+        "quick": quick,
         "table": "excel" if excel else "csv",
     }
+    earlier = read_earlier(out)
+    if view.scale == "auto":
+        sources = [item.source for item in items]
+        known = resume and earlier.scales
+        model = model.at(earlier.scales) if known else at_scales(model, sources, view, axes=axes)
     record = run_record(model, options, command) | {
+        "scales": model.usual,
         "view": view.model_dump(mode="json"),
         "folders": sorted({str(item.folder) for item in items}),
         "files": {item.image: item.stamp for item in items},
     }
-    earlier = read_earlier(out)
     kept = kept_rows(items, out, earlier, settings_of(record), folders) if resume else {}
 
     def save(rows: Mapping[str, Sequence[Row]]) -> None:
@@ -140,7 +161,7 @@ def count_images(
         stack.callback(lambda: save(rows))
         sheets = stack.enter_context(_Sheets())
         done = outcomes(
-            partial(_count, model=model, folders=folders),
+            partial(_count, model=model, folders=folders, quick=quick),
             plan,
             named=lambda task: task.named,
             workers=cores() + 1,
@@ -172,7 +193,7 @@ def count_images(
     notes = _notes(plan, passed_over, model, view)
     record |= {"images": len(items), "planes": len(counted), "failed": len(failures), "notes": notes}
     record |= {"seconds": round(time.monotonic() - begun, 3)}
-    shown = _thumbnails(items, rows, out, view, axes)
+    shown = _thumbnails(items, rows, out, view, axes, most_pixels)
     write_text(out / REPORT, counts_report(counted, failures, shown, record))
     write_text(out / RECORD, json.dumps(record, indent=2))
     paths_written = [out / name for name in (TABLE, *PICTURES, FAILED, REPORT, RECORD)]
@@ -196,7 +217,7 @@ def _begin(
         raise UsageError(f"nothing was counted: {error}") from error
 
 
-def _count(task: Task, model: Model, folders: Sequence[str]) -> tuple[list[Row], Drawn]:
+def _count(task: Task, model: Model, folders: Sequence[str], quick: bool) -> tuple[list[Row], Drawn]:
     """Count one plane; give its row and what is to be written for it. What was counted before is passed on."""
     if task.kept:
         return list(task.kept), {}
@@ -204,7 +225,7 @@ def _count(task: Task, model: Model, folders: Sequence[str]) -> tuple[list[Row],
         raise task.error or ImageError("has no planes")
     begun, plane = time.perf_counter(), task.plane
     pixels = plane.read()
-    result = model.count(pixels, view=plane.view)
+    result = model.count(plane, pixels=pixels, quick=quick)
     drawn: Drawn = {}
     if MASKS in folders and result.mask is not None:
         drawn[MASKS] = result.mask
@@ -239,7 +260,8 @@ class _Sheets:
             remove(task.files.values())
             if _is_disk_full(error):
                 raise
-            return Failure.of(task.item.image, error, task.item.source)
+            failure = Failure.of(task.item.image, error, task.item.source)
+            return failure.at(task.plane.told) if task.plane else failure
         if isinstance(outcome, Failure):
             if task.pages == (1, 1):
                 remove(task.files.values())
@@ -277,22 +299,21 @@ def _notes(plan: Plan, passed_over: str, model: Model, view: View) -> list[str]:
     """Say what the numbers do not: what was assumed of files, what was passed over, and why there is no interval."""
     notes = [f"{number} image{'s' * (number > 1)}: {note[0].lower()}{note[1:]}" for note, number in plan.notes.items()]
     notes += [passed_over] if passed_over else []
-    calibration = model.card.calibration
-    if calibration is not None and calibration.quantile is not None and not model.calibrated_for(view):
-        before, now = ((each.told if each else "") or "the default view" for each in (model.card.view, view))
-        notes.append(f"no intervals: {model.version} was calibrated under {before}, and counted under {now}")
+    notes += [told] if (told := scales_told(model.usual, view, model.version)) else []
+    notes += [told] if (told := uncalibrated(model, view)) else []
     return notes
 
 
 def _thumbnails(
-    items: Sequence[Item], rows: Mapping[str, Sequence[Row]], out: Path, view: View, axes: str | None
+    items: Sequence[Item], rows: Mapping[str, Sequence[Row]], out: Path, view: View, axes: str | None, most_pixels: int
 ) -> Thumbnails:
     """Small pictures of the first planes, from the files, since a resumed run has nothing else of them."""
 
     def draw(item: Item) -> Thumbnails:
         drawn, shown = {}, {row.place for row in rows[item.image][:MOST_PICTURES]}
-        with open_image(item.source, axes=axes) as source:
-            planes = source.planes(view)
+        with open_image(item.source, axes=axes, most_pixels=most_pixels) as source:
+            planes = readable_planes(source, view)[0]
+            first = {plane.scene: k for k, plane in reversed(list(enumerate(planes)))}
             files = picture_files(out, item.stem, [plane.place for plane in planes])[MASKS]
             for k, plane in enumerate(planes):
                 if plane.place not in shown:
@@ -301,7 +322,7 @@ def _thumbnails(
                 if files[k].exists():
                     with open_image(files[k]) as masks:
                         pages = masks.planes(View(z="each"))
-                        mask = pages[k - [other.scene for other in planes].index(plane.scene)].read()
+                        mask = pages[k - first[plane.scene]].read()
                     pictures.append(thumbnail(grey, mask))
                 drawn[item.image, plane.place] = (thumbnail(grey), *pictures)
         return drawn

@@ -28,12 +28,14 @@ class Earlier:
         settings: What decided them.
         folders: The folders of the images.
         stamps: Image -> size and time of its file when it was counted.
+        scales: That suited the images, the most frequent first.
     """
 
     rows: Mapping[str, Sequence[Row]]
     settings: Mapping[str, Any]
     folders: Sequence[str]
     stamps: Mapping[str, Any]
+    scales: Sequence[float] = ()
 
 
 def read_earlier(out: Path) -> Earlier:
@@ -54,7 +56,7 @@ def read_earlier(out: Path) -> Earlier:
         rows: dict[str, list[Row]] = defaultdict(list)
         for row in read_table(out / TABLE) if TABLE in there else []:
             rows[row.image].append(row)
-        return Earlier(dict(rows), settings_of(record), record["folders"], dict(record["files"]))
+        return Earlier(dict(rows), settings_of(record), record["folders"], dict(record["files"]), record["scales"])
     except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
         raise UsageError(
             f"{out} holds {present[0]} of something else than a count, or of one that was changed since; "
@@ -69,6 +71,7 @@ def settings_of(record: Mapping[str, Any]) -> dict[str, Any]:
         "model": record["model"],
         "engine, precision or device": record["engine"],
         "axes": record["options"]["axes"],
+        "quick": record["options"]["quick"],
         **{name: record["view"][name] for name in ("scene", "t")},
         **view,
         "version of elmgan": record["versions"]["elmgan"],

@@ -20,6 +20,7 @@ from elmgan.scores.summary import MASK_SCORES, OBJECT_SCORES
 from elmgan.work.pipeline import outcomes
 from elmgan.work.score import flagged, score_image
 from elmgan.work.selection import chosen
+from elmgan.work.views import at_scales, scales_told, uncalibrated
 
 METRICS, SCORE_TABLE, SCORE_REPORT = "metrics.json", "images.csv", "report.html"
 FOUND = ("estimate", *MASK_SCORES, *OBJECT_SCORES)
@@ -77,6 +78,10 @@ def evaluate_model(
     if only is not None:
         records = chosen(records, only, sides=[("test",), ("validation", "calibration")])
     _check_overlap(data, records, model)
+    model = at_scales(model, [record.image for record in records], view)
+    for said in (scales_told(model.usual, view, model.version), uncalibrated(model, view)):
+        if said:
+            tell(f"{data}: {said}")
     _begin(out)
     options = {"data": str(data), "only": None if only is None else str(only), "seed": seed}
     run = run_record(model, options, command)

@@ -1,5 +1,6 @@
 """Names of images in tables and of the files written for them: readable, and never one name for two images."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -34,20 +35,28 @@ def image_names(found: Sequence[FoundImage]) -> list[str]:
             depths[i] += 1
 
 
+PLANE_OF = re.compile(r"(.+)-(?:scene|t|z)\d+", re.DOTALL)
+"""A name such as the pictures of planes have, and what it begins with."""
+
+
 def output_stems(names: Sequence[str]) -> list[str]:
     """Name the files written for each image: its name without the extension.
 
     Where two would be alike, on a file system that ignores case too, the extension stays; names that are still alike
-    get a number.
+    get a number. It stays, too, where another image has the name that is given to a plane of this one.
 
     >>> output_stems(["a.tif", "b.tif", "b.png", "c/b.tif"])
     ['a', 'b.tif', 'b.png', 'c/b']
     >>> output_stems(["a.tif", "A.tif"])
     ['a.tif', 'A.tif-2']
+    >>> output_stems(["b.tif", "b-t1.tif"])
+    ['b.tif', 'b-t1']
     """
     stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
     times = Counter(_as_file(stem) for stem in stems)
     stems = [stem if times[_as_file(stem)] == 1 else name for name, stem in zip(names, stems, strict=True)]
+    begun = {beginning for stem in stems for beginning in _beginnings(_as_file(stem))}
+    stems = [name if _as_file(stem) in begun else stem for name, stem in zip(names, stems, strict=True)]
     unique: dict[str, str] = {}
     for stem in stems:
         candidate, number = stem, 1
@@ -69,6 +78,15 @@ def _escaped(name: str) -> str:
         else character
         for character in name
     )
+
+
+def _beginnings(stem: str) -> list[str]:
+    """Give the names of images of which a name could be a plane: all that is before -scene1, -t1 or -z1."""
+    begun = []
+    while found := PLANE_OF.fullmatch(stem):
+        stem = found[1]
+        begun.append(stem)
+    return begun
 
 
 def _as_file(name: str) -> str:

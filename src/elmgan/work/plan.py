@@ -12,6 +12,8 @@ from elmgan.work.names import image_names, output_stems
 
 RECORD = "run.json"
 MASKS, LABELS, OVERLAYS = "masks", "labels", "overlays"
+ANNOTATIONS = ("masks", "labels", "dots")
+"""Folders of a data set, beside its images."""
 PICTURES = {MASKS: ".tif", LABELS: ".tif", OVERLAYS: ".png"}
 """Folder -> how the names of its files end."""
 
@@ -31,12 +33,18 @@ class Item:
 
     @property
     def stamp(self) -> list[int] | None:
-        """Its size in bytes and when it was changed, in ns, by which a changed file is known; None if it is gone."""
+        """Its size in bytes and when it was changed, in ns, by which a changed file is known; None if it is gone.
+
+        Of an image of several files, they are the sum and the latest.
+        """
+        beside = self.source.with_name(f"{self.source.name}.files")  # of an OIF
         try:
-            status = self.source.stat()
+            files = [self.source.stat()]
+            for folder in (self.source, beside):
+                files += [path.stat() for path in folder.rglob("*")] if folder.is_dir() else []
         except OSError:
             return None
-        return [status.st_size, status.st_mtime_ns]
+        return [sum(file.st_size for file in files), max(file.st_mtime_ns for file in files)]
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,12 @@ def items_of(paths: Sequence[Path], match: str | None) -> tuple[list[Item], str]
     """
     found = find_images(paths, match=match)
     images = [image for image in found.images if not is_written_by_a_count(image.path)]
+    written = len(found.images) - len(images)
+    annotations = sum(is_annotation(image.path) for image in images)
+    if annotations < len(images):  # nobody gives them alone but to count them
+        images = [image for image in images if not is_annotation(image.path)]
+    else:
+        annotations = 0
     if not images:
         raise UsageError("nothing to count: the paths hold only what an earlier count wrote; give the images instead")
     names = image_names(images)
@@ -91,12 +105,19 @@ def items_of(paths: Sequence[Path], match: str | None) -> tuple[list[Item], str]
         Item(image.path.parent.resolve() / image.path.name, name, stem)
         for image, name, stem in zip(images, names, output_stems(names), strict=True)
     ]
-    return items, found.told
+    left = f"passed over: {annotations} masks, labels or dots of a data set" if annotations else ""
+    ours = f"passed over: {written} pictures that an earlier count wrote" if written else ""
+    return items, "; ".join(filter(None, (left, ours, found.told)))
 
 
 def is_written_by_a_count(path: Path) -> bool:
     """Say whether a file lies in masks, labels or overlays beside a run.json."""
     return any(folder.name in PICTURES and (folder.parent / RECORD).exists() for folder in path.resolve().parents)
+
+
+def is_annotation(path: Path) -> bool:
+    """Say whether a file lies in masks, labels or dots beside images, as in a data set."""
+    return any(folder.name in ANNOTATIONS and (folder.parent / "images").is_dir() for folder in path.resolve().parents)
 
 
 def picture_files(out: Path, stem: str, places: Sequence[Place]) -> dict[str, list[Path]]:
@@ -118,6 +139,17 @@ def picture_files(out: Path, stem: str, places: Sequence[Place]) -> dict[str, li
         return [out / folder / f"{stem}{added(place, axes)}{PICTURES[folder]}" for place in places]
 
     return {MASKS: of(MASKS, 1), LABELS: of(LABELS, 1), OVERLAYS: of(OVERLAYS, 3)}
+
+
+def readable_planes(source: Source, view: View) -> tuple[list[Plane], list[ImageError]]:
+    """The planes of a file, and why some scenes have none: what is wrong with one does not keep the others."""
+    planes, errors = [], []
+    for number in range(1, len(source.scenes) + 1) if view.scene == "each" else [view.scene]:
+        try:
+            planes += source.planes(view.model_copy(update={"scene": number}))
+        except ImageError as error:
+            errors.append(error)
+    return planes, errors
 
 
 class Plan:
@@ -163,7 +195,7 @@ class Plan:
             source = open_image(item.source, axes=self._axes, most_pixels=self._most_pixels)
         except ImageError as error:
             return [Task(item, error=error)]
-        planes, errors = self._planes(source)
+        planes, errors = readable_planes(source, self._view)
         self.notes.update(source.notes)
         if not planes:
             source.close()
@@ -173,10 +205,14 @@ class Plan:
         if kept and {row.place for row in kept} == {plane.place for plane in planes} and not errors:
             return [Task(item, planes[-1], kept=tuple(kept))]
         files = picture_files(self._out, item.stem, [plane.place for plane in planes])
+        axes: dict[int, tuple[dict[int, int], dict[int | str, int]]] = {}  # of each scene, t and z -> their places
+        for plane in planes:
+            times, depths = axes.setdefault(plane.scene, ({}, {}))
+            times.setdefault(plane.t, len(times))
+            depths.setdefault(plane.z, len(depths))
         tasks = []
         for k, plane in enumerate(planes):
-            beside = [other for other in planes if other.scene == plane.scene]
-            times, depths = (list(dict.fromkeys(getattr(other, axis) for other in beside)) for axis in ("t", "z"))
+            times, depths = axes[plane.scene]
             last = k + 1 == len(planes)
             tasks.append(
                 Task(
@@ -184,23 +220,12 @@ class Plan:
                     plane,
                     files={folder: files[folder][k] for folder in self._folders},
                     pages=(len(times), len(depths)),
-                    page=(times.index(plane.t), depths.index(plane.z)),
+                    page=(times[plane.t], depths[plane.z]),
                     first=k == 0,
                     last=(last or planes[k + 1].scene != plane.scene, last),
                 )
             )
-        return [*tasks, *(Task(item, error=error) for error in errors)]
-
-    def _planes(self, source: Source) -> tuple[list[Plane], list[ImageError]]:
-        """The planes of a file, and why some scenes have none: what is wrong with one does not keep the others."""
-        planes, errors = [], []
-        scene = self._view.scene
-        for number in range(1, len(source.scenes) + 1) if scene == "each" else [scene]:
-            try:
-                planes += source.planes(self._view.model_copy(update={"scene": number}))
-            except ImageError as error:
-                errors.append(error)
-        return planes, errors
+        return [*tasks, *(Task(item, error=error, first=False) for error in errors)]
 
     def finish(self, task: Task) -> None:
         """Close the file of a task that was its last."""

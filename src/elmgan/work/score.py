@@ -23,6 +23,11 @@ class Counter(Protocol):
 
 
 def score_image(model: Counter, record: Record) -> Score:
+    """Count one image and compare; see :func:`count_and_score`."""
+    return count_and_score(model, record)[1]
+
+
+def count_and_score(model: Counter, record: Record) -> tuple[Result, Score]:
     """Count one image and compare.
 
     Raises:
@@ -37,7 +42,7 @@ def score_image(model: Counter, record: Record) -> Score:
         except ImageError as error:
             raise ImageError(f"{record.image}: {str(error).removeprefix(f'{record.image}: ')}") from None
     regions, shares, total = read_truth(record, plane.shape)
-    return compare(
+    score = compare(
         result,
         None if regions is None else regions > 0,
         None if shares is None else regions,
@@ -46,6 +51,7 @@ def score_image(model: Counter, record: Record) -> Score:
         kind=record.kind,
         group=record.group,
     )
+    return result, score
 
 
 def flagged(scores: Sequence[Score]) -> str:

@@ -16,6 +16,7 @@ from elmgan.images.damage import damage_told
 from elmgan.images.reader import Scene
 from elmgan.images.scenes import checked_scenes, describe_scene, unreadable
 from elmgan.images.tile import Tile
+from elmgan.images.units import MICROMETRES
 
 if TYPE_CHECKING:
     from liffile.liffile import LifImageABC
@@ -25,7 +26,6 @@ DESCRIPTION = "./Data/Image/ImageDescription"
 LENGTH_TAGS = {"1": "x", "2": "y", "3": "z"}
 """Leica's number of an axis -> the side of a pixel."""
 
-MICROMETRES = {"m": 1e6, "inch": 25_400.0}
 
 RED_GREEN_BLUE = ["1", "2", "3"]
 """Leica's tags of the samples of colour."""

@@ -1,0 +1,145 @@
+"""The scale at which images are counted: found out, given, or told to be unlike all others."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+import elmgan
+from bundles import known, squares, tiny_bundle
+from elmgan.counting import Model
+from elmgan.data.synthetic import SyntheticScene, draw
+from elmgan.errors import UsageError
+from elmgan.images import Plane, View, open_image
+from elmgan.models import Bundle, read_bundle, write_bundle
+from elmgan.trust import Calibration, KnownImages
+
+
+def zoomed(image: NDArray, factor: float) -> NDArray:
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=method))
+
+
+def planes(folder: Path, images: list[NDArray], view: View) -> Iterator[Plane]:
+    """Images as files, opened."""
+    folder.mkdir()
+    for k, image in enumerate(images):
+        tifffile.imwrite(folder / f"{k}.tif", image)
+        with open_image(folder / f"{k}.tif") as source:
+            yield source.planes(view)[0]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The handmade model, which knows images of 3 to 30 squares, somewhat larger and smaller, and is calibrated."""
+    bundle = tiny_bundle()
+    images = [zoomed(squares(number), size) for number in range(3, 31, 2) for size in (0.8, 0.9, 1, 1.1, 1.25)]
+    folder = tmp_path_factory.mktemp("known") / "images"
+    places = [Model(bundle).place(plane) for plane in planes(folder, images, View(scale=1))]
+    calibration = Calibration(gain=1, quantile=0.5, images=30, groups=30, data="squares")
+    card = bundle.card.model_copy(update={"calibration": calibration})
+    return replace(bundle, card=card, known=KnownImages.of(places))
+
+
+@pytest.fixture(scope="module")
+def model(bundle: Bundle) -> Model:
+    return Model(bundle)
+
+
+@pytest.fixture(scope="module")
+def known_images(bundle: Bundle) -> KnownImages:
+    return known(bundle.known)
+
+
+def test_images_of_a_known_size_are_counted_as_they_are(model: Model, known_images: KnownImages) -> None:
+    result = model.count(squares(12))
+    assert (result.count, result.scale, result.flags) == (12, 1, ())
+    assert known(result.distance) <= known_images.near
+    assert result.interval is not None
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_a_larger_image_is_counted_at_a_smaller_scale_and_told(model: Model, factor: float) -> None:
+    large = zoomed(squares(12), factor)
+    result = model.count(large)
+    assert result.scale == pytest.approx(1 / factor, rel=0.45)
+    assert known(result.estimate) == pytest.approx(12, rel=0.15)
+    assert "object-size" in result.flags
+    assert known(result.mask).shape == large.shape
+    assert known(model.count(large, quick=True).estimate) > 30, (
+        "without the scale it is wrong: the test tests something"
+    )
+
+
+def test_the_scale_of_a_folder_is_no_surprise_in_it(model: Model, tmp_path: Path) -> None:
+    """Four images at three times the size; one of another size among them is told."""
+    large = [zoomed(squares(number), 3) for number in (8, 12, 20, 30)]
+    of_folder = model.at_scales_of(planes(tmp_path / "images", large, View()))
+    assert len(of_folder.usual) <= 2
+    assert all(scale == pytest.approx(1 / 3, rel=0.45) for scale in of_folder.usual)
+    for image, number in zip(large, (8, 12, 20, 30), strict=True):
+        result = of_folder.count(image)
+        assert "object-size" not in result.flags
+        assert known(result.estimate) == pytest.approx(number, rel=0.15)
+    small = of_folder.count(squares(20))
+    assert "object-size" in small.flags
+    assert known(small.estimate) == pytest.approx(20, rel=0.15)
+    assert model.usual == (1.0,), "the model that was given is as it was"
+
+
+def test_a_given_scale_is_taken_and_the_diameter_gives_one(model: Model, known_images: KnownImages) -> None:
+    large = zoomed(squares(12), 3)
+    scale = model.scale_of(known_images.diameter * 3)
+    assert scale == pytest.approx(1 / 3, rel=0.01)
+    result = model.count(large, scale=scale)
+    assert (result.scale, "object-size" in result.flags) == (scale, False)
+    assert known(result.estimate) == pytest.approx(12, rel=0.15)
+    assert model.count(squares(12), scale=2).scale == 2
+
+
+def test_an_image_unlike_all_is_flagged_and_has_no_interval(model: Model, known_images: KnownImages) -> None:
+    noise = np.random.default_rng(0).normal(500, 200, (96, 120)).astype(np.float32)
+    result = model.count(noise)
+    assert "unlike-training" in result.flags
+    assert known(result.distance) > known_images.far
+    assert result.interval is None
+
+
+def test_a_quick_count_looks_once_and_says_so(model: Model) -> None:
+    result = model.count(squares(12), quick=True)
+    assert (result.count, result.flags, result.place, result.distance) == (12, ("unchecked",), None, None)
+    assert result.interval == model.count(squares(12)).interval
+
+
+def test_a_model_that_knows_no_images_counts_as_before(tmp_path: Path) -> None:
+    plain = Model(tiny_bundle())
+    image = zoomed(squares(12), 3)
+    result = plain.count(image)
+    assert (result.scale, result.distance) == (1, None)
+    assert plain.at_scales_of(planes(tmp_path / "images", [image], View())) is plain
+    with pytest.raises(UsageError, match="does not say how large its cells were: give --scale"):
+        plain.scale_of(30)
+
+
+def test_what_is_known_is_kept_in_the_bundle_and_part_of_the_version(bundle: Bundle, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "model", bundle)
+    again = read_bundle(tmp_path / "model")
+    assert again.known == bundle.known
+    assert again.version == bundle.version != replace(bundle, known=None).version
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("factor", [0.7, 1, 2, 4, 6])
+def test_the_shipped_model_counts_at_any_magnification(factor: float) -> None:
+    drawn = draw(SyntheticScene(rows=320, columns=384, cells=60), rng=np.random.default_rng(5))
+    counter: Any = elmgan.load("nuclei")
+    as_drawn = known(counter.count(drawn.image).estimate)
+    result = counter.count(zoomed(drawn.image, factor))
+    assert as_drawn == pytest.approx(60, rel=0.15)
+    assert known(result.estimate) == pytest.approx(as_drawn, rel=0.15)
