@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 import elmgan
 from bundles import known, squares, tiny_bundle
 from elmgan.counting import Model
+from elmgan.counting.looks import Looks
 from elmgan.data.synthetic import SyntheticScene, draw
 from elmgan.errors import UsageError
 from elmgan.images import Plane, View, open_image
+from elmgan.light import Normalisation, see
 from elmgan.models import Bundle, read_bundle, write_bundle
 from elmgan.trust import Calibration, KnownImages
 
@@ -71,6 +73,7 @@ def test_a_larger_image_is_counted_at_a_smaller_scale_and_told(model: Model, fac
     assert result.scale == pytest.approx(1 / factor, rel=0.45)
     assert known(result.estimate) == pytest.approx(12, rel=0.15)
     assert "object-size" in result.flags
+    assert result.interval is None
     assert known(result.mask).shape == large.shape
     assert known(model.count(large, quick=True).estimate) > 30, (
         "without the scale it is wrong: the test tests something"
@@ -103,6 +106,39 @@ def test_a_given_scale_is_taken_and_the_diameter_gives_one(model: Model, known_i
     assert model.count(squares(12), scale=2).scale == 2
 
 
+def test_the_usual_scale_that_is_nearest_by_far_is_taken(model: Model) -> None:
+    """Most images of the folder are larger; at half its size, this one is near to known ones, but not as near."""
+    assert model.at((0.5, 1.0)).count(squares(12)).scale == 1
+    assert model.at((1.0, 0.5)).count(zoomed(squares(12), 2)).scale == 0.5
+
+
+def test_an_odd_image_makes_no_scale_usual(model: Model, tmp_path: Path) -> None:
+    images = [squares(8), squares(12), squares(15), zoomed(squares(20), 3)]
+    assert model.at_scales_of(planes(tmp_path / "images", images, View())).usual == (1.0,)
+
+
+def test_calibration_holds_at_the_scale_that_shows_known_cells(bundle: Bundle) -> None:
+    calibration = known(bundle.card.calibration).model_copy(update={"gain": 2.0})
+    doubled = Model(replace(bundle, card=bundle.card.model_copy(update={"calibration": calibration})))
+    large = zoomed(squares(12), 3)
+    shown = doubled.count(large, scale=1 / 3)
+    assert known(shown.estimate) == pytest.approx(24, rel=0.15)
+    assert shown.interval is not None
+    as_it_is = doubled.count(large, scale=1)
+    assert "unlike-training" in as_it_is.flags
+    assert known(as_it_is.estimate) == pytest.approx(108, rel=0.15), "nothing is corrected that was never calibrated"
+    assert as_it_is.interval is None
+
+
+def test_pixels_without_data_do_not_take_an_image_away(model: Model) -> None:
+    image = squares(12).astype(np.float32)
+    margin = np.pad(image, ((0, 90), (60, 0)), constant_values=np.nan)
+    assert known(model.count(margin).distance) == pytest.approx(known(model.count(image).distance), abs=0.02)
+    turned = cv2.warpAffine(image, cv2.getRotationMatrix2D((60, 48), 20, 1), (120, 96), borderValue=(float("nan"),) * 4)
+    result = model.count(turned)
+    assert (result.scale, "unlike-training" in result.flags) == (1, False)
+
+
 def test_an_image_unlike_all_is_flagged_and_has_no_interval(model: Model, known_images: KnownImages) -> None:
     noise = np.random.default_rng(0).normal(500, 200, (96, 120)).astype(np.float32)
     result = model.count(noise)
@@ -114,7 +150,7 @@ def test_an_image_unlike_all_is_flagged_and_has_no_interval(model: Model, known_
 def test_a_quick_count_looks_once_and_says_so(model: Model) -> None:
     result = model.count(squares(12), quick=True)
     assert (result.count, result.flags, result.place, result.distance) == (12, ("unchecked",), None, None)
-    assert result.interval == model.count(squares(12)).interval
+    assert result.interval is None, "nobody looked whether the model knows such images"
 
 
 def test_a_model_that_knows_no_images_counts_as_before(tmp_path: Path) -> None:
@@ -143,3 +179,9 @@ def test_the_shipped_model_counts_at_any_magnification(factor: float) -> None:
     result = counter.count(zoomed(drawn.image, factor))
     assert as_drawn == pytest.approx(60, rel=0.15)
     assert known(result.estimate) == pytest.approx(as_drawn, rel=0.15)
+
+
+def test_images_too_small_are_not_reduced_and_too_large_ones_not_enlarged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elmgan.counting.looks.MOST_ENLARGED", 96 * 120 * 3)
+    looks = Looks(lambda image: (image, image), see(squares(3), Normalisation()), 0.5)
+    assert [looks.fits(scale) for scale in (2, 1.4, 1, 0.5, 0.25)] == [False, True, True, True, False]

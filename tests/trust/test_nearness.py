@@ -56,8 +56,12 @@ def test_what_an_image_has_no_value_for_is_passed_over() -> None:
 def test_a_place_among_them_is_its_own_image() -> None:
     places = cloud(50)
     known = KnownImages.of(places)
-    twins = known.together(KnownImages.of([places[3]] * 3))
-    assert twins.distance(places[3]) == pytest.approx(0, abs=0.01)
+    other: Any = dict.fromkeys(MEASURES, 1e5)
+    added = known.with_calibrated(cloud(25, seed=7)).with_calibrated([other] * 3)
+    assert added.least_distance(other) == 0
+    assert added.distance(other) == known.distance(other) > added.far
+    assert (added.near, added.far) == (known.near, known.far), "calibration narrows nothing"
+    assert added.calibrated == added.calibrated[:1], "the same image is known once"
 
 
 def test_few_images_or_other_measures_are_not_compared() -> None:

@@ -59,6 +59,18 @@ def table(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_flags_stand_beside_the_error(tmp_path: Path) -> None:
+    data = data_set(tmp_path / "data")
+    image = next((data / "images").iterdir())
+    pixels = tifffile.imread(image)
+    tifffile.imwrite(image, np.where(pixels > pixels.mean(), 65535, pixels).astype(np.uint16))
+    done = evaluate_model(data, tmp_path / "out", MODEL, seed=0)
+    flags = {row["image"]: row["flags"] for row in table(tmp_path / "out")}
+    assert flags.pop(image.name) == "saturated"
+    assert set(flags.values()) == {""}
+    assert '<span class="flag">saturated</span>' in done.written[2].read_text(encoding="utf-8")
+
+
 def test_a_data_set_is_evaluated(tmp_path: Path, data: Path) -> None:
     watched: list[tuple[int, Score | Failure]] = []
     done = evaluate_model(data, tmp_path / "deep" / "out", MODEL, seed=5, watch=lambda *seen: watched.append(seen))

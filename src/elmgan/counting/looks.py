@@ -23,6 +23,9 @@ SMALLER = 1 / STEP
 WINDOW = 1 << 20
 """Pixels, as the network sees them, that a look takes; of larger images it takes the middle."""
 
+MOST_ENLARGED = 1 << 26
+"""Pixels, as the network sees them, up to which an image is enlarged unasked: they are in memory at once."""
+
 LEAST_SIDE = 32
 """Pixels, as the network sees them, below which there is nothing to look at."""
 
@@ -34,6 +37,9 @@ DOUBT = (0.1, 0.9)
 
 FEW = 5
 """Cells that are added to counts before their ratio is taken."""
+
+FEWEST_AGREEING = 2
+"""Images of a sample that make a scale a usual one beside the most frequent."""
 
 MUCH_NEARER = 0.7
 """Another scale than the usual one suits an image, or all that are far at every scale, if it brings them nearer by this
@@ -71,14 +77,18 @@ class Looks:
     """
 
     def __init__(self, predict: Predict, seen: Seen, threshold: float) -> None:
-        self._predict, self._threshold = predict, threshold
-        self._image = np.ascontiguousarray(seen.stretch(np.ascontiguousarray(seen.box.of(seen.grey))))
+        self._predict, self._threshold, self._stretch = predict, threshold, seen.stretch
+        self._grey: NDArray | None = np.asarray(seen.box.of(seen.grey))
+        self._data = None if seen.data is None else seen.box.of(seen.data)
+        self._shape = seen.box.height, seen.box.width
+        self._stretched: tuple[Tile, NDArray[np.float32]] | None = None
         self._taken: dict[float, tuple[float, ImagePlace]] = {}
         self._whole: dict[float, Maps] = {}
 
     def fits(self, scale: float) -> bool:
-        """Say whether the image has enough pixels to be looked at at a scale."""
-        return min(scaled_shape(self._image.shape, scale)) >= LEAST_SIDE
+        """Say whether the image has enough pixels to be looked at at a scale, and not too many to be enlarged."""
+        rows, columns = scaled_shape(self._shape, scale)
+        return min(rows, columns) >= LEAST_SIDE and (scale <= 1 or rows * columns <= MOST_ENLARGED)
 
     def place(self, scale: float) -> ImagePlace:
         """Give the place of the image as it is seen at a scale."""
@@ -89,13 +99,18 @@ class Looks:
         smaller = self._look(scale * SMALLER)[0] * SMALLER**2 * self._pixels(scale)
         return {**place, "smaller": math.log((smaller + FEW) / (count + FEW))}
 
+    def forget(self) -> None:
+        """Let go of the image: what was measured stays."""
+        self._grey = self._data = self._stretched = None
+        self._whole.clear()
+
     def predicted(self, scale: float) -> Maps | None:
         """Give what was predicted of the image at a scale, where a look has taken all of it."""
         return self._whole.get(round(scale, 6))
 
     def _window(self, scale: float) -> Tile:
         """The middle of the image, of at most as many pixels as a look takes."""
-        rows, columns = self._image.shape
+        rows, columns = self._shape
         part = min(1.0, math.sqrt(WINDOW / (rows * columns * scale**2)))
         height, width = max(1, round(rows * part)), max(1, round(columns * part))
         return Tile((rows - height) // 2, (columns - width) // 2, height, width)
@@ -108,18 +123,35 @@ class Looks:
         """Cells per pixel that is seen at a scale, and all of the place but what takes a second look."""
         scale = round(scale, 6)
         if scale not in self._taken:
-            part = self._window(scale).of(self._image)
-            image = resize(np.ascontiguousarray(part), scaled_shape(part.shape, scale))
+            window = self._window(scale)
+            image, data = self._seen_in(window, scale)
             probability, count_map = self._predict(image)
-            if part.shape == self._image.shape:
+            if (window.height, window.width) == self._shape:
                 self._whole[scale] = probability, count_map
             cells = float(count_map.sum(dtype=np.float64))
-            self._taken[scale] = cells / image.size, place_of(image, probability, cells, self._threshold)
+            pixels = image.size if data is None else max(1, int(np.count_nonzero(data)))
+            self._taken[scale] = cells / pixels, place_of(image, probability, cells, self._threshold, data=data)
         return self._taken[scale]
+
+    def _seen_in(self, window: Tile, scale: float) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+        """Give a part of the image as the network sees it at a scale, and which of its pixels hold data."""
+        if self._stretched is None or self._stretched[0] != window:
+            assert self._grey is not None, "the image was let go of"
+            self._stretched = window, np.ascontiguousarray(self._stretch(np.ascontiguousarray(window.of(self._grey))))
+        shape = scaled_shape((window.height, window.width), scale)
+        image = resize(self._stretched[1], shape)
+        if self._data is None:
+            return image, None
+        return image, resize(window.of(self._data).astype(np.float32), shape) >= 0.5
 
 
 def place_of(
-    image: NDArray[np.float32], probability: NDArray[np.float32], cells: float, threshold: float = 0.5
+    image: NDArray[np.float32],
+    probability: NDArray[np.float32],
+    cells: float,
+    threshold: float = 0.5,
+    *,
+    data: NDArray[np.bool_] | None = None,
 ) -> ImagePlace:
     """Measure what the network says of an image, as it sees it, for its place among others.
 
@@ -138,19 +170,23 @@ def place_of(
         probability: Of cell; of the same shape.
         cells: Number of cells.
         threshold: Probability from which a pixel is cell.
+        data: Which pixels hold data: no others are measured. ``None`` if all do.
     """
+    if data is not None:
+        image, probability = np.where(data, image, np.float32(0)), np.where(data, probability, np.float32(0))
+    held = image.ravel() if data is None or not data.any() else image[data]
     mask = probability >= threshold if cells >= 0.5 else np.zeros(probability.shape, bool)
     signal = image > SIGNAL
     marked = int(np.count_nonzero(signal | mask))
     maybe, sure = (int(np.count_nonzero(probability > np.float32(bound))) for bound in DOUBT)
-    measured = appearance_of(image, np.positive, mask, cells)
+    measured = appearance_of(image, np.positive, mask, cells, data=data)
     place: dict[str, float] = {
         "outside": float(np.count_nonzero(signal & ~mask)) / max(marked, 1),
-        "below": np.count_nonzero(image < UNDER) / image.size,
+        "below": np.count_nonzero(held < UNDER) / held.size,
         "unsure": (maybe - sure) / max(maybe, 1),
         "density": math.log(measured["density"] + 20),
-        "deviation": float(image.std()),
-        "beyond": np.count_nonzero(np.abs(image) > LITTLE) / image.size,
+        "deviation": float(held.std()),
+        "beyond": np.count_nonzero(np.abs(held) > LITTLE) / held.size,
     }
     if mask.any():
         place["inside"] = float(probability[mask].mean())
@@ -163,8 +199,9 @@ def place_of(
 def scale_for(looks: Looks, known: KnownImages, usual: Sequence[float] = (1.0,), *, fixed: bool = False) -> Scaled:
     """Choose the scale at which an image is counted.
 
-    It is the first of the usual ones at which the image is near to known ones. If there is none, it is the one of the
-    grid at which it is nearest, if it is near there and much nearer; else the usual one at which it is nearest.
+    It is the most frequent of the usual ones, unless the image is much nearer to known ones at another of them. If it
+    is not near there, it is the one of the grid at which it is nearest, if it is near and much nearer there; else the
+    usual one at which it is nearest.
 
     Args:
         looks: At the image.
@@ -173,10 +210,13 @@ def scale_for(looks: Looks, known: KnownImages, usual: Sequence[float] = (1.0,),
         fixed: Whether it is to be one of these.
     """
     tried: dict[float, float] = {}
+    first = usual[0]
     for scale in usual:
         tried[scale] = known.distance(looks.place(scale))
-        if tried[scale] <= known.near:
-            return Scaled(scale, tried[scale])
+        if tried[scale] < MUCH_NEARER * tried[first]:
+            first = scale
+    if tried[first] <= known.near:
+        return Scaled(first, tried[first])
     scanned = {} if fixed else _scan(looks, known)
     best = min(scanned, key=scanned.__getitem__, default=1.0)
     least = min(tried, key=tried.__getitem__)
@@ -188,6 +228,7 @@ def scale_for(looks: Looks, known: KnownImages, usual: Sequence[float] = (1.0,),
 def usual_scales(images: Sequence[Looks], known: KnownImages) -> list[float]:
     """Find the scales that suit a sample of images, the most frequent first.
 
+    A scale that suits one image in the midst of others is not usual: the image is odd, and is told when it is counted.
     Where no image is near to the known ones at any scale, it is the one that brings them nearest on average, if that is
     nearer by much than at their own size.
     """
@@ -201,7 +242,8 @@ def usual_scales(images: Sequence[Looks], known: KnownImages) -> list[float]:
             for scale, distance in _scan(looks, known).items():
                 distances.setdefault(scale, []).append(math.log(distance))
     if found:
-        return [scale for scale, _ in sorted(found.items(), key=lambda item: (-item[1], abs(math.log(item[0]))))]
+        ordered = sorted(found, key=lambda scale: (-found[scale], abs(math.log(scale))))
+        return [scale for scale in ordered if scale == ordered[0] or found[scale] >= FEWEST_AGREEING]
     means = {scale: float(np.mean(logs)) for scale, logs in distances.items()}
     best = min(means, key=means.__getitem__, default=1.0)
     return [best if means.get(best, 0) <= means.get(1.0, 0) + math.log(MUCH_NEARER) else 1.0]

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from elmgan.counting.looks import Looks, Scaled, scale_for, usual_scales
 from elmgan.counting.predictor import TILE, Predictor
 from elmgan.counting.result import Result
-from elmgan.counting.scaling import check_scale
+from elmgan.counting.scaling import LARGEST_SCALE, SMALLEST_SCALE
 from elmgan.engines import Engine, Runtime, open_engine
 from elmgan.engines.engine import threads
 from elmgan.errors import ImageError, ModelError, UsageError
@@ -86,8 +86,9 @@ class Model:
 
         The result has what the model learned: counts, masks or both. An image that counts 0 has no foreground. Pixels
         without data - NaN, infinite, or of one value along the image's border - are neither counted nor foreground.
-        Under another view than the one that the model was calibrated under, counts are not corrected and have no
-        interval; see :meth:`calibrated_for`.
+        Under another view than the one that the model was calibrated under (see :meth:`calibrated_for`), and far from
+        the images that it knows, counts are not corrected and have no interval. Nor has one that was counted at a
+        scale of its own, or quickly by a model that knows images.
 
         Args:
             image: The pixels, as read; they are normalised here. Or a plane of an opened image, which has its own view.
@@ -130,8 +131,13 @@ class Model:
         count_map = predicted[1] if self.card.counts else None
         if not all(math.isfinite(values.sum()) for values in (probability, count_map) if values is not None):
             raise ModelError(f"model {self.version} gives no finite numbers for this image: train or choose another")
+        place = None if looks is None else looks.place(chosen.scale)
+        known, distance = self._known, None
+        if known is not None and place is not None:
+            distance = known.least_distance(place)
+        far = known is not None and distance is not None and distance > known.far
         calibration = self.card.calibration
-        calibrated = calibration is not None and self.calibrated_for(judged)
+        calibrated = calibration is not None and not far and self.calibrated_for(judged, chosen.scale)
         if count_map is not None and calibration is not None and calibrated:
             count_map = count_map * np.float32(calibration.gain)
         # As it is shown, and rounded again for the count.
@@ -140,8 +146,8 @@ class Model:
         if mask is not None and estimate is not None and estimate < 0.5:
             mask = np.zeros_like(mask)  # what is no cell by the count is none by the mask: a few pixels of a background
         interval = None
-        far = chosen.distance is not None and self._known is not None and chosen.distance > self._known.far
-        if estimate is not None and calibration is not None and calibrated and not far:
+        vouched = calibrated and not chosen.own and (known is None or not quick)
+        if estimate is not None and calibration is not None and vouched:
             interval = calibration.interval(estimate)
         appearance = appearance_of(seen.grey, seen.stretch, mask, estimate, scale=chosen.scale, data=seen.data)
         flags = flags_of(
@@ -151,7 +157,7 @@ class Model:
             self.card.training,
             probability=probability,
             data=seen.data,
-            far=None if chosen.distance is None else far,
+            far=None if known is None else far,
             remarks=(*seen.remarks, *(["object-size"] if chosen.own else []), *(["unchecked"] if quick else [])),
         )
         return Result(
@@ -164,8 +170,8 @@ class Model:
             interval,
             seen.data,
             chosen.scale,
-            None if looks is None else looks.place(chosen.scale),
-            chosen.distance,
+            place,
+            distance,
         )
 
     def at_scales_of(self, planes: Iterable[Plane]) -> Self:
@@ -178,13 +184,18 @@ class Model:
         if self._known is None:
             return self
         known, sample = self._known, []
-        for plane in planes:
-            with suppress(ImageError):  # it will be told when the plane is counted
+
+        def look(plane: Plane) -> None:
+            with suppress(Exception):  # it will be told when the plane is counted
                 pixels, view = plane.read(), plane.view
                 channel = channel_left(view, pixels)
-                sample.append(self._looks(see(pixels, self.card.normalisation, channel=channel, cells=view.cells)))
+                looks = self._looks(see(pixels, self.card.normalisation, channel=channel, cells=view.cells))
+                scale_for(looks, known)  # each look is taken once, and all that will be asked for are taken here
+                looks.forget()
+                sample.append(looks)
+
         with ThreadPoolExecutor(threads() or os.cpu_count()) as pool:
-            list(pool.map(lambda looks: scale_for(looks, known), sample))  # each look is taken once
+            list(pool.map(look, planes))
         return self.at(usual_scales(sample, known))
 
     def at(self, usual: Sequence[float]) -> Self:
@@ -199,13 +210,15 @@ class Model:
         Raises:
             UsageError: The model does not know how large its cells were, or the scale would be beyond 0.1 to 10.
         """
-        if self._known is None:
+        across = math.nan if self._known is None else self._known.diameter
+        if math.isnan(across):
             raise UsageError(
                 f"{self.version} does not say how large its cells were: give --scale in place of --diameter"
             )
-        scale = self._known.diameter / diameter
-        check_scale(scale)
-        return round(scale, 4)
+        least, most = across / LARGEST_SCALE, across / SMALLEST_SCALE
+        if not least <= diameter <= most:
+            raise UsageError(f"--diameter is {diameter:g}; {self.version} takes {least:.0f} to {most:.0f} pixels")
+        return round(across / diameter, 4)
 
     def place(self, plane: Plane) -> ImagePlace:
         """Measure a plane, as its view shows it, for its place among others; at its own size where the scale is open.
@@ -221,6 +234,17 @@ class Model:
     def _looks(self, seen: Seen) -> Looks:
         return Looks(self._predict, seen, self.card.threshold)
 
-    def calibrated_for(self, view: View) -> bool:
-        """Say whether the model's calibration holds under a view: it was calibrated under one that shows the same."""
-        return (self.card.view or View()).shows_alike(view)
+    def calibrated_for(self, view: View, scale: float | None = None) -> bool:
+        """Say whether the model's calibration holds under a view: it was calibrated under one that shows the same.
+
+        A model that finds the scale by the images that it knows is calibrated for any: an image that does not look
+        like these is far from them.
+
+        Args:
+            view: The view.
+            scale: At which an image is counted; by default that of the view.
+        """
+        kept = self.card.view or View()
+        if self._known is not None and kept.scale == "auto":
+            kept = kept.changed(scale=view.factor if scale is None else scale)
+        return kept.shows_alike(view, scale)

@@ -1,5 +1,6 @@
 """The view: which planes of a file are counted, and how they are shown to the network."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator
@@ -69,19 +70,23 @@ class View(Strict):
         """The scale as a number: 1 where it is to be found out."""
         return 1.0 if self.scale == "auto" else self.scale
 
-    def shows_alike(self, other: "View") -> bool:
+    def shows_alike(self, other: "View", scale: float | None = None) -> bool:
         """Say whether another view shows planes as this one does, so that counts under both can be compared.
 
         Which scenes and times are meant makes no difference, nor which channel where this view names none; whether
-        a stack is projected does, and how. A scale that is found out shows as 1 does: where that is not so, images are
-        far from those that the model knows, and have no interval.
+        a stack is projected does, and how. A scale that is open is 1, unless it is given.
+
+        Args:
+            other: The other view.
+            scale: At which it shows a plane.
 
         >>> View().shows_alike(View(channel=2)), View().shows_alike(View(scale=0.5)), View(z=1).shows_alike(View(z=2))
         (True, False, True)
         """
         ours, theirs = (view.z if view.z in ("max", "mean") else "plane" for view in (self, other))
         channels = self.channel == other.channel or (self.channel is None and other.channel not in COLOURS[1:])
-        return (ours, self.factor, self.cells) == (theirs, other.factor, other.cells) and channels
+        sized = math.isclose(self.factor, other.factor if scale is None else scale, rel_tol=0.01)
+        return (ours, self.cells) == (theirs, other.cells) and channels and sized
 
     def changed(self, **given: object) -> "View":
         """Return the view with other values in some fields; ``None`` and the word auto leave a channel open.

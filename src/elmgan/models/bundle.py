@@ -65,7 +65,7 @@ class Bundle:
 
     def known_content(self) -> bytes | None:
         """Give the content of known.json; None without it."""
-        return None if self.known is None else self.known.model_dump_json().encode() + b"\n"
+        return None if self.known is None else self.known.model_dump_json(exclude_defaults=True).encode() + b"\n"
 
     def _known_hash(self) -> dict[str, str]:
         content = self.known_content()

@@ -201,7 +201,8 @@ def _case(case: Case) -> str:
     numbers = [f"{score.truth:g} → {score.estimate:.1f}"] if counted else []
     numbers += [] if score.dice is None else [f"Dice {score.dice:.3f}"]
     found = "" if case.found is None else f'<img src="{case.found}" alt="{name}, what was found">'
+    flags = " ".join(f'<span class="flag">{escape(flag)}</span>' for flag in score.flags)
     return (
         f'<figure><div><img src="{case.truth}" alt="{name}, what is true">{found}</div>'
-        f'<figcaption class="lines"><b>{" · ".join(numbers)}</b><span>{name}</span></figcaption></figure>'
+        f'<figcaption class="lines"><b>{" · ".join(numbers)}</b><span>{name} {flags}</span></figcaption></figure>'
     )

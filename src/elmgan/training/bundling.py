@@ -109,13 +109,12 @@ def bundle_run(path: Path, config: TrainingConfig, generator: Generator, origin:
         hashes={},
     )
     bundle = Bundle(card, to_onnx(rounded(generator)), "")
+    seen = with_progress(origin.sides.train, "measuring what it knows", console)
+    bundle = replace(bundle, known=known_of(Model(bundle), seen))
     done = calibrate_run(bundle, origin, console)
     if done:
         card = card.model_copy(update={"calibration": done.calibration})
     model = Model(replace(bundle, card=card))
-    bundle = replace(
-        bundle, known=known_of(model, with_progress(origin.sides.train, "measuring what it knows", console))
-    )
     held_out = [*origin.sides.validation, *origin.sides.calibration]
     scores: list[Score] = [
         score_image(model, record) for record in with_progress(held_out, "scoring the bundle", console)

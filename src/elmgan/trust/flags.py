@@ -25,7 +25,7 @@ ADVICE = {
     "low-contrast": "expose longer",
     "empty": "look whether there is really no cell",
     "crowded": "count some by hand, and train with such images",
-    "object-size": "the cells are of another size than the model knows: give a scale with --scale",
+    "object-size": "cells of another size than in the other images or in training: look at the overlay",
     "unlike-training": "the model knows no such images: choose another, or train one",
     "unsure": "the model hesitates over most of what it sees: choose another, or train one",
     "uneven": "the background is as uneven as the cells are bright: subtract it before",

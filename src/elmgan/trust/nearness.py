@@ -1,12 +1,13 @@
 """How near an image is to the images that a model knows: a distance in a small space of measures, and what it tells."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from elmgan.strict import Strict
 
@@ -38,6 +39,7 @@ Bounded = Annotated[float, Field(ge=-1e9, le=1e9)]
 class KnownImages(Strict):
     """The places of the images that a model knows: the content of known.json; numbers, no pixels.
 
+    The scale of an image is found by the images that trained the model alone, so that a calibration changes no count.
     The distance of an image is the mean over the three nearest of the root mean square of the differences, each in
     units of its spread over the known images. What either of two images has no value for is passed over.
 
@@ -50,19 +52,25 @@ class KnownImages(Strict):
     measures: Annotated[tuple[str, ...], Field(max_length=100)] = Field(description="names of the columns")
     images: Annotated[
         tuple[Annotated[tuple[Bounded | None, ...], Field(max_length=100)], ...], Field(max_length=100_000)
-    ] = Field(description="a row per image; null where it has no value")
+    ] = Field(description="a row per image that trained the model; null where it has no value")
+    calibrated: Annotated[
+        tuple[Annotated[tuple[Bounded | None, ...], Field(max_length=100)], ...], Field(max_length=100_000)
+    ] = Field((), description="the same of the images that calibrated it")
+
+    @model_validator(mode="after")
+    def _rows_fit(self) -> Self:
+        if any(len(row) != len(self.measures) for row in (*self.images, *self.calibrated)):
+            raise ValueError("a row needs a value, or null, for each measure")
+        return self
 
     @classmethod
     def of(cls, places: Sequence[ImagePlace]) -> "KnownImages":
         """Put the places of images together, to four significant digits."""
-        rows = tuple(
-            tuple(float(f"{place[name]:.4g}") if name in place else None for name in MEASURES) for place in places
-        )
-        return cls(measures=MEASURES, images=rows)
+        return cls(measures=MEASURES, images=_rows_of(places))
 
-    def together(self, other: "KnownImages") -> "KnownImages":
-        """Return these images and others."""
-        return KnownImages(measures=self.measures, images=(*self.images, *other.images))
+    def with_calibrated(self, places: Sequence[ImagePlace]) -> "KnownImages":
+        """Return the images that trained the model and these, in place of those that calibrated it before."""
+        return self.model_copy(update={"calibrated": _rows_of(places)})
 
     @property
     def usable(self) -> bool:
@@ -81,14 +89,33 @@ class KnownImages(Strict):
 
     @property
     def diameter(self) -> float:
-        """Of a typical cell, in pixels as the network sees them: the median over the images."""
+        """Of a typical cell, in pixels as the network sees them: the median over the images; NaN without any."""
         column = self.measures.index("diameter")
-        return float(np.exp(np.median([row[column] for row in self.images if row[column] is not None])))
+        found = [value for row in self.images if (value := row[column]) is not None]
+        return float(np.exp(np.median(found))) if found else math.nan
 
     def distance(self, place: ImagePlace) -> float:
-        """Say how far an image is from the nearest ones."""
+        """Say how far an image is from the nearest ones that trained the model."""
         rows, middle, unit, _, _ = _compared(self)
         return _nearest(_distances(rows, (_row(place) - middle) / unit))
+
+    def least_distance(self, place: ImagePlace) -> float:
+        """Say how far an image is from the nearest ones that trained the model, or that calibrated it."""
+        least = self.distance(place)
+        if not self.calibrated:
+            return least
+        _, middle, unit, _, _ = _compared(self)
+        rows = (np.array(self.calibrated, np.float64) - middle) / unit
+        return min(least, _nearest(_distances(rows, (_row(place) - middle) / unit)))
+
+
+def _rows_of(places: Sequence[ImagePlace]) -> tuple[tuple[float | None, ...], ...]:
+    """Give a row per different image, to four significant digits."""
+    rows = (
+        tuple(float(f"{place[name]:.4g}") if math.isfinite(place.get(name, math.nan)) else None for name in MEASURES)
+        for place in places
+    )
+    return tuple(dict.fromkeys(rows))
 
 
 def _row(place: ImagePlace) -> NDArray[np.float64]:
@@ -100,11 +127,14 @@ def _compared(
     known: KnownImages,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float, float]:
     """Rows in units of each measure's spread, the middle and the unit of each, and the distances of near and far."""
-    values = np.array([[np.nan if value is None else value for value in row] for row in known.images], np.float64)
-    middle = np.nanmedian(values, axis=0)
-    low, high = np.nanpercentile(values, SPREAD, axis=0)
-    # Of a normal distribution, one standard deviation. Some measures are 0 in most images, and not in a few.
-    unit = np.maximum(np.maximum((high - low) / 2.56, np.nanstd(values, axis=0) / 2), 1e-6)
+    values = np.array(known.images, np.float64)  # None becomes NaN
+    middle, unit = np.zeros(values.shape[1]), np.ones(values.shape[1])
+    for k, column in enumerate(values.T):
+        if (found := column[np.isfinite(column)]).size:
+            low, high = np.percentile(found, SPREAD)
+            middle[k] = np.median(found)
+            # Of a normal distribution, one standard deviation. Some measures are 0 in most images, and not in a few.
+            unit[k] = max((high - low) / 2.56, found.std() / 2, 1e-6)
     rows = (values - middle) / unit
     own = []
     for k, row in enumerate(rows):

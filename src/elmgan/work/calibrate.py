@@ -207,8 +207,7 @@ def known_with(known: KnownImages | None, places: Sequence[ImagePlace]) -> Known
     """Add the places of images to those that a model knows, so that it knows images of their kind."""
     if not places:
         return known
-    added = KnownImages.of(places)
-    return added if known is None else known.together(added)
+    return KnownImages.of(places) if known is None else known.with_calibrated(places)
 
 
 def doubts(images: Sequence[str], estimates: Sequence[float], totals: Sequence[float]) -> list[str]:

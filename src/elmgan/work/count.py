@@ -134,17 +134,19 @@ def count_images(
         "table": "excel" if excel else "csv",
     }
     earlier = read_earlier(out)
-    if view.scale == "auto":
-        sources = [item.source for item in items]
-        known = resume and earlier.scales
-        model = model.at(earlier.scales) if known else at_scales(model, sources, view, axes=axes)
     record = run_record(model, options, command) | {
-        "scales": model.usual,
         "view": view.model_dump(mode="json"),
         "folders": sorted({str(item.folder) for item in items}),
         "files": {item.image: item.stamp for item in items},
     }
     kept = kept_rows(items, out, earlier, settings_of(record), folders) if resume else {}
+    if view.scale == "auto" and not quick:
+        sources = [item.source for item in items]
+        if kept:  # what is counted now must stand beside their rows
+            model = model.at(earlier.scales)
+        else:
+            model = at_scales(model, sources, view, axes=axes, most_pixels=most_pixels)
+    record |= {"scales": model.usual}
 
     def save(rows: Mapping[str, Sequence[Row]]) -> None:
         """Write the table of what is counted, in the order of the images."""

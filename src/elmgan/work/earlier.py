@@ -56,7 +56,9 @@ def read_earlier(out: Path) -> Earlier:
         rows: dict[str, list[Row]] = defaultdict(list)
         for row in read_table(out / TABLE) if TABLE in there else []:
             rows[row.image].append(row)
-        return Earlier(dict(rows), settings_of(record), record["folders"], dict(record["files"]), record["scales"])
+        return Earlier(
+            dict(rows), settings_of(record), record["folders"], dict(record["files"]), record.get("scales") or [1.0]
+        )
     except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
         raise UsageError(
             f"{out} holds {present[0]} of something else than a count, or of one that was changed since; "
@@ -71,7 +73,7 @@ def settings_of(record: Mapping[str, Any]) -> dict[str, Any]:
         "model": record["model"],
         "engine, precision or device": record["engine"],
         "axes": record["options"]["axes"],
-        "quick": record["options"]["quick"],
+        "quick": record["options"].get("quick", False),
         **{name: record["view"][name] for name in ("scene", "t")},
         **view,
         "version of elmgan": record["versions"]["elmgan"],

@@ -24,7 +24,11 @@ from elmgan.work.views import at_scales, scales_told, uncalibrated
 
 METRICS, SCORE_TABLE, SCORE_REPORT = "metrics.json", "images.csv", "report.html"
 FOUND = ("estimate", *MASK_SCORES, *OBJECT_SCORES)
-SCORE_COLUMNS = ("image", "kind", "group", "true", "low", "high", *FOUND, *(f"baseline_{name}" for name in FOUND))
+SCORE_COLUMNS = (
+    *("image", "kind", "group", "flags", "true", "low", "high"),
+    *FOUND,
+    *(f"baseline_{name}" for name in FOUND),
+)
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,8 @@ def _row(score: Score, other: Score) -> Mapping[str, str]:
     values |= {name: getattr(score, name) for name in FOUND}
     values |= {f"baseline_{name}": getattr(other, name) for name in FOUND}
     texts = {name: "" if value is None else f"{value:.6g}" for name, value in values.items()}
-    return {"image": score.image, "kind": score.kind, "group": score.group} | texts
+    named = {"image": score.image, "kind": score.kind, "group": score.group, "flags": ";".join(score.flags)}
+    return named | texts
 
 
 def _cases(model: Model, records: Sequence[Record], scores: Sequence[Score]) -> list[Case]:

@@ -1,5 +1,6 @@
 """The view of many images: the scales that suit them, and whether a model was calibrated for it."""
 
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -8,26 +9,53 @@ import numpy as np
 
 from elmgan.counting import Model
 from elmgan.errors import ImageError
-from elmgan.images import View, open_image
+from elmgan.images import PIXELS_ALLOWED, Plane, View, open_image
 
 SAMPLE = 8
-"""Images at which scales are tried."""
+"""Planes at which scales are tried."""
 
 
-def at_scales(model: Model, images: Sequence[Path], view: View, *, axes: str | None = None) -> Model:
-    """Give a model as it counts images under a view: at the scales that suit some of them, spread over their order.
+def at_scales(
+    model: Model,
+    images: Sequence[Path],
+    view: View,
+    *,
+    axes: str | None = None,
+    most_pixels: int = PIXELS_ALLOWED,
+) -> Model:
+    """Give a model as it counts images under a view: at the scales that suit some of their planes.
 
-    A view that fixes the scale leaves the model as it is.
+    These are spread over the order of the images and, where there are few images, of the planes in each.
+
+    Args:
+        model: The model; a view that fixes the scale leaves it as it is.
+        images: Files.
+        view: How they are shown.
+        axes: As of :func:`~elmgan.images.open_image`.
+        most_pixels: The same.
     """
     if view.scale != "auto":
         return model
     with ExitStack() as opened:
-        planes = []
-        for k in sorted({round(k) for k in np.linspace(0, len(images) - 1, min(SAMPLE, len(images)))}):
+        planes: list[Plane] = []
+        taken = evenly(len(images), SAMPLE)
+        for k in taken:
             with suppress(ImageError):  # it will be told when the image is counted
-                of_image = opened.enter_context(open_image(images[k], axes=axes)).planes(view)
-                planes.append(of_image[len(of_image) // 2])
+                source = opened.enter_context(open_image(images[k], axes=axes, most_pixels=most_pixels))
+                of_image = source.planes(view)
+                planes += [of_image[n] for n in evenly(len(of_image), math.ceil(SAMPLE / len(taken)))]
         return model.at_scales_of(planes)
+
+
+def evenly(number: int, most: int) -> list[int]:
+    """Choose some of a number of things, evenly: the one in the middle, or from the first to the last.
+
+    >>> evenly(9, 1), evenly(9, 3), evenly(2, 3)
+    ([4], [0, 4, 8], [0, 1])
+    """
+    if most == 1:
+        return [number // 2]
+    return sorted({round(k) for k in np.linspace(0, number - 1, min(most, number))})
 
 
 def scales_told(usual: Sequence[float], view: View, version: str) -> str:
