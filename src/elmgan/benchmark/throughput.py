@@ -198,7 +198,7 @@ def _start(conditions: Conditions, *, model: str, watch: Callable[[], None]) -> 
     with TemporaryDirectory() as place:
         image = Path(place) / "image.tif"
         tifffile.imwrite(image, field(0))
-        command = [sys.executable, "-m", "elmgan", "count", str(image), "--model", model, "--quiet", "-o"]
+        command = [sys.executable, "-m", "elmgan", "count", str(image), "--model", model, "--quick", "--quiet", "-o"]
         for k in range(conditions.rounds):
             environment = os.environ | {"XDG_CACHE_HOME": str(Path(place) / f"cache-{k}")}
             for name, taken in seconds.items():
@@ -248,7 +248,7 @@ def _folder(conditions: Conditions, *, model: str, images: int, watch: Callable[
         def without_separation() -> None:
             out.mkdir(exist_ok=True)
             futures = in_order(
-                lambda path: (path, counter.count(read_image(path)).mask),
+                lambda path: (path, counter.count(read_image(path), quick=True).mask),
                 sorted(source.iterdir()),
                 workers=cores() + 1,
                 size=lambda path: math.prod(FIELD),
@@ -262,7 +262,7 @@ def _folder(conditions: Conditions, *, model: str, images: int, watch: Callable[
             BARE: network_alone,
             BATCHED: network_in_batches,
             UNSEPARATED: without_separation,
-            SEPARATED: lambda: count_images([source], out / "whole", counter),
+            SEPARATED: lambda: count_images([source], out / "whole", counter, quick=True),
         }
         times = take_turns(runs, conditions, watch=watch)
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
