@@ -200,8 +200,8 @@ def scale_for(looks: Looks, known: KnownImages, usual: Sequence[float] = (1.0,),
     """Choose the scale at which an image is counted.
 
     It is the most frequent of the usual ones, unless the image is much nearer to known ones at another of them. If it
-    is not near there, it is the one of the grid at which it is nearest, if it is near and much nearer there; else the
-    usual one at which it is nearest.
+    is far there, it is the one of the grid at which it is nearest, if it is near and much nearer there; else the usual
+    one at which it is nearest.
 
     Args:
         looks: At the image.
@@ -215,7 +215,7 @@ def scale_for(looks: Looks, known: KnownImages, usual: Sequence[float] = (1.0,),
         tried[scale] = known.distance(looks.place(scale))
         if tried[scale] < MUCH_NEARER * tried[first]:
             first = scale
-    if tried[first] <= known.near:
+    if tried[first] <= known.far:
         return Scaled(first, tried[first])
     scanned = {} if fixed else _scan(looks, known)
     best = min(scanned, key=scanned.__getitem__, default=1.0)
@@ -236,7 +236,7 @@ def usual_scales(images: Sequence[Looks], known: KnownImages) -> list[float]:
     distances: dict[float, list[float]] = {}
     for looks in images:
         own = scale_for(looks, known)
-        if own.distance is not None and own.distance <= known.near:
+        if own.distance is not None and own.distance <= known.far:
             found[own.scale] += 1
         elif not found:
             for scale, distance in _scan(looks, known).items():
