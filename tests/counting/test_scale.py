@@ -112,6 +112,13 @@ def test_the_usual_scale_that_is_nearest_by_far_is_taken(model: Model) -> None:
     assert model.at((1.0, 0.5)).count(zoomed(squares(12), 2)).scale == 0.5
 
 
+def test_a_large_image_alone_is_told(model: Model, tmp_path: Path) -> None:
+    """Whether it is large, or odd, is not known."""
+    alone = model.at_scales_of(planes(tmp_path / "images", [zoomed(squares(12), 3)], View()))
+    assert alone.usual == (1.0,)
+    assert "object-size" in alone.count(zoomed(squares(12), 3)).flags
+
+
 def test_an_odd_image_makes_no_scale_usual(model: Model, tmp_path: Path) -> None:
     images = [squares(8), squares(12), squares(15), zoomed(squares(20), 3)]
     assert model.at_scales_of(planes(tmp_path / "images", images, View())).usual == (1.0,)

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +39,7 @@ FEW = 5
 """Cells that are added to counts before their ratio is taken."""
 
 FEWEST_AGREEING = 2
-"""Images of a sample that make a scale a usual one beside the most frequent."""
+"""Images of a sample that make a scale a usual one; those of the next scales are counted with them."""
 
 MUCH_NEARER = 0.7
 """Another scale than the usual one suits an image, or all that are far at every scale, if it brings them nearer by this
@@ -228,7 +228,8 @@ def scale_for(looks: Looks, known: KnownImages, usual: Sequence[float] = (1.0,),
 def usual_scales(images: Sequence[Looks], known: KnownImages) -> list[float]:
     """Find the scales that suit a sample of images, the most frequent first.
 
-    A scale that suits one image in the midst of others is not usual: the image is odd, and is told when it is counted.
+    A scale that suits one image alone is not usual: the image may be odd, and is told when it is counted. Where no two
+    agree, it is 1.
     Where no image is near to the known ones at any scale, it is the one that brings them nearest on average, if that is
     nearer by much than at their own size.
     """
@@ -243,10 +244,15 @@ def usual_scales(images: Sequence[Looks], known: KnownImages) -> list[float]:
                 distances.setdefault(scale, []).append(math.log(distance))
     if found:
         ordered = sorted(found, key=lambda scale: (-found[scale], abs(math.log(scale))))
-        return [scale for scale in ordered if scale == ordered[0] or found[scale] >= FEWEST_AGREEING]
+        return [scale for scale in ordered if _agreeing(scale, found) >= FEWEST_AGREEING] or [1.0]
     means = {scale: float(np.mean(logs)) for scale, logs in distances.items()}
     best = min(means, key=means.__getitem__, default=1.0)
     return [best if means.get(best, 0) <= means.get(1.0, 0) + math.log(MUCH_NEARER) else 1.0]
+
+
+def _agreeing(scale: float, found: Mapping[float, int]) -> int:
+    """Count the images that a scale, or one next to it, suits."""
+    return sum(number for other, number in found.items() if 0.99 / STEP < other / scale < 1.01 * STEP)
 
 
 def _scan(looks: Looks, known: KnownImages) -> dict[float, float]:
