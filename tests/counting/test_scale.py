@@ -1,6 +1,7 @@
 """The scale at which images are counted: found out, given, or told to be unlike all others."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,20 @@ def zoomed(image: NDArray, factor: float) -> NDArray:
     return np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=method))
 
 
-def planes(folder: Path, images: list[NDArray], view: View) -> Iterator[Plane]:
+@contextmanager
+def planes(folder: Path, images: list[NDArray], view: View) -> Iterator[list[Plane]]:
     """Images as files, opened."""
     folder.mkdir()
-    for k, image in enumerate(images):
-        tifffile.imwrite(folder / f"{k}.tif", image)
-        with open_image(folder / f"{k}.tif") as source:
-            yield source.planes(view)[0]
+    with ExitStack() as opened:
+        for k, image in enumerate(images):
+            tifffile.imwrite(folder / f"{k}.tif", image)
+        sources = [opened.enter_context(open_image(folder / f"{k}.tif")) for k in range(len(images))]
+        yield [source.planes(view)[0] for source in sources]
+
+
+def at_scales_of(model: Model, folder: Path, images: list[NDArray]) -> Model:
+    with planes(folder / "images", images, View()) as sample:
+        return model.at_scales_of(sample)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +51,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     bundle = tiny_bundle()
     images = [zoomed(squares(number), size) for number in range(3, 31, 2) for size in (0.8, 0.9, 1, 1.1, 1.25)]
     folder = tmp_path_factory.mktemp("known") / "images"
-    places = [Model(bundle).place(plane) for plane in planes(folder, images, View(scale=1))]
+    with planes(folder, images, View(scale=1)) as sample:
+        places = [Model(bundle).place(plane) for plane in sample]
     calibration = Calibration(gain=1, quantile=0.5, images=30, groups=30, data="squares")
     card = bundle.card.model_copy(update={"calibration": calibration})
     return replace(bundle, card=card, known=KnownImages.of(places))
@@ -83,7 +92,7 @@ def test_a_larger_image_is_counted_at_a_smaller_scale_and_told(model: Model, fac
 def test_the_scale_of_a_folder_is_no_surprise_in_it(model: Model, tmp_path: Path) -> None:
     """Four images at three times the size; one of another size among them is told."""
     large = [zoomed(squares(number), 3) for number in (8, 12, 20, 30)]
-    of_folder = model.at_scales_of(planes(tmp_path / "images", large, View()))
+    of_folder = at_scales_of(model, tmp_path, large)
     assert len(of_folder.usual) <= 2
     assert all(scale == pytest.approx(1 / 3, rel=0.45) for scale in of_folder.usual)
     for image, number in zip(large, (8, 12, 20, 30), strict=True):
@@ -114,14 +123,14 @@ def test_the_usual_scale_that_is_nearest_by_far_is_taken(model: Model) -> None:
 
 def test_a_large_image_alone_is_told(model: Model, tmp_path: Path) -> None:
     """Whether it is large, or odd, is not known."""
-    alone = model.at_scales_of(planes(tmp_path / "images", [zoomed(squares(12), 3)], View()))
+    alone = at_scales_of(model, tmp_path, [zoomed(squares(12), 3)])
     assert alone.usual == (1.0,)
     assert "object-size" in alone.count(zoomed(squares(12), 3)).flags
 
 
 def test_an_odd_image_makes_no_scale_usual(model: Model, tmp_path: Path) -> None:
     images = [squares(8), squares(12), squares(15), zoomed(squares(20), 3)]
-    assert model.at_scales_of(planes(tmp_path / "images", images, View())).usual == (1.0,)
+    assert at_scales_of(model, tmp_path, images).usual == (1.0,)
 
 
 def test_calibration_holds_at_the_scale_that_shows_known_cells(bundle: Bundle) -> None:
@@ -165,7 +174,7 @@ def test_a_model_that_knows_no_images_counts_as_before(tmp_path: Path) -> None:
     image = zoomed(squares(12), 3)
     result = plain.count(image)
     assert (result.scale, result.distance) == (1, None)
-    assert plain.at_scales_of(planes(tmp_path / "images", [image], View())) is plain
+    assert at_scales_of(plain, tmp_path, [image]) is plain
     with pytest.raises(UsageError, match="does not say how large its cells were: give --scale"):
         plain.scale_of(30)
 

@@ -175,7 +175,7 @@ class Model:
         )
 
     def at_scales_of(self, planes: Iterable[Plane]) -> Self:
-        """Return the model as it counts images of which these planes are a sample.
+        """Return the model as it counts images of which these planes, of opened files, are a sample.
 
         Where the scale of an image is to be found out, it is the first of those that suit the sample at which the image
         is near to those that the model knows. If there is none, it is another at which it is near, which is flagged, or
