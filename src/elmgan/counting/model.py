@@ -177,9 +177,9 @@ class Model:
     def at_scales_of(self, planes: Iterable[Plane]) -> Self:
         """Return the model as it counts images of which these planes, of opened files, are a sample.
 
-        Where the scale of an image is to be found out, it is the first of those that suit the sample at which the image
-        is near to those that the model knows. If there is none, it is another at which it is near, which is flagged, or
-        the least far of these. What of the sample cannot be read is passed over.
+        Where the scale of an image is to be found out, it is one of those that suit the sample, or, if the image is far
+        from known ones at these and near at another, that one, which is flagged; see
+        :func:`~elmgan.counting.looks.scale_for`. What of the sample cannot be read is passed over.
         """
         if self._known is None:
             return self
