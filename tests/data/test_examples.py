@@ -40,7 +40,7 @@ def test_labels_are_reduced_to_regions_shares_and_total(tmp_path: Path) -> None:
 
 
 def test_a_mask_and_a_count_are_enough(tmp_path: Path) -> None:
-    colour = np.stack([IMAGE, 255 - IMAGE, IMAGE], axis=-1)
+    colour = np.stack([IMAGE, IMAGE // 2, IMAGE], axis=-1)
     example = load_example(
         record(tmp_path, image=colour, mask=(LABELS > 0) * np.uint8(255), count=3.5), Normalisation()
     )

@@ -29,7 +29,15 @@ DIM = np.random.default_rng(1).normal(10, 0.2, NOISE.shape).round()  # the media
 SPECKS = DIM + 5 * (np.random.default_rng(2).random(NOISE.shape) < 0.005)  # and here the least step between levels
 NO_DATA = NOISE.copy()
 NO_DATA[:, :9] = np.finfo(np.float32).min
+FIELD = np.random.default_rng(5).normal(100, 2, (150, 180))
+for row, column in np.random.default_rng(6).integers(5, 140, (40, 2)):
+    FIELD[row : row + 7, column : column + 7] += 90
+WITH_BAR, WITH_DARK_BAR = FIELD.copy(), FIELD.copy()
+WITH_BAR[140:145, 120:170], WITH_DARK_BAR[140:145, 120:170] = 3000, -3000
 IMAGES = {
+    "cells all over": FIELD,
+    "a bright bar": WITH_BAR,
+    "a dark bar": WITH_DARK_BAR,
     "cells": squares(12),
     "noise": NOISE,
     "noise in whole numbers": NOISE.round(),
@@ -50,6 +58,7 @@ OTHERS = {
     "much background, no outliers": Normalisation(background=0.9, low=0, high=100),
     "noise at any span": Normalisation(noise_span=0, compression=3),
     "narrow": Normalisation(limit=0.1),
+    "debris all over": Normalisation(debris=40),
 }
 
 
@@ -92,11 +101,20 @@ def test_the_graph_normalises_as_elmgan_does(image: NDArray) -> None:
     assert_same(image, Normalisation())
 
 
+def test_debris_is_passed_over_as_elmgan_does() -> None:
+    for image in (WITH_BAR, WITH_DARK_BAR):
+        grey = image.astype(np.float32)
+        assert Normalisation().stretch(grey).debris
+        assert abs(Normalisation()(grey) - Normalisation(debris=0)(grey)).max() > 0.5
+        assert_same(image, Normalisation(debris=0))
+
+
 @pytest.mark.parametrize("normalisation", OTHERS.values(), ids=OTHERS)
 def test_every_value_of_the_normalisation_is_heeded(normalisation: Normalisation) -> None:
     image = squares(12).astype(np.float32)
-    assert not np.allclose(normalisation(image), Normalisation()(image), atol=1e-3)
-    for each in (image, NOISE, SPECKS):
+    seen = WITH_BAR.astype(np.float32) if normalisation.debris != Normalisation().debris else image
+    assert not np.allclose(normalisation(seen), Normalisation()(seen), atol=1e-3)
+    for each in (image, NOISE, SPECKS, WITH_BAR):
         assert_same(each, normalisation)
 
 

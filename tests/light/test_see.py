@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -70,18 +71,108 @@ def test_a_sign_that_is_right_changes_nothing(seed: int) -> None:
     assert see(image, NORMALISATION, cells="bright").stretch == see(image, NORMALISATION).stretch
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("direction", [(1, 0), (0, 1), (0.7, -0.7)])
-@pytest.mark.parametrize(("share", "flagged"), [(0, False), (0.1, False), (0.5, True), (1, True)])
-def test_a_background_as_uneven_as_half_the_contrast_is_told(
-    share: float, flagged: bool, direction: tuple[float, float], sign: int
-) -> None:
+def ramp(direction: tuple[float, float], power: int = 1) -> NDArray[np.float64]:
     down, across = np.mgrid[0:1:160j, 0:1:200j]
     slope = direction[0] * down + direction[1] * across
-    slope = (slope - slope.min()) / np.ptp(slope)
-    image = noisy(1000 + sign * 80 * cells(3) + 80 * share * slope)
-    assert (see(image, NORMALISATION).remarks == ("uneven",)) is flagged
-    assert (see(np.pad(image, 9), NORMALISATION).remarks == ("uneven",)) is flagged
+    return np.asarray(((slope - slope.min()) / np.ptp(slope)) ** power)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("direction", [(1, 0), (0, 1), (0.7, -0.7)])
+@pytest.mark.parametrize(("share", "power"), [(0.5, 1), (1, 1), (2, 2)])
+def test_a_smooth_background_is_levelled(share: float, power: int, direction: tuple[float, float], sign: int) -> None:
+    flat = noisy(1000 + sign * 80 * cells(3))
+    image = flat + np.float32(80 * share) * ramp(direction, power).astype(np.float32)
+    plain, seen, padded = (see(each, NORMALISATION) for each in (flat, image, np.pad(image, 9)))
+    assert seen.remarks == padded.remarks == ()
+    assert abs(NORMALISATION(image) - plain.normalised).mean() > 0.1
+    assert abs(seen.normalised - plain.normalised).mean() < 0.05
+    assert abs(padded.box.of(padded.normalised) - plain.normalised).mean() < 0.05
+
+
+@pytest.mark.parametrize("share", [0, 0.1])
+def test_a_background_that_is_nearly_level_is_left_alone(share: float) -> None:
+    image = noisy(1000 + 80 * cells(3) + 80 * share * ramp((1, 0)))
+    np.testing.assert_array_equal(see(image, NORMALISATION).grey, image)
+
+
+def test_an_uneven_background_that_is_not_smooth_is_told() -> None:
+    image = noisy(1000 + 80 * cells(3) + 100 * ramp((0, 1), 6))
+    seen = see(image, NORMALISATION)
+    assert seen.remarks == ("uneven",)
+    np.testing.assert_array_equal(seen.grey, image)
+
+
+def bar(image: NDArray, value: float) -> NDArray:
+    image[150:154, 130:190] = value
+    return image
+
+
+def text(image: NDArray, value: float) -> NDArray:
+    letters = cv2.putText(np.zeros(image.shape, np.uint8), "20 um", (5, 155), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1, 1)
+    image[letters > 0] = value
+    return image
+
+
+def dirt(image: NDArray, value: float) -> NDArray:
+    image[cv2.circle(np.zeros(image.shape, np.uint8), (60, 60), 11, 1, cv2.FILLED) > 0] = value
+    return image
+
+
+@pytest.mark.parametrize("value", [2000, -1000], ids=["bright", "dark"])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("put", [bar, text, dirt])
+def test_debris_and_burned_in_text_change_nothing_elsewhere(
+    put: Callable[[NDArray, float], NDArray], sign: int, value: float
+) -> None:
+    clean = noisy(500 + sign * 80 * cells(3, number=40))
+    image = put(clean.copy(), value)
+    plain, seen = see(clean, NORMALISATION), see(image, NORMALISATION)
+    assert seen.remarks == ("debris",)
+    assert seen.stretch.bright == (sign == 1)
+    assert seen.stretch.span == pytest.approx(plain.stretch.span, rel=0.15)
+    same = image == clean
+    assert abs(seen.normalised - plain.normalised)[same].max() < 0.1
+
+
+def stained(density: NDArray, glass: tuple[int, int, int] = (240, 225, 235)) -> NDArray[np.uint8]:
+    """Haematoxylin of a density on glass, under transmitted light."""
+    stain = np.array([0.65, 0.7, 0.29]) / np.linalg.norm([0.65, 0.7, 0.29])
+    return eight_bits(noisy(glass * 10 ** -(density[..., np.newaxis] * stain), noise=1))
+
+
+def test_a_stained_slide_is_seen_as_haematoxylin() -> None:
+    slide = stained(cells(4))
+    seen, density = see(slide, NORMALISATION), to_grey(slide, channel="haematoxylin")
+    assert seen.channel == "haematoxylin"
+    assert seen.stretch.bright
+    np.testing.assert_allclose(seen.normalised, NORMALISATION(density), atol=0.05)
+    assert see(slide, NORMALISATION, channel="luminance").channel == "luminance"
+    assert see(slide, NORMALISATION, cells="bright").channel is None
+    assert see(slide, NORMALISATION, cells="dark").channel == "haematoxylin"
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_a_margin_does_not_hide_a_stained_slide(value: int) -> None:
+    slide = stained(cells(4))
+    seen = see(np.pad(slide, ((0, 0), (70, 30), (0, 0)), constant_values=value), NORMALISATION)
+    assert seen.channel == "haematoxylin"
+    np.testing.assert_allclose(seen.box.of(seen.normalised), see(slide, NORMALISATION).normalised, atol=0.02)
+
+
+def test_what_is_not_stained_is_seen_as_luminance() -> None:
+    grey = eight_bits(noisy(200 - 120 * cells(4)))
+    tinted = eight_bits(grey[..., np.newaxis] * np.array([1, 0.9, 0.7]))
+    on_dark = eight_bits(noisy(np.dstack([15 + 150 * cells(seed) for seed in (4, 5, 6)])))
+    for image in (np.dstack([grey] * 3), tinted, on_dark):
+        assert see(image, NORMALISATION).channel is None
+
+
+@pytest.mark.parametrize("part", ["nuinsseg/images/*", "foreign/images/blood_*"])
+def test_real_slides_are_seen_as_haematoxylin(shared_data: Path, part: str) -> None:
+    images = sorted(shared_data.glob(part))[::10]
+    assert images
+    assert {see(read_image(path), NORMALISATION).channel for path in images} == {"haematoxylin"}
 
 
 def three_stains(noise: float = 2) -> NDArray[np.uint8]:

@@ -94,7 +94,7 @@ class Model:
             image: The pixels, as read; they are normalised here. Or a plane of an opened image, which has its own view.
             view: How an array is shown to the network; by default as the model's own view says.
             channel: In place of the view's: which channel to count in, from 1, or luminance, red or haematoxylin of
-                colour, which is reduced to luminance without it.
+                colour; without it, a stained slide is seen as haematoxylin and other colour as luminance.
             scale: In place of the view's: the network sees the image resized by this factor, 0.1 to 10: 0.5 for cells
                 twice as large as those that the model learned from. The result is of the image's own size all the same.
             cells: In place of the view's: whether cells are brighter or darker than the background; auto finds out.
@@ -170,6 +170,7 @@ class Model:
             interval,
             seen.data,
             chosen.scale,
+            "haematoxylin" if channel is None and seen.channel == "haematoxylin" else "",
             place,
             distance,
         )

@@ -47,6 +47,8 @@ class Result:
     """Which pixels hold data, the image's size; None if all do."""
     scale: float = 1.0
     """Factor by which the network saw the image resized."""
+    seen_as: str = ""
+    """``haematoxylin`` where colour was seen so without being asked; empty otherwise."""
     place: ImagePlace | None = None
     """Where the image is among those that the model knows; None where it was not looked at twice."""
     distance: float | None = None

@@ -91,7 +91,7 @@ class Row(BaseModel):
             scene=plane.scene,
             t=plane.t,
             z=plane.z,
-            channel=plane.channel,
+            channel=result.seen_as or plane.channel,
             count=result.count,
             estimate=result.estimate,
             low=low,

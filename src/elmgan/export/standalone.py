@@ -25,13 +25,13 @@ def standalone(bundle: Bundle) -> bytes:
     """Give one ONNX graph that normalises an image, runs a model's network on it, and corrects the counts.
 
     The graph takes ``image``, float32 (1, 1, row, column): the grey values of a whole image as they were read, finite,
-    at most 1e15 from 0, colour reduced to its luminance. Images may have any size; with the pooled head it is that of
-    the architecture. It gives what the model learned, and what ``Model.count`` gives without tiles: ``probability``,
-    float32 of the image's shape, cell from the card's threshold on; and ``count_map``, float32 (1, 1, row / 4,
-    column / 4), rounded up, or (1, 1, 1, 1) from the pooled head, whose sum is the count.
+    at most 1e15 from 0; of colour the luminance, of a stained slide the haematoxylin. Images may have any size; with
+    the pooled head it is that of the architecture. It gives what the model learned, and what ``Model.count`` gives
+    without tiles: ``probability``, float32 of the image's shape, cell from the card's threshold on; and ``count_map``,
+    float32 (1, 1, row / 4, column / 4), rounded up, or (1, 1, 1, 1) from the pooled head, whose sum is the count.
 
     It knows nothing of pixels without data: cut off margins of one value, or they are taken for background or cells.
-    Nor does it tell a merge of stains or an uneven background.
+    Nor does it tell a merge of stains, or level an uneven background.
 
     Args:
         bundle: The model; its network uses version 18 of ONNX's operators or a later one.
@@ -89,16 +89,16 @@ def _normalised(image: "NodeValue", normalisation: Normalisation) -> "NodeValue"
     """Do what a Normalisation does when called, step by step, in the same precision. Below as well."""
     graph = image.graph
     values = _sorted(_sample(image))
-    places = (graph.Shape(values) - 1).to(np.float64) * [normalisation.low / 100, normalisation.high / 100]
-    below, above = (values.at(rounded.to(np.int64)) for rounded in (graph.Floor(places), graph.Ceil(places)))
-    ends = below + (places - graph.Floor(places)) * (above - below)
-    low, high = graph.Gather(ends, [0]), graph.Gather(ends, [1])
-    between = high - low
-    centre = _densest(values, normalisation.background, between * normalise.ROUNDING)
+    low, high = (_percentile(values, percentage) for percentage in (normalisation.low, normalisation.high))
+    centre = _densest(values, normalisation.background, (high - low) * normalise.ROUNDING)
     least = _noise(image, values) * float(normalisation.noise_span)
+    bright = high - centre >= centre - low
+    if normalisation.debris:
+        low, high, bright = _without_debris(_sample(image), normalisation, (low, centre, high), least)
+    between = high - low
     # Not Max, which would pass on NaN: where no data is -3.4e38, some processors give it as the noise.
     span = graph.Where(least > between, least, between).to(np.float32)
-    sign = graph.Where(high - centre >= centre - low, np.float32(1), np.float32(-1))
+    sign = graph.Where(bright, np.float32(1), np.float32(-1))
     reach = span * np.float32(normalisation.limit)
     centred = graph.Max(graph.Min((image - centre.to(np.float32)) * sign, reach), graph.Neg(reach))
     normalised = centred / graph.Where(span > np.float32(0), span, np.float32(1))
@@ -118,6 +118,50 @@ def _sorted(values: "NodeValue") -> "NodeValue":
     graph = values.graph
     flat = graph.Reshape(values, [-1])
     return graph.TopK(flat, graph.Shape(flat), largest=0, outputs=2)
+
+
+def _percentile(values: "NodeValue", percentage: float) -> "NodeValue":
+    """Give a percentile of sorted values, between two along a line."""
+    graph = values.graph
+    place = (graph.Shape(values) - 1).to(np.float64) * (percentage / 100)
+    below, above = (values.at(rounded.to(np.int64)) for rounded in (graph.Floor(place), graph.Ceil(place)))
+    return below + (place - graph.Floor(place)) * (above - below)
+
+
+def _without_debris(
+    seen: "NodeValue", normalisation: Normalisation, ends: "tuple[NodeValue, NodeValue, NodeValue]", noise: "NodeValue"
+) -> "tuple[NodeValue, NodeValue, NodeValue]":
+    """Give low, high and bright without what lies in few places; ends are low, centre, high."""
+    graph, (low, centre, high) = seen.graph, ends
+    blocks_along, least = normalise.BLOCKS, normalise.BLOCKS * normalise.LEAST_BLOCK
+    sides = graph.Shape(seen, start=2)
+    # Of a smaller image nothing is used of this, but it has to run.
+    seen = graph.Pad(
+        seen, graph.Concat([0, 0], graph.Max(graph.Neg(sides) + least, [0]), axis=0), None, PLANE, mode="edge"
+    )
+    along = graph.Shape(seen, start=2) / blocks_along
+    off = graph.Slice(seen, [0, 0], along * blocks_along, PLANE) - centre.to(np.float32)
+    rows, columns = (graph.Gather(along, [k]) for k in (0, 1))
+    cut = graph.Reshape(off, graph.Concat([blocks_along], rows, [blocks_along], columns, axis=0))
+    blocks = graph.Reshape(graph.Transpose(cut, perm=[0, 2, 1, 3]), [blocks_along**2, -1])
+    few = graph.Round((rows * columns - 1).to(np.float64) * (1 - normalise.IN_BLOCK)).to(np.int64)
+    found = {}
+    for largest in (0, 1):
+        reached = graph.Gather(graph.TopK(blocks, few + 1, axis=1, largest=largest, outputs=2), few, axis=1)
+        farthest, order = graph.top(graph.Reshape(reached, [-1]), blocks_along**2, largest=largest)
+        next_one = graph.Gather(farthest, [normalisation.debris]).to(np.float64)
+        rest = graph.Gather(blocks, graph.Slice(order, [normalisation.debris], TO_THE_END[:1]), axis=0)
+        percentage = normalisation.high if largest else normalisation.low
+        found[largest] = (next_one if largest else graph.Neg(next_one), centre + _percentile(_sorted(rest), percentage))
+    (dark, low_of_rest), (bright, high_of_rest) = found[0], found[1]
+    stands_out = graph.And(graph.Max(dark, bright) > noise, graph.ReduceMin(sides, keepdims=0) >= least)
+    of_noise = noise / normalise.FARTHER
+    cuts_low = graph.And(stands_out, centre - low > graph.Max(dark, of_noise) * normalise.FARTHER)
+    cuts_high = graph.And(stands_out, high - centre > graph.Max(bright, of_noise) * normalise.FARTHER)
+    low, high = graph.Where(cuts_low, low_of_rest, low), graph.Where(cuts_high, high_of_rest, high)
+    one_side = graph.And(graph.Or(cuts_low, cuts_high), graph.Xor(dark > noise, bright > noise))
+    farther = graph.And(graph.Not(one_side), high - centre >= centre - low)
+    return low, high, graph.Or(graph.And(one_side, bright > noise), farther)
 
 
 def _middle(values: "NodeValue") -> "NodeValue":
@@ -174,6 +218,11 @@ class Graph:
     def name(self, value: "NodeValue", name: str) -> None:
         """Give a value one more name."""
         self.nodes.append(helper.make_node("Identity", [value.name], [name]))
+
+    def top(self, values: "NodeValue", number: int, largest: int) -> "tuple[NodeValue, NodeValue]":
+        """Sort a vector of so many values; give them and their places."""
+        first = self.TopK(values, [number], largest=largest, outputs=2)
+        return first, NodeValue(self, f"{first.name.removesuffix('_0')}_1")
 
     def __getattr__(self, operator: str) -> Callable[..., "NodeValue"]:
         def add(*inputs: "NodeValue | ArrayLike | None", outputs: int = 1, **attributes: Any) -> NodeValue:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from threading import Lock
 from typing import Any, Literal
 from xml.etree import ElementTree
 
@@ -42,6 +43,8 @@ MOST_CHUNKS = 2**24
 
 LARGEST_TEXT = 2**26
 """Bytes of a file of metadata."""
+
+_OPENING = Lock()
 
 
 class OmeZarrReader:
@@ -248,7 +251,9 @@ class _Image:
 
         if self._zarr is None:
             store = LocalStore(self._level, read_only=True)
-            with warnings.catch_warnings():  # of oddities, such as an empty list of filters
+            # Of oddities, such as an empty list of filters. What is ignored is one list of the whole process, which
+            # two threads at a time would leave to each other.
+            with _OPENING, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 self._zarr = zarr.open_array(store, mode="r", zarr_format=self._array.version)
         index: dict[str, int | slice] = {

@@ -21,6 +21,9 @@ Ruifrok & Johnston, Quantification of histochemical staining by color deconvolut
 (2001) 291.
 """
 
+RGB = 3
+"""Channels of colour."""
+
 DARKEST = 1 / 255
 """Share of the background's light below which no density is told apart: 8 bits hold no more."""
 
@@ -88,7 +91,7 @@ def _one_channel(image: NDArray, channel: int | str | None) -> Grey:
     if image.shape[2] != 3:
         raise ImageError(f"the image has {channels} channels; name one: channel=1..{channels} (--channel)")
     if word == "haematoxylin":
-        return _haematoxylin(image)
+        return haematoxylin(image, _all_glass(image))
     red, green, blue = np.moveaxis(image.astype(np.float32, copy=False), -1, 0)
     if word == "red":
         return np.ascontiguousarray(red)
@@ -112,18 +115,30 @@ def plane_grey(plane: Plane, pixels: NDArray) -> Grey:
     return to_grey(pixels, channel=channel_left(plane.view, pixels))
 
 
-def _haematoxylin(colour: NDArray) -> NDArray[np.float32]:
-    """Give the density of haematoxylin in a (row, column, RGB) image, of which the glass lets through all light."""
-    colour = colour.astype(np.float32, copy=False)
-    seen = colour[:: max(1, len(colour) // 512), :: max(1, colour.shape[1] // 512)].reshape(-1, 3)
+def haematoxylin(colour: NDArray, glass: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give the density of haematoxylin in a (row, column, RGB) image; ``glass`` is the light of its background."""
+    return np.asarray(cv2.transform(densities_of(colour, glass), _unmixing()))
+
+
+def densities_of(colour: NDArray, glass: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give the optical densities of pixels for red, green and blue, which are on the last axis; no less than 8 bits."""
+    share = colour.astype(np.float32, copy=False) / np.where(glass > 0, glass, 1)
+    return np.asarray(-np.log10(np.maximum(share, np.float32(DARKEST))))
+
+
+def glass_of(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give the colour of the background of a stained slide, the median of its brightest tenth; pixels (pixel, RGB)."""
+    brightness = pixels.mean(axis=1)
+    brightest = pixels[brightness >= np.percentile(brightness, GLASS)]
+    return np.asarray(np.median(brightest, axis=0), np.float32)
+
+
+def _all_glass(colour: NDArray) -> NDArray[np.float32]:
+    seen = colour[:: max(1, len(colour) // 512), :: max(1, colour.shape[1] // 512)].reshape(-1, 3).astype(np.float32)
     seen = seen[np.isfinite(seen).all(axis=1)]
     if not len(seen):
         raise ImageError("no pixel holds data: all are NaN or infinite")
-    brightness = seen.mean(axis=1)
-    glass = np.median(seen[brightness >= np.percentile(brightness, GLASS)], axis=0)
-    share = colour / np.where(glass > 0, glass, 1).astype(np.float32)
-    density: NDArray[np.float32] = -np.log10(np.maximum(share, np.float32(DARKEST)))
-    return np.asarray(cv2.transform(density, _unmixing()))
+    return glass_of(seen)
 
 
 @cache

@@ -102,9 +102,10 @@ def draw_window(
 def tile_side(example: Example, data: DataOptions) -> int | None:
     """Give the side of an example's windows in pixels, ``None`` when it is seen whole.
 
-    Without known shares a tile shows no total of its own, so such an example is seen whole whatever ``data.tile`` is.
+    Without known shares a tile shows no total of its own, so an example with a total is then seen whole whatever
+    ``data.tile`` is.
     """
-    return None if example.shares is None else data.tile
+    return None if example.shares is None and example.total is not None else data.tile
 
 
 def padded_size(shape: tuple[int, ...], multiple: int) -> tuple[int, int]:
@@ -113,9 +114,9 @@ def padded_size(shape: tuple[int, ...], multiple: int) -> tuple[int, int]:
 
 
 def draw_zoom(augmentation: Augmentation, *, rng: np.random.Generator) -> float:
-    """Draw window pixels per image pixel; enlarging and shrinking by a factor are as likely."""
-    low, high = augmentation.zoom
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    """Draw window pixels per image pixel: enlarging and shrinking by a factor are as likely, the middle likeliest."""
+    low, high = np.log(augmentation.zoom)
+    return float(np.exp(low + (high - low) * rng.random(2).mean()))
 
 
 def place(

@@ -29,6 +29,7 @@ ADVICE = {
     "unlike-training": "the model knows no such images: choose another, or train one",
     "unsure": "the model hesitates over most of what it sees: choose another, or train one",
     "uneven": "the background is as uneven as the cells are bright: subtract it before",
+    "debris": "something far brighter or darker than all else, as text or dirt: look whether it was counted",
     "merge": "several stains in one picture; name one with --channel",
     "unchecked": "leave --quick out",
 }
@@ -61,7 +62,7 @@ def flags_of(
       where that is not known, agreement is below training's range.
     - ``unsure``: of the pixels with a probability above 0.1, more than half are not above 0.9, and the mask has
       foreground.
-    - ``uneven``, ``merge``: as remarked of the light.
+    - ``uneven``, ``debris``, ``merge``: as remarked of the light.
     - ``unchecked``: as remarked: the image was looked at once.
 
     The ranges of density, diameter and agreement are widened by a factor of 1.33, that of darkness by 0.1.
@@ -108,6 +109,7 @@ def flags_of(
         "unlike-training": dark or (below("agreement", FACTOR) if far is None else far),
         "unsure": probability is not None and not empty and _unsure(probability),
         "uneven": "uneven" in remarks,
+        "debris": "debris" in remarks,
         "merge": "merge" in remarks,
         "unchecked": "unchecked" in remarks,
     }
