@@ -57,8 +57,9 @@ def test_the_columns_are_those_of_the_contract(tmp_path: Path) -> None:
     path = tmp_path / "counts.csv"
     write_table(path, COLUMNS, [row.texts()])
     assert path.read_bytes().decode() == (
-        "image,scene,t,z,channel,count,estimate,low,high,objects,foreground,flags,scale,height,width,seconds,model\n"
-        '"sub/ä,1.tif",1,3,max,DAPI,13,12.50,,,1,0.0250,empty;saturated,0.5,4,10,0.250,tiny@01234567\n'
+        "image,scene,t,z,channel,count,estimate,low,high,objects,foreground,flags,unlike,"
+        "scale,height,width,seconds,model\n"
+        '"sub/ä,1.tif",1,3,max,DAPI,13,12.50,,,1,0.0250,empty;saturated,,0.5,4,10,0.250,tiny@01234567\n'
     )
 
 

@@ -96,7 +96,9 @@ def test_flags_warn_and_change_nothing() -> None:
     """The model that knows up to 9 squares of 10 pixels, shown those and others."""
     usual = [squares(number) for number in (3, 6, 9)]
     bundle = tiny_bundle()
-    card = bundle.card.model_copy(update={"normalisation": Normalisation(noise_span=0)})  # finds cells in much noise
+    card = bundle.card.model_copy(
+        update={"normalisation": Normalisation(noise_span=0, debris=0)}
+    )  # finds cells in much noise
     plain = Model(replace(bundle, card=card))
     greys = [image.astype(np.float32) for image in usual]
     training = ranges_of(

@@ -23,6 +23,7 @@ def row(image: str, **fields: Any) -> Row:
         objects=3,
         foreground=0.1,
         flags=("empty",),
+        unlike="",
         scale=1,
         height=8,
         width=9,

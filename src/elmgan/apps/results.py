@@ -16,6 +16,9 @@ from elmgan.work import METRICS, Calibrated, Counted, Evaluated
 ROWS_SHOWN = 30
 """Rows of the table on the terminal; counts.csv has all."""
 
+REASONS = 3
+"""Ways of being unlike training that are told of a table."""
+
 IN_SHORT = ("mae", "dice", "ap50")
 """Scores that the terminal shows of each kind of images; the report has all."""
 
@@ -61,7 +64,12 @@ def flags_told(rows: Sequence[Row]) -> list[str]:
         return []
     flagged = sum(bool(row.flags) for row in rows)
     lines = [f"{flagged} of {len(rows)} flagged: do not trust their counts without a look"]
-    return lines + [f"  {flag} ({number}): {ADVICE[flag]}" for flag, number in found.most_common()]
+    for flag, number in found.most_common():
+        lines.append(f"  {flag} ({number}): {ADVICE[flag]}")
+        if flag == "unlike-training":
+            why = Counter(row.unlike for row in rows if row.unlike)
+            lines += [f"    {words} ({times})" for words, times in why.most_common(REASONS)]
+    return lines
 
 
 def print_evaluated(evaluated: Evaluated) -> None:

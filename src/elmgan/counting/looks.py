@@ -78,6 +78,7 @@ class Looks:
 
     def __init__(self, predict: Predict, seen: Seen, threshold: float) -> None:
         self._predict, self._threshold, self._stretch = predict, threshold, seen.stretch
+        self._stained = seen.channel == "haematoxylin"
         self._grey: NDArray | None = np.asarray(seen.box.of(seen.grey))
         self._data = None if seen.data is None else seen.box.of(seen.data)
         self._shape = seen.box.height, seen.box.width
@@ -130,7 +131,10 @@ class Looks:
                 self._whole[scale] = probability, count_map
             cells = float(count_map.sum(dtype=np.float64))
             pixels = image.size if data is None else max(1, int(np.count_nonzero(data)))
-            self._taken[scale] = cells / pixels, place_of(image, probability, cells, self._threshold, data=data)
+            self._taken[scale] = (
+                cells / pixels,
+                place_of(image, probability, cells, self._threshold, data=data, stained=self._stained),
+            )
         return self._taken[scale]
 
     def _seen_in(self, window: Tile, scale: float) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
@@ -152,6 +156,7 @@ def place_of(
     threshold: float = 0.5,
     *,
     data: NDArray[np.bool_] | None = None,
+    stained: bool = False,
 ) -> ImagePlace:
     """Measure what the network says of an image, as it sees it, for its place among others.
 
@@ -164,6 +169,7 @@ def place_of(
     - ``density``, ``diameter``, ``contrast``: logarithms of these measures; see :func:`~elmgan.light.appearance_of`.
     - ``deviation``: standard deviation of the normalised values.
     - ``beyond``: share of the pixels that are farther than 0.15 from the background.
+    - ``stained``: 1 for a stained slide that is seen as haematoxylin, else 0.
 
     Args:
         image: Normalised; (row, column).
@@ -171,6 +177,7 @@ def place_of(
         cells: Number of cells.
         threshold: Probability from which a pixel is cell.
         data: Which pixels hold data: no others are measured. ``None`` if all do.
+        stained: Whether it is the density of haematoxylin.
     """
     if data is not None:
         image, probability = np.where(data, image, np.float32(0)), np.where(data, probability, np.float32(0))
@@ -187,6 +194,7 @@ def place_of(
         "density": math.log(measured["density"] + 20),
         "deviation": float(held.std()),
         "beyond": np.count_nonzero(np.abs(held) > LITTLE) / held.size,
+        "stained": float(stained),
     }
     if mask.any():
         place["inside"] = float(probability[mask].mean())

@@ -20,9 +20,9 @@ from elmgan.engines import Engine, Runtime, open_engine
 from elmgan.engines.engine import threads
 from elmgan.errors import ImageError, ModelError, UsageError
 from elmgan.images import Plane, View
-from elmgan.light import Cells, Seen, appearance_of, channel_left, see
+from elmgan.light import Appearance, Cells, Seen, appearance_of, channel_left, see
 from elmgan.models import Bundle, ModelCard
-from elmgan.trust import ImagePlace, flags_of
+from elmgan.trust import ImagePlace, darkness_told, flags_of
 
 
 class Model:
@@ -171,9 +171,19 @@ class Model:
             seen.data,
             chosen.scale,
             "haematoxylin" if channel is None and seen.channel == "haematoxylin" else "",
+            "" if "unlike-training" not in flags else self._unlike(appearance, place if far else None),
             place,
             distance,
         )
+
+    def _unlike(self, appearance: Appearance, place: ImagePlace | None) -> str:
+        """Say in words why an image is unlike training; its place is given where that is why."""
+        words = []
+        if (dark := darkness_told(appearance, self.card.training)) is not None:
+            words.append(dark)
+        if place is not None and self._known is not None:
+            words.append(self._known.unlike(place))
+        return " and ".join(words)
 
     def at_scales_of(self, planes: Iterable[Plane]) -> Self:
         """Return the model as it counts images of which these planes, of opened files, are a sample.

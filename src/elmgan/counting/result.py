@@ -49,6 +49,8 @@ class Result:
     """Factor by which the network saw the image resized."""
     seen_as: str = ""
     """``haematoxylin`` where colour was seen so without being asked; empty otherwise."""
+    unlike: str = ""
+    """What sets the image apart from those that the model knows, in words, where it is flagged ``unlike-training``."""
     place: ImagePlace | None = None
     """Where the image is among those that the model knows; None where it was not looked at twice."""
     distance: float | None = None

@@ -138,4 +138,4 @@ def _table(rows: Sequence[Row]) -> str:
 
 
 def _kind(column: str) -> str:
-    return {"image": "text wide", "flags": "text", "model": "text"}.get(column, "")
+    return {"image": "text wide", "flags": "text", "unlike": "text wide", "model": "text"}.get(column, "")

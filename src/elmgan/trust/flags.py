@@ -98,7 +98,7 @@ def flags_of(
     def above(measure: Measure, factor: float, difference: float = 0) -> bool:
         return measure in known and appearance[measure] > training[measure][1] * factor + difference
 
-    dark = below("darkness", 1, ROOM) or above("darkness", 1, ROOM)
+    dark = darkness_told(appearance, training) is not None
     found = {
         "blurred": below("sharpness", 1),
         "saturated": _saturated(image, np.broadcast_to(foreground, image.shape[:2]), data),
@@ -114,6 +114,20 @@ def flags_of(
         "unchecked": "unchecked" in remarks,
     }
     return tuple(name for name, present in found.items() if present)
+
+
+def darkness_told(appearance: Appearance, training: Ranges) -> str | None:
+    """Say that cells are darker or brighter than the background, where in training they were not; None if they were.
+
+    >>> darkness_told({"darkness": 0.9}, {"darkness": (0, 0.1)})
+    'dark things on a bright ground'
+    """
+    if "darkness" not in appearance or "darkness" not in training:
+        return None
+    low, high = training["darkness"]
+    if appearance["darkness"] > high + ROOM:
+        return "dark things on a bright ground"
+    return "bright things on a dark ground" if appearance["darkness"] < low - ROOM else None
 
 
 def _saturated(image: NDArray, foreground: NDArray[np.bool_], data: NDArray[np.bool_] | None) -> bool:

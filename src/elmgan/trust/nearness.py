@@ -12,7 +12,17 @@ from pydantic import Field, model_validator
 from elmgan.strict import Strict
 
 PlaceMeasure = Literal[
-    "smaller", "outside", "below", "inside", "unsure", "density", "diameter", "contrast", "deviation", "beyond"
+    "smaller",
+    "outside",
+    "below",
+    "inside",
+    "unsure",
+    "density",
+    "diameter",
+    "contrast",
+    "deviation",
+    "beyond",
+    "stained",
 ]
 """What an image's place is made of; :func:`elmgan.counting.looks.place_of` says what each is."""
 
@@ -20,6 +30,27 @@ MEASURES: tuple[PlaceMeasure, ...] = get_args(PlaceMeasure)
 
 ImagePlace = Mapping[PlaceMeasure, float]
 """Measure -> value; without those that an image has none of, for want of foreground say."""
+
+UNLIKE: Mapping[PlaceMeasure, tuple[str, str]] = {
+    "smaller": ("half the cells are lost at a smaller scale", "more cells are found at a smaller scale"),
+    "outside": ("hardly anything outside the mask", "much signal outside the mask"),
+    "below": ("nothing on the other side of the background", "dark things beside bright ones"),
+    "inside": ("cells that the model is not sure of", "cells that the model is too sure of"),
+    "unsure": ("no doubtful pixels at all", "many doubtful pixels"),
+    "density": ("fewer cells", "more cells"),
+    "diameter": ("smaller cells", "larger cells"),
+    "contrast": ("fainter cells", "cells that stand out more"),
+    "deviation": ("a flatter image", "a busier image"),
+    "beyond": ("less that stands out", "more that stands out"),
+    "stained": ("no stained slide", "a stained slide"),
+}
+"""Measure -> what an image is whose value is below, or above, those of all known images."""
+
+FACTORS = ("density", "diameter")
+"""Measures of which people are told the factor: logarithms of what can be counted or seen."""
+
+MOST_WORDS = 2
+"""Measures that are named of one image."""
 
 NEAREST = 3
 """Known images whose distances are averaged."""
@@ -98,6 +129,38 @@ class KnownImages(Strict):
         """Say how far an image is from the nearest ones that trained the model."""
         rows, middle, unit, _, _ = _compared(self)
         return _nearest(_distances(rows, (_row(place) - middle) / unit))
+
+    def unlike(self, place: ImagePlace) -> str:
+        """Say in words what most sets an image apart from those that trained the model.
+
+        It is what lies beyond the values of all of them, the farthest first, or else what sets it apart from the
+        nearest one.
+
+        >>> rows = [{**dict.fromkeys(MEASURES, 0.01 * k), "diameter": 3 + 0.01 * k} for k in range(30)]
+        >>> known = KnownImages.of(rows)
+        >>> known.unlike({**rows[4], "diameter": 3.29 + math.log(3)})
+        'larger cells (3 times)'
+        """
+        rows, middle, unit, _, _ = _compared(self)
+        row = (_row(place) - middle) / unit
+        least, most = (
+            reduce(np.where(np.isfinite(rows), rows, sign * np.inf), axis=0)
+            for reduce, sign in ((np.min, 1), (np.max, -1))
+        )
+        beyond = np.where(row > most, row - most, np.where(row < least, row - least, 0))
+        off = np.nan_to_num(beyond)
+        if not off.any():
+            distances = _distances(rows, row)
+            off = np.nan_to_num(row - rows[int(np.argmin(distances))])
+        told = []
+        for k in np.argsort(-np.abs(off))[:MOST_WORDS]:
+            if abs(off[k]) < max(abs(off)) / 2 or not off[k]:
+                break
+            name, above = MEASURES[k], off[k] > 0
+            words = UNLIKE[name][int(above)]
+            factor = math.exp(abs(off[k]) * unit[k])
+            told.append(f"{words} ({factor:.2g} times)" if name in FACTORS and factor >= 1.2 else words)
+        return " and ".join(told)
 
     def least_distance(self, place: ImagePlace) -> float:
         """Say how far an image is from the nearest ones that trained the model, or that calibrated it."""
