@@ -20,6 +20,7 @@ from elmgan.counting import Model, Result
 from elmgan.counting.predictor import TILE
 from elmgan.data.synthetic import SyntheticScene, draw
 from elmgan.engines import Engine, open_engine
+from elmgan.errors import ImageError
 from elmgan.images import open_image, read_image
 from elmgan.models import find_bundle, read_bundle, shipped
 from elmgan.trust import ImagePlace, KnownImages
@@ -248,8 +249,11 @@ def test_small_inputs_that_went_wrong(shared_data: Path) -> None:
     assert [known(result.estimate) for result in padded] == pytest.approx([truth] * len(padded), abs=0.5)
     assert not any(result.flags for result in padded)
     for gradient in ("gradient_30", "gradient_60"):
-        assert "uneven" in count(f"count_background_gradient/{gradient}.tif").flags
-    assert "merge" in count("count_rgb_merge/three_stains_merge.tif").flags
+        level = count(f"count_background_gradient/{gradient}.tif")
+        assert known(level.estimate) == pytest.approx(10, abs=1)
+        assert not level.flags
+    with pytest.raises(ImageError, match=r"several stains.*channel 3 \(blue\): name one with .*--channel"):
+        count("count_rgb_merge/three_stains_merge.tif")
     nuclei = count("count_rgb_merge/three_stains_merge.tif", channel=3)
     assert nuclei.estimate == pytest.approx(3, abs=1)
     assert "merge" not in nuclei.flags

@@ -19,10 +19,13 @@ from elmgan.counting.scaling import LARGEST_SCALE, SMALLEST_SCALE
 from elmgan.engines import Engine, Runtime, open_engine
 from elmgan.engines.engine import threads
 from elmgan.errors import ImageError, ModelError, UsageError
-from elmgan.images import Plane, View
+from elmgan.images import COLOUR_SAMPLES, Plane, View
 from elmgan.light import Appearance, Cells, Seen, appearance_of, channel_left, see
 from elmgan.models import Bundle, ModelCard
 from elmgan.trust import ImagePlace, darkness_told, flags_of
+
+MIXED = 1.5, 0.1
+"""A merge may be counted as one if each stain alone gives the count up to so many cells, or this share of it."""
 
 
 class Model:
@@ -103,7 +106,8 @@ class Model:
             pixels: Of a plane, where they have been read before.
 
         Raises:
-            ImageError: The image is not of a kind or size that the model takes.
+            ImageError: The image is not of a kind or size that the model takes, or is a merge of several stains that
+                would be counted otherwise each, and no channel is named.
             ModelError: The network cannot run on the image, or gives numbers that are not finite.
             UsageError: There is no such scale.
         """
@@ -149,6 +153,9 @@ class Model:
         vouched = calibrated and not chosen.own and (known is None or not quick)
         if estimate is not None and calibration is not None and vouched:
             interval = calibration.interval(estimate)
+        found = Result(seen.grey.shape, estimate, mask, probability, count_map, (), scale=chosen.scale)
+        if seen.stains:
+            self._refuse_to_mix(pixels, view, seen.stains, found)
         appearance = appearance_of(seen.grey, seen.stretch, mask, estimate, scale=chosen.scale, data=seen.data)
         flags = flags_of(
             pixels if channel is None else seen.grey,
@@ -175,6 +182,23 @@ class Model:
             place,
             distance,
         )
+
+    def _refuse_to_mix(self, pixels: NDArray, view: View, stains: Sequence[int], together: Result) -> None:
+        """Refuse a merge of stains of which one alone would be counted otherwise than all together."""
+
+        def cells(result: Result) -> float:
+            return float((result.objects if result.estimate is None else result.estimate) or 0)
+
+        alone = {
+            stain: cells(self.count(pixels, view=view.changed(channel=stain, scale=together.scale), quick=True))
+            for stain in stains
+        }
+        most = max(MIXED[0], MIXED[1] * cells(together))
+        if any(abs(number - cells(together)) > most for number in alone.values()):
+            told = ", ".join(
+                f"{number:.0f} in channel {stain} ({COLOUR_SAMPLES[stain - 1]})" for stain, number in alone.items()
+            )
+            raise ImageError(f"shows several stains, with {told}: name one with channel=N (--channel N)")
 
     def _unlike(self, appearance: Appearance, place: ImagePlace | None) -> str:
         """Say in words why an image is unlike training; its place is given where that is why."""

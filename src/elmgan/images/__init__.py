@@ -3,6 +3,7 @@
 from elmgan.images.find import Found, FoundImage, find_images, kinds_told
 from elmgan.images.reader import Reader, Scene, endings, readers
 from elmgan.images.source import (
+    COLOUR_SAMPLES,
     PIXELS_ALLOWED,
     Plane,
     Source,
@@ -20,6 +21,7 @@ from elmgan.images.write import Pages, write_labels, write_mask, write_png
 
 __all__ = [
     "COLOURS",
+    "COLOUR_SAMPLES",
     "PIXELS_ALLOWED",
     "Found",
     "FoundImage",

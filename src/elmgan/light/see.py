@@ -70,6 +70,8 @@ class Seen:
     """The channel that was taken, or what colour was seen as; None of grey, and of colour seen as luminance."""
     remarks: tuple[str, ...] = ()
     """Flags that the light alone raises: ``debris``, ``merge``, ``uneven``."""
+    stains: tuple[int, ...] = ()
+    """Of a merge, the channels that show different things, from 1."""
 
     @property
     def normalised(self) -> NDArray[np.float32]:
@@ -114,7 +116,7 @@ def see(
     box = _box(data, grey.shape)
     holds = None if data is None else np.ascontiguousarray(box.of(data))
     holds = None if holds is None or holds.all() else holds
-    merge = False
+    stains: tuple[int, ...] = ()
     if channel is None and image.ndim == 3 and image.shape[2] == RGB:
         pixels = _colours(box.of(image), holds)
         if cells != "bright" and is_stained(pixels):
@@ -122,7 +124,7 @@ def see(
             grey = np.zeros(grey.shape, np.float32)
             box.of(grey)[:] = haematoxylin(box.of(image), glass_of(pixels))
         else:
-            merge = _is_merge(pixels)
+            stains = _stains(pixels)
     inner = grey
     if data is not None:
         grey = grey.copy()
@@ -139,10 +141,10 @@ def see(
             grey = grey.astype(np.float32)
             box.of(grey)[:] = inner
         stretch = normalisation.stretch(inner, holds, sign)
-    found = {"debris": stretch.debris, "merge": merge, "uneven": uneven}
+    found = {"debris": stretch.debris, "merge": bool(stains), "uneven": uneven}
     if data is not None:
         grey = np.where(data, grey, np.float32(stretch.centre))
-    return Seen(grey, data, box, stretch, channel, tuple(name for name, present in found.items() if present))
+    return Seen(grey, data, box, stretch, channel, tuple(name for name, present in found.items() if present), stains)
 
 
 def _colours(colour: NDArray, data: NDArray[np.bool_] | None) -> NDArray[np.float32]:
@@ -277,19 +279,19 @@ def _surface() -> NDArray[np.float64]:
     return np.stack([np.ones_like(down), down, across, down**2, down * across, across**2], axis=1)
 
 
-def _is_merge(pixels: NDArray[np.float32]) -> bool:
-    """Tell whether red, green and blue on a dark ground show different things; pixels are (pixel, RGB)."""
+def _stains(pixels: NDArray[np.float32]) -> tuple[int, ...]:
+    """Name the channels, from 1, that show different things on a dark ground; pixels are (pixel, RGB). None: ()."""
     if len(pixels) < 2:
-        return False
+        return ()
     in_order = np.sort(pixels, axis=0)
     ground = np.array([densest(np.ascontiguousarray(values), 0.25, 0) for values in in_order.T])
     lowest, bright = in_order[[len(pixels) // 200, -1 - len(pixels) // 200]]
     above = bright - ground
     shown = above > BLEED * above.max()
     if (ground - lowest > DARK * (bright - lowest).max()).any() or shown.sum() < 2:
-        return False
+        return ()
     seen = np.clip((pixels - ground)[:, shown] / above[shown], -1, 1.5)
     correlations = np.corrcoef(seen.T)
-    if correlations.min() >= DIFFERENT:
-        return False
-    return len(np.unique(pixels, axis=0)) > PALETTE
+    if correlations.min() >= DIFFERENT or len(np.unique(pixels, axis=0)) <= PALETTE:
+        return ()
+    return tuple((np.flatnonzero(shown) + 1).tolist())
