@@ -33,7 +33,7 @@ def load(
     Args:
         name_or_path: Name or path.
         engine: What runs its network: onnxruntime, openvino or torch; auto is the fastest that is installed.
-        precision: What its layers compute in: fp32, or bf16, which is faster; auto is bf16 where the machine has it.
+        precision: What its layers compute in: fp32, bf16 or int8; auto is the fastest that model and machine have.
         device: cpu or cuda; auto is cuda where there are PyTorch and an NVIDIA graphics card.
         parallel: Whether several threads count with it at once. Each image then takes longer, all together less.
 

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 import elmgan
 from bundles import known, squares, tiny_bundle, tiny_onnx
 from elmgan.counting import Model, Result
-from elmgan.engines import Engine, OnnxEngine, OpenVinoEngine, open_engine, openvino_engine, registry
+from elmgan.engines import Engine, OnnxEngine, OpenVinoEngine, libraries, open_engine, openvino_engine, registry
+from elmgan.engines import engine as engine_module
 from elmgan.engines.engine import threads
 from elmgan.errors import ModelError, UsageError
 from elmgan.images import read_image
@@ -179,7 +181,7 @@ def test_without_openvino_there_is_onnxruntime(monkeypatch: pytest.MonkeyPatch, 
     assert (runtime.name, runtime.precision, runtime.device) == ("onnxruntime", "fp32", "cpu")
     with pytest.raises(UsageError, match=r"OpenVINO (is not installed|fails: .+); pip install openvino, or"):
         Model(BUNDLE, "openvino")
-    with pytest.raises(UsageError, match=r"onnxruntime computes in fp32: .*pip install openvino"):
+    with pytest.raises(UsageError, match=r"onnxruntime computes in int8 or fp32: .*pip install openvino"):
         Model(BUNDLE, precision="bf16")
 
 
@@ -188,6 +190,39 @@ def test_a_processor_without_bf16_computes_in_fp32(monkeypatch: pytest.MonkeyPat
     assert str(Model(BUNDLE).runtime) == "openvino in fp32 on cpu"
     with pytest.raises(UsageError, match="this processor does not compute in bf16: take precision fp32 or auto"):
         Model(BUNDLE, "openvino", precision="bf16")
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_eight_bits_are_taken_where_model_and_processor_have_them(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+    eight = replace(BUNDLE, int8=tiny_onnx())
+    monkeypatch.setattr(engine_module, "has_int8", lambda: True)
+    assert Model(eight, engine).runtime.precision == "int8"
+    assert Model(eight, engine, precision="fp32").runtime.precision == "fp32"
+    assert Model(BUNDLE, engine).runtime.precision != "int8"
+    with pytest.raises(UsageError, match="has no network in eight bits: take precision auto, fp32 or bf16"):
+        Model(BUNDLE, engine, precision="int8")
+    with pytest.raises(UsageError, match="engine torch computes in fp32 or bf16"):
+        Model(eight, "torch", precision="int8")
+    monkeypatch.setattr(engine_module, "has_int8", lambda: False)
+    assert Model(eight, engine).runtime.precision != "int8"
+    with pytest.raises(UsageError, match="with overflow: take precision auto or fp32"):
+        Model(eight, engine, precision="int8")
+
+
+@pytest.mark.parametrize(
+    ("line", "can"),
+    [
+        ("flags : fpu avx2 avx512f avx512_vnni", True),
+        ("Features : fp asimd asimddp", True),
+        ("flags : fpu avx2 avx512f", False),
+    ],
+)
+def test_what_a_processor_computes_in_is_read_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, can: bool
+) -> None:
+    monkeypatch.setattr(libraries, "CPU_INFO", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text(line)
+    assert libraries.has_int8.__wrapped__() is can
 
 
 def test_a_graphics_card_is_taken_only_where_pytorch_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:

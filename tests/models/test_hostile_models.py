@@ -151,7 +151,7 @@ def test_a_name_that_is_no_word_is_refused(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", MOST_BYTES)
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, name: str) -> None:
     model = tmp_path / "tiny-model"
-    write_bundle(model, replace(tiny_bundle(), known=KnownImages.of([{"inside": 0.9}])))
+    write_bundle(model, replace(tiny_bundle(), known=KnownImages.of([{"inside": 0.9}]), int8=tiny_onnx()))
     os.truncate(model / name, MOST_BYTES[name] + 1)  # a hole, which takes no room on the disk
     with refused(f"its {name} has .* MB, and at most .* MB are read"):
         read_bundle(model)

@@ -58,7 +58,7 @@ EngineName = Annotated[
     str, typer.Option("--engine", help="auto, the fastest that is installed; onnxruntime, openvino or torch.")
 ]
 Precision = Annotated[
-    str, typer.Option(help="auto; fp32; or bf16, which is faster where the machine has it: auto takes it there.")
+    str, typer.Option(help="int8, bf16 or fp32; auto is the fastest that counts the same on this machine.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 OF_MODEL = "Name of a shipped model, which always means that one, or path of a model (./NAME)."

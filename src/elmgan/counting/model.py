@@ -24,7 +24,7 @@ from elmgan.light import Appearance, Cells, Seen, appearance_of, channel_left, s
 from elmgan.models import Bundle, ModelCard
 from elmgan.trust import ImagePlace, darkness_told, flags_of
 
-MIXED = 1.5, 0.1
+DIFFERS = 1.5, 0.1
 """A merge may be counted as one if each stain alone gives the count up to so many cells, or this share of it."""
 
 
@@ -34,7 +34,7 @@ class Model:
     Args:
         bundle: The model as read from disk.
         engine: What runs the network, or its name, or auto for the fastest there is; see :func:`open_engine`.
-        precision: What the named engine's layers compute in: fp32, bf16 or auto.
+        precision: What the named engine's layers compute in: fp32, bf16, int8 or auto.
         device: What the named engine runs on: cpu, cuda or auto.
         parallel: Whether several threads count with it at once; for a named engine.
         tile: Side of the tiles in which large images are read; see :class:`Predictor`.
@@ -193,7 +193,7 @@ class Model:
             stain: cells(self.count(pixels, view=view.changed(channel=stain, scale=together.scale), quick=True))
             for stain in stains
         }
-        most = max(MIXED[0], MIXED[1] * cells(together))
+        most = max(DIFFERS[0], DIFFERS[1] * cells(together))
         if any(abs(number - cells(together)) > most for number in alone.values()):
             told = ", ".join(
                 f"{number:.0f} in channel {stain} ({COLOUR_SAMPLES[stain - 1]})" for stain, number in alone.items()

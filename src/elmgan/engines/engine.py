@@ -8,7 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from elmgan.engines.libraries import has_int8
 from elmgan.errors import ModelError, UsageError
+from elmgan.models import Bundle
 
 SMALL = 3 << 19
 """Images of more pixels have all cores to themselves, also where several threads call an engine at once.
@@ -32,7 +34,9 @@ class Runtime:
     """Of the engine: onnxruntime, openvino or torch."""
     version: str
     precision: str
-    """What the layers compute in: fp32, or bf16, which keeps 8 bits of a number. Results are float32 either way."""
+    """What the layers compute in: fp32, bf16, which keeps 8 bits of a number, or int8, all but the count head in whole
+    numbers of 8 bits. Results are float32 either way.
+    """
     device: str
     """cpu or cuda."""
 
@@ -82,6 +86,21 @@ def check_processor(engine: str, device: str) -> None:
     """
     if device == "cuda":
         raise UsageError(f"engine {engine} runs on the processor: take engine torch for device cuda")
+
+
+def takes_int8(bundle: Bundle, precision: str) -> bool:
+    """Say whether a model is to be run in eight bits: where it is asked for, and by itself where both sides have them.
+
+    Raises:
+        UsageError: It is asked for, and the model or the processor lacks it.
+    """
+    if precision not in ("auto", "int8"):
+        return False
+    if precision == "int8" and bundle.int8 is None:
+        raise UsageError(f"{bundle.version} has no network in eight bits: take precision auto, fp32 or bf16")
+    if precision == "int8" and not has_int8():
+        raise UsageError("this processor adds up eight-bit numbers with overflow: take precision auto or fp32")
+    return bundle.int8 is not None and has_int8()
 
 
 def threads() -> int:

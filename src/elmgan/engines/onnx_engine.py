@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.engines.engine import INPUT, OUTPUTS, SMALL, Runtime, check_names, check_processor, threads
+from elmgan.engines.engine import INPUT, OUTPUTS, SMALL, Runtime, check_names, check_processor, takes_int8, threads
 from elmgan.engines.libraries import ERRORS_ONLY, import_onnxruntime
 from elmgan.errors import ModelError, UsageError, one_line
 from elmgan.models import Bundle
@@ -12,17 +12,18 @@ PROVIDERS = ["CPUExecutionProvider"]
 
 
 class OnnxEngine:
-    """Runs model.onnx on the processor with ONNX Runtime, in fp32.
+    """Runs a network on the processor with ONNX Runtime.
 
     Args:
-        onnx: Content of model.onnx.
+        onnx: Content of model.onnx, or of int8.onnx.
+        precision: What its layers compute in, fp32 or int8.
         parallel: Whether several threads call it at once; an image that is not large has one core then.
 
     Raises:
         ModelError: The bytes are no ONNX network from ``image`` to ``probability`` and ``count_map``.
     """
 
-    def __init__(self, onnx: bytes, *, parallel: bool = False) -> None:
+    def __init__(self, onnx: bytes, *, precision: str = "fp32", parallel: bool = False) -> None:
         onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = ERRORS_ONLY
@@ -38,7 +39,7 @@ class OnnxEngine:
         check_names(
             (value.name for value in self._session.get_inputs()), (value.name for value in self._session.get_outputs())
         )
-        self.runtime = Runtime("onnxruntime", onnxruntime.__version__, "fp32", "cpu")
+        self.runtime = Runtime("onnxruntime", onnxruntime.__version__, precision, "cpu")
 
     @classmethod
     def of(
@@ -48,14 +49,17 @@ class OnnxEngine:
 
         Raises:
             ModelError: The network cannot be loaded.
-            UsageError: The device is another than the processor, or the precision another than fp32.
+            UsageError: The device is another than the processor, or the precision is bf16, or it is int8 and the model
+                or the processor lacks that.
         """
         check_processor("onnxruntime", device)
-        if precision not in ("auto", "fp32"):
+        if precision == "bf16":
             raise UsageError(
-                f"onnxruntime computes in fp32: leave precision {precision} out, or take OpenVINO "
+                "onnxruntime computes in int8 or fp32: leave precision bf16 out, or take OpenVINO "
                 "(pip install openvino) on a processor that has it"
             )
+        if takes_int8(bundle, precision) and bundle.int8 is not None:
+            return cls(bundle.int8, precision="int8", parallel=parallel)
         return cls(bundle.onnx, parallel=parallel)
 
     def predict(self, images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

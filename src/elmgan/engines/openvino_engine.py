@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.engines.engine import INPUT, OUTPUTS, SMALL, Runtime, check_names, check_processor, threads
+from elmgan.engines.engine import INPUT, OUTPUTS, SMALL, Runtime, check_names, check_processor, takes_int8, threads
 from elmgan.engines.libraries import OPENVINO_PRECISIONS, import_openvino, openvino_has_bf16
 from elmgan.errors import ModelError, UsageError, one_line
 from elmgan.models import Bundle
@@ -29,15 +29,16 @@ MOST_CACHED = 16
 
 
 class OpenVinoEngine:
-    """Runs model.onnx on the processor with OpenVINO.
+    """Runs a network on the processor with OpenVINO.
 
     A network compiled for one shape of images is faster than one for any (by a tenth in bf16), but takes memory, and a
     tenth of a second to compile, or half that from the cache on disk. So each of the last shapes has its own, unless
     the images are large. Which of the two runs depends on the shape alone, so that an image always gives the same.
 
     Args:
-        onnx: Content of model.onnx.
-        precision: fp32 or bf16; auto is bf16 where the processor computes in it, and fp32 elsewhere.
+        onnx: Content of model.onnx, or of int8.onnx.
+        precision: fp32, bf16, or int8 for what int8.onnx holds; auto is bf16 where the processor computes in it, and
+            fp32 elsewhere.
         parallel: Whether several threads call it at once; an image that is not large has one core then.
 
     Raises:
@@ -88,6 +89,8 @@ class OpenVinoEngine:
             UsageError: OpenVINO, the device or the precision cannot be had here.
         """
         check_processor("openvino", device)
+        if takes_int8(bundle, precision) and bundle.int8 is not None:
+            return cls(bundle.int8, precision="int8", parallel=parallel)
         return cls(bundle.onnx, precision=precision, parallel=parallel)
 
     def predict(self, images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -14,7 +14,7 @@ from elmgan.models import Bundle
 ENGINE_GROUP = "elmgan.engines"
 """Of the entry points that register engines."""
 
-PRECISIONS = ("auto", "fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16", "int8")
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -27,7 +27,8 @@ def open_engine(
         bundle: The model.
         engine: onnxruntime, openvino, torch or another that is registered. The first of these that can be had is
             auto: torch on a graphics card, OpenVINO, ONNX Runtime.
-        precision: fp32 or bf16; auto is bf16 where OpenVINO or a graphics card computes in it, and fp32 elsewhere.
+        precision: fp32, bf16 or int8. auto is the fastest that counts the same: int8 where the model has such a network
+            and the processor such instructions, else bf16 where OpenVINO or a graphics card computes in it, else fp32.
         device: cpu or cuda, an NVIDIA graphics card, which takes torch; auto is cuda where that can be had.
         parallel: Whether several threads will call it at once. Then an image has one core to itself instead of all of
             them, unless it is large: each takes longer, all together less.

@@ -1,4 +1,4 @@
-"""A model on disk: one folder or zip that holds model.json, model.onnx and README.md."""
+"""A model on disk: one folder or zip that holds model.json, model.onnx, README.md, and what else it has of PARTS."""
 
 import hashlib
 import json
@@ -23,10 +23,13 @@ from elmgan.models.schema import FORMAT, ModelCard
 from elmgan.trust import Calibration, KnownImages
 
 SHIPPED = Path(__file__).parent / "shipped"
-CARD, NETWORK, README, KNOWN = "model.json", "model.onnx", "README.md", "known.json"
+CARD, NETWORK, README = "model.json", "model.onnx", "README.md"
+KNOWN, INT8 = "known.json", "int8.onnx"
+"""Parts that a model may lack."""
+
 CALIBRATION = "## Calibration\n"
 
-MOST_BYTES = {CARD: 16 << 20, NETWORK: 2 << 30, README: 16 << 20, KNOWN: 64 << 20}
+MOST_BYTES = {CARD: 16 << 20, NETWORK: 2 << 30, README: 16 << 20, KNOWN: 64 << 20, INT8: 1 << 30}
 """File -> its largest size. An ONNX file of more than 2 GB is none."""
 
 MOST_DIRECTORY = 1 << 20
@@ -40,13 +43,15 @@ MOST_COMMENT, END_RECORD, LOCATOR_64 = 0xFFFF, 22, 20
 class Bundle:
     """A trained model: what is known of it, the network with its weights as ONNX, and the text for people.
 
-    ``known`` are the places of the images that it knows, if they were measured.
+    ``known`` are the places of the images that it knows, if they were measured, and ``int8`` is the network in eight
+    bits, which counts alone, if it was made.
     """
 
     card: ModelCard
     onnx: bytes
     readme: str
     known: KnownImages | None = None
+    int8: bytes | None = None
 
     @property
     def version(self) -> str:
@@ -54,7 +59,8 @@ class Bundle:
 
         It is the one of all that decides a count: the network, and what :data:`~elmgan.models.schema.DECIDING` names.
         """
-        decides = json.dumps({"network": sha256(self.onnx)} | self._known_hash() | self.card.deciding(), sort_keys=True)
+        parts = {name.partition(".")[0]: sha256(content) for name, content in self.parts().items()}
+        decides = json.dumps(parts | {"network": sha256(self.onnx)} | self.card.deciding(), sort_keys=True)
         return f"{self.card.name}@{sha256(decides.encode())[:8]}"
 
     def calibrated(self, calibration: Calibration, text: str, view: View | None = None) -> "Bundle":
@@ -63,13 +69,14 @@ class Bundle:
         before = self.readme.partition(CALIBRATION)[0].rstrip()
         return replace(self, card=card, readme=f"{before}\n\n{CALIBRATION}\n{text.strip()}\n")
 
-    def known_content(self) -> bytes | None:
-        """Give the content of known.json; None without it."""
-        return None if self.known is None else self.known.model_dump_json(exclude_defaults=True).encode() + b"\n"
-
-    def _known_hash(self) -> dict[str, str]:
-        content = self.known_content()
-        return {} if content is None else {"known": sha256(content)}
+    def parts(self) -> dict[str, bytes]:
+        """Give the files that a model may lack, those that it has: name -> content."""
+        found = {}
+        if self.known is not None:
+            found[KNOWN] = self.known.model_dump_json(exclude_defaults=True).encode() + b"\n"
+        if self.int8 is not None:
+            found[INT8] = self.int8
+        return found
 
 
 def sha256(content: bytes) -> str:
@@ -117,11 +124,11 @@ def read_bundle(path: Path) -> Bundle:
         with _opened(path) as read:
             card = _card(read(CARD), path)
             onnx, readme = read(NETWORK), read(README)
-            known = read(KNOWN) if KNOWN in card.hashes else None
+            parts = {name: read(name) for name in (KNOWN, INT8) if name in card.hashes}
     # Each is raised by zipfile for some kind of damage or for an encrypted file.
     except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelError(f"{path} cannot be read as a model: {one_line(error)}") from error
-    files = {NETWORK: onnx, README: readme} | ({} if known is None else {KNOWN: known})
+    files = {NETWORK: onnx, README: readme} | parts
     for name, expected in ({NETWORK: "nothing"} | card.hashes).items():
         if name not in files:
             raise ModelError(f"{path} is damaged: {CARD} has a SHA-256 of {name!r:.80}, which is no file of a model")
@@ -131,16 +138,23 @@ def read_bundle(path: Path) -> Bundle:
                 f"{path} is damaged: the SHA-256 of {name} is {found[:8]}..., {CARD} says {expected[:8]}...; "
                 "copy the model again from where it came"
             )
+    for name in (NETWORK, INT8):
+        if name in files:
+            _check_network(files[name], name, path)
+    known = _known(parts[KNOWN], path) if KNOWN in parts else None
+    return Bundle(card, onnx, readme.decode("utf-8", errors="replace"), known, parts.get(INT8))
+
+
+def _check_network(onnx: bytes, name: str, path: Path) -> None:
     try:
         elsewhere = names_other_files(onnx)
     except ValueError as error:
-        raise ModelError(f"{path} is not a model: {NETWORK} is no ONNX network ({error})") from error
+        raise ModelError(f"{path} is not a model: {name} is no ONNX network ({error})") from error
     if elsewhere:
         raise ModelError(
-            f"{path}: {NETWORK} would have other files read for its weights, which no model of this program does; "
+            f"{path}: {name} would have other files read for its weights, which no model of this program does; "
             "do not use it, or export it again with the weights inside"
         )
-    return Bundle(card, onnx, readme.decode("utf-8", errors="replace"), None if known is None else _known(known, path))
 
 
 def write_bundle(path: Path, bundle: Bundle) -> None:
@@ -152,14 +166,13 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
     Raises:
         OutputError: It cannot be written, or the folder holds something else than a model's files.
     """
-    known = bundle.known_content()
-    hashes = {NETWORK: sha256(bundle.onnx)} | ({} if known is None else {KNOWN: sha256(known)})
+    parts = {NETWORK: bundle.onnx} | bundle.parts()
+    hashes = {name: sha256(content) for name, content in parts.items()}
     card = bundle.card.model_copy(update={"hashes": hashes})
     files = {
         CARD: card.model_dump_json(indent=2).encode() + b"\n",
-        NETWORK: bundle.onnx,
         README: bundle.readme.encode(),
-    } | ({} if known is None else {KNOWN: known})
+    } | parts
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".zip":

@@ -32,8 +32,10 @@ class TorchEngine:
 
         Raises:
             ModelError: model.onnx does not have the weights of the network that model.json tells.
-            UsageError: There is no CUDA device.
+            UsageError: There is no CUDA device, or the precision is int8.
         """
+        if precision == "int8":
+            raise UsageError("engine torch computes in fp32 or bf16: leave precision int8 out, or take another engine")
         if device == "cuda" and not torch.cuda.is_available():
             raise UsageError("PyTorch finds no CUDA device: take device cpu or auto")
         if device == "auto":

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 from rich.console import Console
 from rich.progress import track
 
@@ -20,6 +21,7 @@ from elmgan.nn.generator import Generator
 from elmgan.scores import SCORES, Score, summarise
 from elmgan.training.config import LAST_EPOCH, Optimisation, TrainingConfig
 from elmgan.training.export import rounded, to_onnx
+from elmgan.training.quantisation import in_half, quantisable, quantised, tiles_to_see
 from elmgan.trust import KnownImages
 from elmgan.work import Calibrated, calibrate, score_image
 
@@ -109,6 +111,11 @@ def bundle_run(path: Path, config: TrainingConfig, generator: Generator, origin:
         hashes={},
     )
     bundle = Bundle(card, to_onnx(rounded(generator)), "")
+    if quantisable(config.architecture):
+        rng = np.random.default_rng(config.seed)
+        tiles = tiles_to_see(origin.sides.train, config.normalisation, rng=rng)
+        bundle = replace(bundle, int8=quantised(bundle.onnx, tiles))
+    bundle = replace(bundle, onnx=in_half(bundle.onnx))
     seen = with_progress(origin.sides.train, "measuring what it knows", console)
     bundle = replace(bundle, known=known_of(Model(bundle), seen))
     done = calibrate_run(bundle, origin, console)
