@@ -20,6 +20,7 @@ SOURCE = ROOT / "src" / "elmgan"
 ORDER = (
     {"errors"},
     {"strict", "files", "launch"},
+    {"holding"},
     {"images"},
     {"light"},
     {"trust"},

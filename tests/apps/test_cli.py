@@ -130,8 +130,8 @@ def test_wrong_usage_is_told_before_anything_is_counted(tmp_path: Path, model: P
         ([images], ["-o", out, "--model", "nuclie"], "there is no model 'nuclie'"),
         ([images], ["-o", out, "--model", file], "notes.txt is not a model"),
         ([images], ["-o", out, "--model", model, "--scale", "0"], "--scale is 0; expected auto, or 0.1 to 10"),
-        ([images], ["-o", file, "--model", model], f"nothing was counted: {file}"),
-        ([images], ["-o", file / "out", "--model", model], "nothing was counted: "),
+        ([images], ["-o", file, "--model", model], f"nothing was done: {file}"),
+        ([images], ["-o", file / "out", "--model", model], "nothing was done: "),
     ]:
         assert_one_line_error(elmgan("count", *paths, *options), 2, told)
     (model / "model.json").write_text(json.dumps(newer))
@@ -342,7 +342,7 @@ def test_evaluate_tells_wrong_usage(tmp_path: Path, model: Path, images: Path, d
     ]:
         assert_one_line_error(elmgan("evaluate", *arguments, "-o", out), 2, told)
     assert not out.exists()
-    assert_one_line_error(elmgan("evaluate", data, "--model", model, "-o", only), 2, "nothing can be written to")
+    assert_one_line_error(elmgan("evaluate", data, "--model", model, "-o", only), 2, "nothing was done")
 
 
 def test_calibrate_then_count(tmp_path: Path, model: Path, images: Path) -> None:

@@ -423,9 +423,7 @@ def test_what_others_wrote_is_not_replaced(tmp_path: Path, name: str) -> None:
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_counted(tmp_path: Path) -> None:
     images = folder_of(tmp_path / "images", 1)
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(
-        UsageError, match=r"nothing was counted: .*\(Not a directory\); make room or choose another out"
-    ):
+    with pytest.raises(UsageError, match=r"nothing was done: .*\(Not a directory\); make room or choose another out"):
         count_images([images], tmp_path / "file" / "out", MODEL, watch=interrupted_at(1))
 
 
@@ -444,7 +442,7 @@ def test_a_folder_that_is_read_only_now_keeps_its_count(tmp_path: Path, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", read_only)
-        with pytest.raises(UsageError, match=r"nothing was counted: .*\(Permission denied\)"):
+        with pytest.raises(UsageError, match=r"nothing was done: .*\(Permission denied\)"):
             count_images([images], out, MODEL, watch=interrupted_at(1))
     assert contents(out) == before
 
@@ -736,7 +734,7 @@ def test_tables_for_a_continental_excel(tmp_path: Path) -> None:
     assert content.startswith(b"\xef\xbb\xbfimage;scene;t;z;channel;count;estimate;")
     first = content.decode("utf-8-sig").splitlines()[1].split(";")
     assert re.fullmatch(r"\d,\d\d", first[6])
-    assert first[12] == "1,5"
+    assert first[13] == "1,5"
     assert (out / "failed.csv").read_bytes().startswith(b"\xef\xbb\xbfimage;error")
     assert read_table(out / "counts.csv") == counted.rows
     assert count_images([images], out, MODEL, view=View(scale=1.5), resume=True).rows == counted.rows

@@ -296,7 +296,7 @@ def test_a_folder_that_cannot_be_written_to(
 
     if place == "locked":
         monkeypatch.setattr("elmgan.work.evaluate.TemporaryFile", refuse)
-    with pytest.raises(UsageError, match=r"nothing can be written to .*; choose another folder with -o"):
+    with pytest.raises(UsageError, match=r"nothing (was done: .* cannot be written|can be written to)"):
         evaluate_model(data, tmp_path / place, MODEL, seed=0)
 
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -20,6 +21,7 @@ from elmgan.counting import Predictor
 from elmgan.data import SIDES, Sides, divide, group_alike, read_data_set, read_sources
 from elmgan.errors import ConfigError, TrainingError, UsageError
 from elmgan.files import whole_file, write_text
+from elmgan.holding import held
 from elmgan.launch import launch
 from elmgan.models import Bundle, ModelCard, TrainingData, shortcoming
 from elmgan.nn.engine import TorchEngine
@@ -75,10 +77,15 @@ def train(
         TrainingError: When a loss is not finite; the last good epoch is kept.
         UsageError: When ``run`` holds a run already, or with ``resume`` another one or none.
     """
-    with freed_memory_kept(), joined(processor := choose_device(device)):
+    with ExitStack() as stack:
+        stack.enter_context(freed_memory_kept())
+        stack.enter_context(joined(processor := choose_device(device)))
+        taken_over = stack.enter_context(held(run)) if launch().first else ""
         console = console if console and launch().first else Console(quiet=True)
         if launch().first:
             check_folder(run, config, resume=resume)
+        if taken_over:
+            console.print(taken_over)
         watch = partial(with_progress, what="comparing images", console=console)
         records = group_alike(read_data_set(data, view=config.view, tell=console.out), watch=watch)
         rng = np.random.default_rng(config.seed)

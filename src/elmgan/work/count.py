@@ -17,6 +17,7 @@ from elmgan.counting import Failure, Model, Place, Row
 from elmgan.counting.row import COLUMNS, DECIMALS, FRACTIONS
 from elmgan.errors import ImageError, OutputError, UsageError
 from elmgan.files import whole_file, write_table, write_text
+from elmgan.holding import held
 from elmgan.images import PIXELS_ALLOWED, Pages, View, open_image, write_labels, write_mask, write_png
 from elmgan.images.write import as_grey
 from elmgan.light import plane_grey
@@ -111,95 +112,96 @@ def count_images(
         watch: Called with the number of planes, as far as it is known, and each plane's outcome, in order.
 
     Raises:
-        UsageError: There is no image, labels or overlays are asked of a model that gives no masks, ``out`` cannot be
-            written to or holds something else than a count, or with ``resume`` a count that cannot be resumed; nothing
-            was counted or removed.
+        UsageError: Another run writes to ``out``, there is no image, labels or overlays are asked of a model that gives
+            no masks, ``out`` cannot be written to or holds something else than a count, or with ``resume`` a count that
+            cannot be resumed; nothing was counted or removed.
         OutputError: The disk is full, or the table cannot be written; what was counted before is kept.
     """
     begun = time.monotonic()
-    view = view or model.view
-    if not model.card.segments and (labels or overlays):
-        raise UsageError(f"{shortcoming(model.card.learned)}; leave --labels and --overlays out")
-    items, passed_over = items_of(paths, match)
-    wanted = {MASKS: model.card.segments, LABELS: labels, OVERLAYS: overlays}
-    folders = [name for name in PICTURES if wanted[name]]
-    options = {
-        "paths": [str(path.resolve()) for path in paths],
-        "match": match,
-        "axes": axes,
-        "most_pixels": most_pixels,
-        "labels": labels,
-        "overlays": overlays,
-        "quick": quick,
-        "table": "excel" if excel else "csv",
-    }
-    earlier = read_earlier(out)
-    record = run_record(model, options, command) | {
-        "view": view.model_dump(mode="json"),
-        "folders": sorted({str(item.folder) for item in items}),
-        "files": {item.image: item.stamp for item in items},
-    }
-    kept = kept_rows(items, out, earlier, settings_of(record), folders) if resume else {}
-    if view.scale == "auto" and not quick:
-        sources = [item.source for item in items]
-        if kept:  # what is counted now must stand beside their rows
-            model = model.at(earlier.scales)
-        else:
-            model = at_scales(model, sources, view, axes=axes, most_pixels=most_pixels)
-    record |= {"scales": model.usual}
+    with held(out) as taken_over:
+        view = view or model.view
+        if not model.card.segments and (labels or overlays):
+            raise UsageError(f"{shortcoming(model.card.learned)}; leave --labels and --overlays out")
+        items, passed_over = items_of(paths, match)
+        wanted = {MASKS: model.card.segments, LABELS: labels, OVERLAYS: overlays}
+        folders = [name for name in PICTURES if wanted[name]]
+        options = {
+            "paths": [str(path.resolve()) for path in paths],
+            "match": match,
+            "axes": axes,
+            "most_pixels": most_pixels,
+            "labels": labels,
+            "overlays": overlays,
+            "quick": quick,
+            "table": "excel" if excel else "csv",
+        }
+        earlier = read_earlier(out)
+        record = run_record(model, options, command) | {
+            "view": view.model_dump(mode="json"),
+            "folders": sorted({str(item.folder) for item in items}),
+            "files": {item.image: item.stamp for item in items},
+        }
+        kept = kept_rows(items, out, earlier, settings_of(record), folders) if resume else {}
+        if view.scale == "auto" and not quick:
+            sources = [item.source for item in items]
+            if kept:  # what is counted now must stand beside their rows
+                model = model.at(earlier.scales)
+            else:
+                model = at_scales(model, sources, view, axes=axes, most_pixels=most_pixels)
+        record |= {"scales": model.usual}
 
-    def save(rows: Mapping[str, Sequence[Row]]) -> None:
-        """Write the table of what is counted, in the order of the images."""
-        texts = (row.texts() for item in items for row in rows.get(item.image, []))
-        write_table(out / TABLE, COLUMNS, texts, excel=excel, decimals=FRACTIONS)
+        def save(rows: Mapping[str, Sequence[Row]]) -> None:
+            """Write the table of what is counted, in the order of the images."""
+            texts = (row.texts() for item in items for row in rows.get(item.image, []))
+            write_table(out / TABLE, COLUMNS, texts, excel=excel, decimals=FRACTIONS)
 
-    _begin(out, earlier, kept, record, save)
-    rows: dict[str, list[Row]] = {image: list(of) for image, of in kept.items()}
-    failures: list[Failure] = []
-    plan = Plan(items, kept, out, folders, view=view, axes=axes, most_pixels=most_pixels)
-    saved = time.monotonic()
-    with ExitStack() as stack:  # what is entered first is left last
-        stack.callback(plan.close)
-        stack.callback(lambda: save(rows))
-        sheets = stack.enter_context(_Sheets())
-        done = outcomes(
-            partial(_count, model=model, folders=folders, quick=quick),
-            plan,
-            named=lambda task: task.named,
-            workers=cores() + 1,
-            size=lambda task: task.pixels,
-            most=PIXELS_AT_ONCE,
-        )
-        for task, outcome in stack.enter_context(closing(done)):
-            result = sheets.written(task, outcome)
-            plan.finish(task)
-            if task.first and not task.kept:
-                rows[task.item.image] = []
-            if isinstance(result, Failure):
-                failures.append(result)
-                watch(plan.total, result)
-                continue
-            if not task.kept:
-                rows[task.item.image] += result
-            for row in result:
-                watch(plan.total, row)
-            if time.monotonic() - saved > SAVE_EVERY:
-                save(rows)
-                saved = time.monotonic()
+        _begin(out, earlier, kept, record, save)
+        rows: dict[str, list[Row]] = {image: list(of) for image, of in kept.items()}
+        failures: list[Failure] = []
+        plan = Plan(items, kept, out, folders, view=view, axes=axes, most_pixels=most_pixels)
+        saved = time.monotonic()
+        with ExitStack() as stack:  # what is entered first is left last
+            stack.callback(plan.close)
+            stack.callback(lambda: save(rows))
+            sheets = stack.enter_context(_Sheets())
+            done = outcomes(
+                partial(_count, model=model, folders=folders, quick=quick),
+                plan,
+                named=lambda task: task.named,
+                workers=cores() + 1,
+                size=lambda task: task.pixels,
+                most=PIXELS_AT_ONCE,
+            )
+            for task, outcome in stack.enter_context(closing(done)):
+                result = sheets.written(task, outcome)
+                plan.finish(task)
+                if task.first and not task.kept:
+                    rows[task.item.image] = []
+                if isinstance(result, Failure):
+                    failures.append(result)
+                    watch(plan.total, result)
+                    continue
+                if not task.kept:
+                    rows[task.item.image] += result
+                for row in result:
+                    watch(plan.total, row)
+                if time.monotonic() - saved > SAVE_EVERY:
+                    save(rows)
+                    saved = time.monotonic()
 
-    counted = [row for item in items for row in rows.get(item.image, [])]
-    if failures:
-        write_table(
-            out / FAILED, list(Failure.model_fields), [failure.model_dump() for failure in failures], excel=excel
-        )
-    notes = _notes(plan, passed_over, model, view)
-    record |= {"images": len(items), "planes": len(counted), "failed": len(failures), "notes": notes}
-    record |= {"seconds": round(time.monotonic() - begun, 3)}
-    shown = _thumbnails(items, rows, out, view, axes, most_pixels)
-    write_text(out / REPORT, counts_report(counted, failures, shown, record))
-    write_text(out / RECORD, json.dumps(record, indent=2))
-    paths_written = [out / name for name in (TABLE, *PICTURES, FAILED, REPORT, RECORD)]
-    return Counted(counted, failures, notes, [path for path in paths_written if path.exists()])
+        counted = [row for item in items for row in rows.get(item.image, [])]
+        if failures:
+            write_table(
+                out / FAILED, list(Failure.model_fields), [failure.model_dump() for failure in failures], excel=excel
+            )
+        notes = [*([taken_over] if taken_over else []), *_notes(plan, passed_over, model, view)]
+        record |= {"images": len(items), "planes": len(counted), "failed": len(failures), "notes": notes}
+        record |= {"seconds": round(time.monotonic() - begun, 3)}
+        shown = _thumbnails(items, rows, out, view, axes, most_pixels)
+        write_text(out / REPORT, counts_report(counted, failures, shown, record))
+        write_text(out / RECORD, json.dumps(record, indent=2))
+        paths_written = [out / name for name in (TABLE, *PICTURES, FAILED, REPORT, RECORD)]
+        return Counted(counted, failures, notes, [path for path in paths_written if path.exists()])
 
 
 def _begin(
@@ -216,7 +218,7 @@ def _begin(
             clear(out, earlier, kept)
         save(kept)
     except OutputError as error:
-        raise UsageError(f"nothing was counted: {error}") from error
+        raise UsageError(f"nothing was done: {error}") from error
 
 
 def _count(task: Task, model: Model, folders: Sequence[str], quick: bool) -> tuple[list[Row], Drawn]:

@@ -11,6 +11,7 @@ from elmgan.counting import Failure, Model
 from elmgan.data import Record, Tell, read_data_set
 from elmgan.errors import DataError, ElmganError, UsageError
 from elmgan.files import write_table, write_text
+from elmgan.holding import held
 from elmgan.images import View
 from elmgan.report import run_record
 from elmgan.report.evaluation import Case, evaluation_report, worst
@@ -77,42 +78,45 @@ def evaluate_model(
         OutputError: A file cannot be written.
     """
     begun = time.monotonic()
-    view = view or model.view
-    records = read_data_set(data, view=view, tell=tell)
-    if only is not None:
-        records = chosen(records, only, sides=[("test",), ("validation", "calibration")])
-    _check_overlap(data, records, model)
-    model = at_scales(model, [record.image for record in records], view)
-    for said in (scales_told(model.usual, view, model.version), uncalibrated(model, view)):
-        if said:
+    with held(out) as taken_over:
+        if taken_over:
+            tell(taken_over)
+        view = view or model.view
+        records = read_data_set(data, view=view, tell=tell)
+        if only is not None:
+            records = chosen(records, only, sides=[("test",), ("validation", "calibration")])
+        _check_overlap(data, records, model)
+        model = at_scales(model, [record.image for record in records], view)
+        for said in (scales_told(model.usual, view, model.version), uncalibrated(model, view)):
+            if said:
+                tell(f"{data}: {said}")
+        _begin(out)
+        options = {"data": str(data), "only": None if only is None else str(only), "seed": seed}
+        run = run_record(model, options, command)
+        run["view"] = view.model_dump(mode="json")
+        baseline = Baseline()
+        scores: list[Score] = []
+        others: list[Score] = []
+        failures: list[Failure] = []
+
+        def both(record: Record) -> tuple[Score, Score]:
+            return score_image(model, record), score_image(baseline, record)
+
+        for _, outcome in outcomes(both, records, named=lambda record: (record.file_name, record.image)):
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
+            else:
+                scores.append(outcome[0])
+                others.append(outcome[1])
+            watch(len(records), outcome if isinstance(outcome, Failure) else outcome[0])
+        run["seconds"] = round(time.monotonic() - begun, 3)
+        if said := flagged(scores):
             tell(f"{data}: {said}")
-    _begin(out)
-    options = {"data": str(data), "only": None if only is None else str(only), "seed": seed}
-    run = run_record(model, options, command)
-    run["view"] = view.model_dump(mode="json")
-    baseline = Baseline()
-    scores: list[Score] = []
-    others: list[Score] = []
-    failures: list[Failure] = []
-
-    def both(record: Record) -> tuple[Score, Score]:
-        return score_image(model, record), score_image(baseline, record)
-
-    for _, outcome in outcomes(both, records, named=lambda record: (record.file_name, record.image)):
-        if isinstance(outcome, Failure):
-            failures.append(outcome)
-        else:
-            scores.append(outcome[0])
-            others.append(outcome[1])
-        watch(len(records), outcome if isinstance(outcome, Failure) else outcome[0])
-    run["seconds"] = round(time.monotonic() - begun, 3)
-    if said := flagged(scores):
-        tell(f"{data}: {said}")
-    metrics = metrics_of(scores, others, failures, seed=seed, run=run)
-    write_text(out / METRICS, metrics.model_dump_json(indent=2) + "\n")
-    write_table(out / SCORE_TABLE, SCORE_COLUMNS, [_row(*pair) for pair in zip(scores, others, strict=True)])
-    write_text(out / SCORE_REPORT, evaluation_report(metrics, scores, others, _cases(model, records, scores)))
-    return Evaluated(metrics, [out / name for name in (METRICS, SCORE_TABLE, SCORE_REPORT)])
+        metrics = metrics_of(scores, others, failures, seed=seed, run=run)
+        write_text(out / METRICS, metrics.model_dump_json(indent=2) + "\n")
+        write_table(out / SCORE_TABLE, SCORE_COLUMNS, [_row(*pair) for pair in zip(scores, others, strict=True)])
+        write_text(out / SCORE_REPORT, evaluation_report(metrics, scores, others, _cases(model, records, scores)))
+        return Evaluated(metrics, [out / name for name in (METRICS, SCORE_TABLE, SCORE_REPORT)])
 
 
 def _check_overlap(data: Path, records: Sequence[Record], model: Model) -> None:
