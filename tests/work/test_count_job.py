@@ -3,6 +3,9 @@ import errno
 import json
 import os
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,8 @@ from elmgan.errors import OutputError, UsageError
 from elmgan.images import PIXELS_ALLOWED, Plane, View, open_image, write_png
 from elmgan.trust import Calibration
 from elmgan.work import count_images
+from elmgan.work.earlier import read_earlier
+from elmgan.work.journal import JOURNAL, read_journal
 
 MODEL = Model(tiny_bundle())
 COUNTS_ALONE = Model(tiny_bundle(learned=("count",)))
@@ -374,13 +379,72 @@ def test_without_resume_all_is_counted_again(tmp_path: Path) -> None:
     assert not (out / "report.html").exists()  # it would show the other run
 
 
-def test_the_table_grows_with_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("elmgan.work.count.SAVE_EVERY", -1)
+def test_the_journal_grows_with_the_run_and_is_gone_at_its_end(tmp_path: Path) -> None:
     out, lengths = tmp_path / "out", []
     count_images(
-        [folder_of(tmp_path / "images", 1, 2, 3)], out, MODEL, watch=lambda *_: lengths.append(len(table(out)))
+        [folder_of(tmp_path / "images", 1, 2, 3)],
+        out,
+        MODEL,
+        watch=lambda *_: lengths.append(len(read_journal(out / JOURNAL))),
     )
-    assert lengths == [0, 1, 2]
+    assert lengths == [1, 2, 3]
+    assert not (out / JOURNAL).exists()
+    assert len(table(out)) == 3
+
+
+COUNTING = """
+import sys
+from pathlib import Path
+from bundles import tiny_bundle
+from elmgan.counting import Model
+from elmgan.work import count_images
+images, out = map(Path, sys.argv[1:])
+count_images([images], out, Model(tiny_bundle(), "onnxruntime"), labels=True, resume=True,
+             watch=lambda *_: print("counted", flush=True))
+"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_run_that_is_killed_loses_nothing_and_ends_with_the_same_table(tmp_path: Path, seed: int) -> None:
+    """Killed at some moment after so many images, and again, and then resumed."""
+    images, out = folder_of(tmp_path / "images", *range(1, 13)), tmp_path / "out"
+    expected = count_images([images], tmp_path / "whole", Model(tiny_bundle(), "onnxruntime"), labels=True)
+    random = np.random.default_rng(seed)
+    kept = 0
+    for _ in range(2):
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        with subprocess.Popen(
+            [sys.executable, "-c", COUNTING, str(images), str(out)], stdout=subprocess.PIPE, env=environment
+        ) as process:
+            assert process.stdout is not None
+            for _ in range(kept + int(random.integers(1, 5))):
+                assert process.stdout.readline()
+            time.sleep(float(random.uniform(0, 0.01)))
+            process.kill()
+        kept = len(read_earlier(out).rows)
+        assert kept > 0
+    counted = count_images([images], out, Model(tiny_bundle(), "onnxruntime"), labels=True, resume=True)
+
+    def but_for_seconds(rows: list[Row]) -> list[dict[str, str]]:
+        return [row.texts() | {"seconds": ""} for row in rows]
+
+    assert but_for_seconds(counted.rows) == but_for_seconds(expected.rows)
+    assert any("was taken over from process" in note for note in counted.notes)
+    for path in sorted((tmp_path / "whole" / "labels").iterdir()):
+        assert (out / "labels" / path.name).read_bytes() == path.read_bytes()
+    assert {path.name for path in out.iterdir()} == {path.name for path in (tmp_path / "whole").iterdir()}
+
+
+def test_a_line_of_the_journal_that_is_not_whole_is_none(tmp_path: Path) -> None:
+    images, out = folder_of(tmp_path / "images", 1, 2, 3), tmp_path / "out"
+    rows = count_images([images], out, MODEL).rows
+    lines = [row.model_dump_json() for row in rows]
+    (out / JOURNAL).write_text(f"{lines[0]}\n{lines[1][:40]}")
+    (out / "counts.csv").unlink()
+    assert list(read_earlier(out).rows) == ["1.tif"]
+    again = count_images([images], out, MODEL, resume=True)
+    assert [row.image for row in again.rows] == ["1.tif", "2.tif", "3.tif"]
+    assert again.rows[0] == rows[0]
 
 
 @pytest.mark.parametrize("out", ["images/out", "images"])
@@ -460,8 +524,9 @@ def test_a_full_disk_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         patch.setattr(Path, "replace", full_at_the_second_mask)
         with pytest.raises(OutputError, match="No space left on device"):
             count_images([images], out, MODEL)
-    assert files(out) == {"counts.csv", "run.json", "masks/1.tif"}
-    assert table(out) == []
+    assert files(out) == {"counts.csv", "counts.journal", "run.json", "masks/1.tif"}
+    assert table(out) == []  # it could not be written, and the journal holds what is done
+    assert list(read_earlier(out).rows) == ["1.tif"]
     assert len(count_images([images], out, MODEL, resume=True).rows) == 3
 
 

@@ -25,6 +25,7 @@ from elmgan.models import shortcoming
 from elmgan.report import overlay, run_record, thumbnail
 from elmgan.report.counts import MOST_PICTURES, Pictures, Thumbnails, counts_report
 from elmgan.work.earlier import FAILED, REPORT, TABLE, Earlier, clear, kept_rows, read_earlier, remove, settings_of
+from elmgan.work.journal import JOURNAL, Journal
 from elmgan.work.pipeline import cores, in_order, outcomes
 from elmgan.work.plan import (
     LABELS,
@@ -43,8 +44,6 @@ from elmgan.work.views import at_scales, scales_told, uncalibrated
 
 PIXELS_AT_ONCE = 1 << 23
 """Pixels of the planes that are worked on at once: two of 2048 x 2048, which take less than 1 GB with all else."""
-SAVE_EVERY = 5.0
-"""Seconds from one writing of the growing table to the next: what a power cut may cost."""
 
 Drawn = dict[str, NDArray]
 """Folder -> the pixels that are to be written there for a plane."""
@@ -82,9 +81,10 @@ def count_images(
 ) -> Counted:
     """Count images and write counts.csv, masks, run.json, report.html, and failed.csv if any failed, to a folder.
 
-    What cannot be counted does not keep the others from it. Every file appears whole; counts.csv grows with the job, so
-    that an interrupted one leaves the table of what is done. What the model did not learn is left out: a model of
-    counts alone writes no masks, and in the table of one of masks alone the counts are empty.
+    What cannot be counted does not keep the others from it. Every file appears whole. Rows go to a journal as they are
+    made, and to counts.csv at the end and at every stop, so that nothing that was told of is lost. What the model did
+    not learn is left out: a model of counts alone writes no masks, and in the table of one of masks alone the counts
+    are empty.
 
     Each plane of the view has a row. Masks and labels of a scene's planes share a file, a hyperstack in which a plane
     that failed is empty.
@@ -159,10 +159,15 @@ def count_images(
         rows: dict[str, list[Row]] = {image: list(of) for image, of in kept.items()}
         failures: list[Failure] = []
         plan = Plan(items, kept, out, folders, view=view, axes=axes, most_pixels=most_pixels)
-        saved = time.monotonic()
         with ExitStack() as stack:  # what is entered first is left last
             stack.callback(plan.close)
-            stack.callback(lambda: save(rows))
+            journal = stack.enter_context(Journal(out / JOURNAL))
+
+            def close_books() -> None:
+                save(rows)
+                journal.remove()
+
+            stack.callback(close_books)
             sheets = stack.enter_context(_Sheets())
             done = outcomes(
                 partial(_count, model=model, folders=folders, quick=quick),
@@ -183,11 +188,9 @@ def count_images(
                     continue
                 if not task.kept:
                     rows[task.item.image] += result
+                    journal.add(result)
                 for row in result:
                     watch(plan.total, row)
-                if time.monotonic() - saved > SAVE_EVERY:
-                    save(rows)
-                    saved = time.monotonic()
 
         counted = [row for item in items for row in rows.get(item.image, [])]
         if failures:
@@ -217,6 +220,7 @@ def _begin(
             temporary.write_text(json.dumps(record, indent=2))
             clear(out, earlier, kept)
         save(kept)
+        (out / JOURNAL).unlink(missing_ok=True)  # its rows are in the table, or are not kept
     except OutputError as error:
         raise UsageError(f"nothing was done: {error}") from error
 

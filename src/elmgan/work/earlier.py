@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elmgan.counting import Row
+from elmgan.counting import Place, Row
 from elmgan.counting.row import read_table
 from elmgan.errors import UsageError
+from elmgan.work.journal import JOURNAL, read_journal
 from elmgan.work.names import output_stems
 from elmgan.work.plan import PICTURES, RECORD, Item, picture_files
 
@@ -48,16 +49,17 @@ def read_earlier(out: Path) -> Earlier:
         there = {path.name for path in out.iterdir()}
     except OSError:  # it is not there; if it cannot be used, writing to it will tell
         there = set()
-    present = [name for name in (TABLE, *PICTURES, FAILED, REPORT, RECORD) if name in there]
+    present = [name for name in (TABLE, JOURNAL, *PICTURES, FAILED, REPORT, RECORD) if name in there]
     if not present:
         return Earlier({}, {}, [], {})
     try:
         record = json.loads((out / RECORD).read_text(encoding="utf-8"))
-        rows: dict[str, list[Row]] = defaultdict(list)
-        for row in read_table(out / TABLE) if TABLE in there else []:
-            rows[row.image].append(row)
+        found: dict[str, dict[Place, Row]] = defaultdict(dict)
+        for row in [*(read_table(out / TABLE) if TABLE in there else []), *read_journal(out / JOURNAL)]:
+            found[row.image][row.place] = row
+        rows = {image: list(of.values()) for image, of in found.items()}
         return Earlier(
-            dict(rows), settings_of(record), record["folders"], dict(record["files"]), record.get("scales") or [1.0]
+            rows, settings_of(record), record["folders"], dict(record["files"]), record.get("scales") or [1.0]
         )
     except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
         raise UsageError(
@@ -121,7 +123,7 @@ def clear(out: Path, earlier: Earlier, kept: Iterable[str]) -> None:
         for emptied, _, _ in os.walk(out / name, topdown=False):
             with suppress(OSError):  # it is not empty
                 Path(emptied).rmdir()
-    for name in (FAILED, REPORT) if kept else (TABLE, FAILED, REPORT):
+    for name in (FAILED, REPORT) if kept else (TABLE, JOURNAL, FAILED, REPORT):
         (out / name).unlink(missing_ok=True)
 
 

@@ -1,0 +1,73 @@
+"""The rows of a count as they are made, so that a process that is killed loses none that was told."""
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from elmgan.counting import Row
+from elmgan.files import cannot_write
+
+JOURNAL = "counts.journal"
+
+SYNC_EVERY = 5.0
+"""Seconds after which rows are on the disk: what a power cut may cost. A process that is killed loses none."""
+
+
+class Journal:
+    """A file that rows are added to, one line of JSON each; a line that is not whole is none.
+
+    Args:
+        path: The file; rows are added to those that are there.
+
+    Raises:
+        OutputError: It cannot be written to; of each method, too.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._file = path.open("ab")
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        self._synced = time.monotonic()
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Add rows; another process sees them once this returns."""
+        try:
+            for row in rows:
+                self._file.write(row.model_dump_json().encode("utf-8", errors="backslashreplace") + b"\n")
+            self._file.flush()
+            if time.monotonic() - self._synced > SYNC_EVERY:
+                os.fsync(self._file)
+                self._synced = time.monotonic()
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+
+    def remove(self) -> None:
+        """Remove the file: its rows are in the table."""
+        self._file.close()
+        with suppress(OSError):
+            self._path.unlink()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):  # what was told of is there already
+            self._file.close()
+
+
+def read_journal(path: Path) -> Sequence[Row]:
+    """Read the rows of a journal; none if there is none. Where a line is not whole, it ends.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: A line is no row.
+    """
+    if not path.exists():
+        return []
+    *lines, _ = path.read_bytes().split(b"\n")
+    return [Row.model_validate_json(line) for line in lines]
