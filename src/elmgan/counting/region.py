@@ -1,5 +1,7 @@
 """Parts of an image: which pixels they hold, and how much of each value of a map of blocks they cover."""
 
+from functools import reduce
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -69,6 +71,10 @@ def pixels_in_blocks(region: NDArray[np.bool_], stride: int) -> NDArray[np.float
     >>> pixels_in_blocks(np.array([[True, False, True], [True, False, True]]), stride=2)
     array([[2., 2.]], dtype=float32)
     """
-    rows, columns = (np.arange(0, side, stride) for side in region.shape)
-    true = np.add.reduceat(np.add.reduceat(region, rows, axis=0, dtype=np.float32), columns, axis=1)
-    return np.asarray(true, np.float32)
+    missing = [(0, -side % stride) for side in region.shape]
+    whole = np.pad(region, missing) if any(end for _, end in missing) else region
+    numbers = whole.astype(np.uint8 if stride**2 < 2**8 else np.uint32)
+    for axis in (0, 1):
+        numbers = np.moveaxis(numbers, axis, 0)
+        numbers = np.moveaxis(reduce(np.add, (numbers[k::stride] for k in range(stride))), 0, axis)
+    return numbers.astype(np.float32)

@@ -1,6 +1,6 @@
 """The cells of a mask, told apart by their shape and by how many the count map says they are."""
 
-from itertools import product
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -25,8 +25,8 @@ PIXELS_OF_A_STRIP = 2**22
 
 SOME = 2**18  # pixels that are worked on at a time
 
-Pixels = list[NDArray[np.signedinteger]]
-"""Indices of pixels in a flattened image, some in each array."""
+Indices = NDArray[np.signedinteger]
+"""Of pixels in a flattened image, or in a list of those that are to be separated."""
 
 
 def separate(mask: NDArray[np.bool_], count_map: NDArray[np.float32] | None = None) -> NDArray[np.uint32]:
@@ -59,8 +59,7 @@ def separate(mask: NDArray[np.bool_], count_map: NDArray[np.float32] | None = No
     if count_map is not None:
         density = np.divide(count_map, np.maximum(pixels_in_blocks(mask, STRIDE), 1), dtype=np.float32)
     if mask.size <= PIXELS_OF_A_STRIP:
-        labels, number = _cells(_hills(mask, mask), density)
-        return _renumbered(labels.astype(np.uint32), number)
+        return _cells(_hills(mask, mask), density)[0].astype(np.uint32)
     return _in_strips(mask, density)
 
 
@@ -107,39 +106,45 @@ def _distance(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.sqrt(distance, out=distance)
 
 
-def _cells(hills: NDArray[np.float32], density: NDArray[np.float32] | None) -> tuple[NDArray[np.signedinteger], int]:
+def _cells(hills: NDArray[np.float32], density: NDArray[np.float32] | None) -> tuple[Indices, int]:
     """Separate what hangs together, given how high its pixels are and how many cells there are per pixel.
 
     Returns:
-        Labels without the margin of the hills, in no certain order, and their number.
+        Labels without the margin of the hills, in the order in which their first pixels are met, and their number.
     """
-    # From here on a pixel is its index in the flattened image. A large image is a single strip where all of it hangs
-    # together, so indices are as small as may be, and what is computed of them is so for some pixels at a time.
+    # From here on a pixel is its place in the list of those that are to be separated, which is short, or its index in
+    # the flattened image. A large image is a single strip where all of it hangs together, so indices are as small as
+    # may be, and what takes several arrays is computed for some pixels at a time.
     width, height = hills.shape[1], hills.ravel()
     index: type[np.signedinteger] = np.int32 if height.size < 2**31 else np.int64
-    pixels: Pixels = [
-        (np.flatnonzero(height[start : start + SOME]) + start).astype(index) for start in range(0, height.size, SOME)
-    ]
-    peak = np.zeros(height.size, index)  # of every pixel that is to be separated; 0, a pixel of the margin, elsewhere
-    for some in pixels:
-        peak[some] = _uphill(height, some, width)
-    _follow(peak, pixels)
-    peaks = np.concatenate([some[peak[some] == some] for some in pixels])
-    _number(peak, pixels, peaks)
-    part, number = peak, len(peaks)
-    inner = part.reshape(-1, width)[1:-1, 1:-1]
-    shares = None if density is None else _shares(inner, number, density)
-    cell = _join(part, pixels, height, width, np.append(np.float32(0), height[peaks]), shares)
+    pixels = np.flatnonzero(height).astype(index)
+    image = np.zeros(height.size, index)
+    image[pixels] = np.arange(len(pixels), dtype=index)
+    up = np.concatenate([image[_uphill(height, some, width)] for some in _parted(pixels)])
+    peak = _follow(up)
+    peaks = np.flatnonzero(peak == np.arange(len(pixels), dtype=index))
+    number = len(peaks)
+    numbers = np.zeros(len(pixels), index)
+    numbers[peaks] = np.arange(1, number + 1, dtype=index)
+    part = numbers[peak]
+    shares = None if density is None else _shares(part, number, pixels, width, density)
+    image[pixels] = part
+    cell = _join(image, part, pixels, height, width, np.append(np.float32(0), height[pixels[peaks]]), shares)
     kept = cell == np.arange(number + 1)
     kept[0] = False  # the background
     if shares is not None:
         kept &= shares >= CRUMB
-    names = np.where(kept, np.cumsum(kept), 0).astype(index)
-    _rename(part, names[cell])
-    return inner, int(kept.sum())
+    names = _in_order(np.where(kept, np.cumsum(kept), 0)[cell].astype(index), part, int(kept.sum()))
+    image[pixels] = names[part]
+    return image.reshape(-1, width)[1:-1, 1:-1], int(kept.sum())
 
 
-def _uphill(height: NDArray[np.float32], pixels: NDArray[np.signedinteger], width: int) -> NDArray[np.signedinteger]:
+def _parted(pixels: Indices) -> Iterator[Indices]:
+    """Give pixels some at a time."""
+    return (pixels[start : start + SOME] for start in range(0, max(len(pixels), 1), SOME))
+
+
+def _uphill(height: NDArray[np.float32], pixels: Indices, width: int) -> Indices:
     """The highest of each pixel and its eight neighbours; among equals the last, so that no way leads in a circle."""
     best, highest = pixels, np.zeros(len(pixels), np.float32)
     for step in np.add.outer((-width, 0, width), (-1, 0, 1)).ravel().tolist():
@@ -149,43 +154,43 @@ def _uphill(height: NDArray[np.float32], pixels: NDArray[np.signedinteger], widt
     return best
 
 
-def _follow(peak: NDArray[np.signedinteger], pixels: Pixels) -> None:
-    """Let every pixel point to where its way ends, a pixel that points to itself; each round halves what is left."""
-    left = True
-    while left:
-        left = False
-        for some in pixels:
-            there = peak[some]
-            further = peak[there]
-            if not np.array_equal(further, there):
-                peak[some] = further
-                left = True
+def _follow(up: Indices) -> Indices:
+    """Give where the way of every pixel ends, a pixel that points to itself; each round halves what is left."""
+    while True:
+        further = up[up]
+        if np.array_equal(further, up):
+            return up
+        up = further
 
 
-def _number(peak: NDArray[np.signedinteger], pixels: Pixels, peaks: NDArray[np.signedinteger]) -> None:
-    """Put the numbers 1..n of the peaks in place of the peaks themselves."""
-    peak[peaks] = -np.arange(1, len(peaks) + 1)  # below 0 to be told from pixels
-    for some in pixels:
-        there = peak[some]
-        peak[some] = np.where(there < 0, there, peak[there])
-    np.negative(peak, out=peak)
-
-
-def _shares(part: NDArray[np.signedinteger], number: int, density: NDArray[np.float32]) -> NDArray[np.float64]:
+def _shares(
+    part: Indices, number: int, pixels: Indices, width: int, density: NDArray[np.float32]
+) -> NDArray[np.float64]:
     """Cells in each part, at its number, given those per pixel of the mask, one value for 4 x 4 pixels."""
     shares = np.zeros(number + 1)
-    height = max(1, SOME // part.shape[1] // STRIDE) * STRIDE
-    for top in range(0, len(part), height):
-        some = part[top : top + height]
-        blocks = density[top // STRIDE : (top + height) // STRIDE]
-        weights = blocks.repeat(STRIDE, axis=0).repeat(STRIDE, axis=1)[: len(some), : part.shape[1]]
-        shares += np.bincount(some[some > 0], weights[some > 0], minlength=number + 1)
+    flat = density.ravel()
+    for some, parts in zip(_parted(pixels), _parted(part), strict=True):
+        row, column = np.divmod(some, width)
+        block = (row - 1) // STRIDE * density.shape[1] + (column - 1) // STRIDE
+        shares += np.bincount(parts, flat[block], minlength=number + 1)
     return shares
 
 
+def _in_order(names: Indices, part: Indices, number: int) -> Indices:
+    """Number the names of parts anew in the order in which they are met; 0 stays."""
+    first = np.zeros(number + 1, np.intp)
+    for end in range(len(part), 0, -SOME):
+        start = max(end - SOME, 0)
+        first[names[part[start:end][::-1]]] = np.arange(end - 1, start - 1, -1)  # what is written last stays
+    new = np.zeros(number + 1, names.dtype)
+    new[np.argsort(first[1:]) + 1] = np.arange(1, number + 1)
+    return np.asarray(new[names])
+
+
 def _join(
-    part: NDArray[np.signedinteger],
-    pixels: Pixels,
+    image: Indices,
+    part: Indices,
+    pixels: Indices,
     height: NDArray[np.float32],
     width: int,
     tops: NDArray[np.float32],
@@ -197,14 +202,15 @@ def _join(
     """
     least = NECK if shares is None else NECK - WEIGHT
     pairs, ways = [np.zeros((2, 0), part.dtype)], [np.zeros(0, np.float32)]
-    for step, some in product((1, width - 1, width, width + 1), pixels):
-        here, there = part[some], part[some + step]
-        touch = np.flatnonzero((here != there) & (there > 0))
-        ends, pixel = np.stack([here[touch], there[touch]]), some[touch]
-        neck = np.minimum(height[pixel], height[pixel + step])
-        wide = neck > least * tops[ends].min(axis=0)  # the others stay necks: joining only lifts peaks
-        pairs.append(ends[:, wide])
-        ways.append(neck[wide])
+    for step in (1, width - 1, width, width + 1):
+        for some, here in zip(_parted(pixels), _parted(part), strict=True):
+            there = image[some + step]
+            touch = np.flatnonzero((here != there) & (there > 0))
+            ends, pixel = np.stack([here[touch], there[touch]]), some[touch]
+            neck = np.minimum(height[pixel], height[pixel + step])
+            wide = neck > least * tops[ends].min(axis=0)  # the others stay necks: joining only lifts peaks
+            pairs.append(ends[:, wide])
+            ways.append(neck[wide])
     ends, neck = np.concatenate(pairs, axis=1), np.concatenate(ways)
     order = np.argsort(-neck, kind="stable")
     cell = list(range(len(tops)))
