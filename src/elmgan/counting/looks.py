@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +84,7 @@ class Looks:
         self._data = None if seen.data is None else seen.box.of(seen.data)
         self._shape = seen.box.height, seen.box.width
         self._stretched: tuple[Tile, NDArray[np.float32]] | None = None
-        self._taken: dict[float, tuple[float, ImagePlace]] = {}
+        self._taken: dict[float, tuple[float, ImagePlace | None]] = {}
         self._whole: dict[float, Maps] = {}
 
     def fits(self, scale: float) -> bool:
@@ -91,13 +92,20 @@ class Looks:
         rows, columns = scaled_shape(self._shape, scale)
         return min(rows, columns) >= LEAST_SIDE and (scale <= 1 or rows * columns <= MOST_ENLARGED)
 
-    def place(self, scale: float) -> ImagePlace:
-        """Give the place of the image as it is seen at a scale."""
+    def place(self, scale: float, *, going_on: bool = False) -> ImagePlace:
+        """Give the place of the image as it is seen at a scale.
+
+        Args:
+            scale: The scale.
+            going_on: Whether that at 0.7 times the scale will be asked for next.
+        """
         density, place = self._look(scale)
+        if place is None:
+            density, place = self._look(scale, anew=True)
         if not self.fits(scale * SMALLER):
             return place
         count = density * self._pixels(scale)
-        smaller = self._look(scale * SMALLER)[0] * SMALLER**2 * self._pixels(scale)
+        smaller = self._look(scale * SMALLER, measured=going_on)[0] * SMALLER**2 * self._pixels(scale)
         return {**place, "smaller": math.log((smaller + FEW) / (count + FEW))}
 
     def forget(self) -> None:
@@ -120,10 +128,19 @@ class Looks:
         window = self._window(scale)
         return window.height * window.width * scale**2
 
-    def _look(self, scale: float) -> tuple[float, ImagePlace]:
-        """Cells per pixel that is seen at a scale, and all of the place but what takes a second look."""
+    @overload
+    def _look(self, scale: float, *, anew: Literal[True]) -> tuple[float, ImagePlace]: ...
+
+    @overload
+    def _look(self, scale: float, *, measured: bool = True) -> tuple[float, ImagePlace | None]: ...
+
+    def _look(self, scale: float, *, measured: bool = True, anew: bool = False) -> tuple[float, ImagePlace | None]:
+        """Cells per pixel that is seen at a scale, and all of the place but what takes a second look.
+
+        The place is None where it was not to be measured at the first look, unless the look is taken anew.
+        """
         scale = round(scale, 6)
-        if scale not in self._taken:
+        if scale not in self._taken or anew:
             window = self._window(scale)
             image, data = self._seen_in(window, scale)
             probability, count_map = self._predict(image)
@@ -131,10 +148,10 @@ class Looks:
                 self._whole[scale] = probability, count_map
             cells = float(count_map.sum(dtype=np.float64))
             pixels = image.size if data is None else max(1, int(np.count_nonzero(data)))
-            self._taken[scale] = (
-                cells / pixels,
-                place_of(image, probability, cells, self._threshold, data=data, stained=self._stained),
-            )
+            place = None
+            if measured:
+                place = place_of(image, probability, cells, self._threshold, data=data, stained=self._stained)
+            self._taken[scale] = cells / pixels, place
         return self._taken[scale]
 
     def _seen_in(self, window: Tile, scale: float) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
@@ -265,4 +282,4 @@ def _agreeing(scale: float, found: Mapping[float, int]) -> int:
 
 def _scan(looks: Looks, known: KnownImages) -> dict[float, float]:
     """Scale -> distance of the image there."""
-    return {scale: known.distance(looks.place(scale)) for scale in GRID if looks.fits(scale)}
+    return {scale: known.distance(looks.place(scale, going_on=True)) for scale in GRID if looks.fits(scale)}
