@@ -11,7 +11,16 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from elmgan.errors import ElmganError, OutputError, TrainingError, UsageError, one_line
 from elmgan.launch import launch
@@ -32,6 +41,14 @@ def torch_needed(doing: str) -> Iterator[None]:
         raise UsageError(f"{doing} needs {error.name}: pip install {error.name}") from error
 
 
+class SpeedColumn(ProgressColumn):
+    """How many images are done in a second."""
+
+    def render(self, task: Task) -> Text:
+        """Write it, once it is known."""
+        return Text("" if task.speed is None else f"{task.speed:.3g}/s", style="progress.data.speed")
+
+
 @contextmanager
 def progress(doing: str, quiet: bool) -> Iterator[tuple[Console, Callable[[int], None]]]:
     """Show a bar on a terminal.
@@ -39,7 +56,7 @@ def progress(doing: str, quiet: bool) -> Iterator[tuple[Console, Callable[[int],
     Gives the bar's console, and what to call with the number of images whenever one more of them is done.
     """
     terminal = console(stderr=True)
-    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), SpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=terminal, transient=True, disable=quiet or not terminal.is_terminal) as bars:
         bar = bars.add_task(doing, total=None)
         yield terminal, lambda total: bars.update(bar, total=total, advance=1)
