@@ -108,7 +108,8 @@ def benchmark_throughput(
     def measure(begin: "Callable[[], Conditions]", watch: Callable[[int], None]) -> "Measured":
         from elmgan.benchmark import engines, throughput
 
-        chosen = engines.chosen_engines(engine)
+        every = tuple(engines.ENGINES)
+        chosen = engines.chosen_engines(engine, every, allowed=every)
         return throughput.measure_throughput(
             chosen, begin(), model=model, side=side, images=images, large=large, watch=watch
         )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from elmgan.engines.libraries import (
     ERRORS_ONLY,
     OPENVINO_PRECISIONS,
+    has_int8,
     import_onnxruntime,
     import_openvino,
     openvino_has_bf16,
@@ -50,27 +51,42 @@ ENGINES = {
         EngineSetting("onnxruntime", "fp32"),
         EngineSetting("openvino", "fp32"),
         EngineSetting("openvino", "bf16"),
+        EngineSetting("onnxruntime", "int8"),
+        EngineSetting("openvino", "int8"),
     )
 }
+
+FLOATS = tuple(name for name in ENGINES if not name.endswith("int8"))
+"""Engines that run any network; those in eight bits run the bundled models' alone."""
 
 
 def engines_here() -> dict[str, EngineSetting]:
     """Give the engines that this installation and this processor have."""
-    low = {"torch": _torch_has_bf16, "openvino": _openvino_has_bf16}
+    low: dict[str, Callable[[], bool]] = {"torch bf16": _torch_has_bf16, "openvino bf16": _openvino_has_bf16}
+    low |= {"onnxruntime int8": has_int8, "openvino int8": has_int8}
     installed = {name: engine for name, engine in ENGINES.items() if find_spec(engine.library)}
-    return {name: engine for name, engine in installed.items() if engine.precision != "bf16" or low[engine.library]()}
+    return {
+        name: engine
+        for name, engine in installed.items()
+        if low.get(f"{engine.library} {engine.precision}", lambda: True)()
+    }
 
 
-def chosen_engines(names: Sequence[str] | None, default: Sequence[str] = tuple(ENGINES)) -> dict[str, EngineSetting]:
+def chosen_engines(
+    names: Sequence[str] | None, default: Sequence[str] = FLOATS, *, allowed: Sequence[str] = FLOATS
+) -> dict[str, EngineSetting]:
     """Give the engines of these names, or for None those of the default that are here.
 
     Raises:
-        UsageError: One of them is not known, or not here.
+        UsageError: One of them is not known, not here, or not allowed.
     """
-    here = engines_here()
+    here = {name: engine for name, engine in engines_here().items() if name in allowed}
     for name in names or ():
         if name not in here:
-            why = "is not installed, or the processor lacks the precision" if name in ENGINES else "is not known"
+            why = "is not known"
+            if name in ENGINES:
+                why = "is not installed, or the processor lacks the precision"
+                why = why if name in allowed else "runs the bundled models alone"
             raise UsageError(f"engine {name!r} {why}; there are {', '.join(here)}")
     return {name: here[name] for name in (default if names is None else names) if name in here}
 

@@ -128,9 +128,13 @@ def _tiles(
     runs: dict[tuple[str, str], Run] = {}
     with TemporaryDirectory() as folder:
         graphs = {name: Path(folder) / f"{k}.onnx" for k, name in enumerate([*shipped(), *builds, PRODUCT])}
+        eight = {}
         for name in shipped():
             bundle = read_bundle(find_bundle(name))
             graphs[name].write_bytes(bundle.onnx)
+            if bundle.int8 is not None:
+                eight[name] = Path(folder) / f"{name}-int8.onnx"
+                eight[name].write_bytes(bundle.int8)
             multiply_adds[name] = size_of(partial(Generator, bundle.card.architecture), tile.shape)[1]
         for name, build in builds.items():
             graphs[name].write_bytes(export(build(), torch.from_numpy(tile.repeat(2, 0)), free={0: Dim("n")}))
@@ -139,7 +143,7 @@ def _tiles(
             if engine.library == "torch":
                 runs[U_NET, label] = run_torch(engine, builds[U_NET](), tile)
                 continue
-            for name, graph in graphs.items():
+            for name, graph in (eight if engine.precision == "int8" else graphs).items():
                 seen = factor if name == PRODUCT else tile
                 runs[name, label] = run_onnx(engine, graph, seen, threads=conditions.threads)
         times = take_turns(runs, conditions, watch=watch)
@@ -159,6 +163,7 @@ def _tiles(
 def _layers(engines: Mapping[str, EngineSetting], conditions: Conditions, *, side: int) -> list[ThroughputRow]:
     """Time the layers of the bundled networks in OpenVINO, in bf16 if that was asked for."""
     chosen = {engine.precision: engine for engine in engines.values() if engine.library == "openvino"}
+    chosen.pop("int8", None)  # its layers have other names
     if not chosen:
         return []
     engine = chosen.get("bf16") or chosen["fp32"]
