@@ -200,21 +200,32 @@ def _levelled(grey: Grey, data: NDArray[np.bool_] | None, span: float) -> tuple[
         return grey, False
     if slope.rough > SMOOTH:
         return grey, True
-    level = grey - slope.surface
+    level = grey - slope.surface(grey.shape)
     rest = slope_of(level, data)
-    return level if rest is None else level - rest.surface, False
+    return level if rest is None else level - rest.surface(grey.shape), False
 
 
 @dataclass(frozen=True)
 class Slope:
     """How a background goes up and down."""
 
-    surface: NDArray[np.float32]
-    """Around its mean, in grey values; (row, column)."""
+    terms: NDArray[np.floating]
+    """Of a surface of second degree; see :func:`_surface`."""
     height: float
     """Between the lowest and the highest block on it."""
     rough: float
     """Standard deviation of the blocks from it, as a share of the height."""
+
+    def surface(self, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """Give it around its mean, in grey values, for an image of so many rows and columns."""
+        # The middles of the outermost blocks, which are at -1 and 1, lie half a block inside the image.
+        reach = BLOCKS / (BLOCKS - 1)
+        ends = (reach - reach / side for side in shape)
+        down, across = (np.linspace(-end, end, side) for end, side in zip(ends, shape, strict=True))
+        terms = self.terms
+        surface = np.add.outer(terms[1] * down + terms[3] * down**2, terms[2] * across + terms[5] * across**2)
+        surface += np.multiply.outer(terms[4] * down, across)
+        return np.asarray(surface - surface.mean(), np.float32)
 
 
 def slope_of(grey: Grey, data: NDArray[np.bool_] | None = None) -> Slope | None:
@@ -226,7 +237,7 @@ def slope_of(grey: Grey, data: NDArray[np.bool_] | None = None) -> Slope | None:
 
     >>> ramp = np.tile(np.arange(160, dtype=np.float32), (80, 1))
     >>> slope = slope_of(ramp)
-    >>> round(float(np.ptp(slope.surface))), slope.rough < SMOOTH
+    >>> round(float(np.ptp(slope.surface(ramp.shape)))), slope.rough < SMOOTH
     (159, True)
     """
     levels, places = _levels(grey, data)
@@ -241,13 +252,7 @@ def slope_of(grey: Grey, data: NDArray[np.bool_] | None = None) -> Slope | None:
         if np.count_nonzero(weights) < 2 * len(terms):
             return None
     height = float(np.ptp(places @ terms))
-    # The middles of the outermost blocks, which are at -1 and 1, lie half a block inside the image.
-    reach = BLOCKS / (BLOCKS - 1)
-    ends = (reach - reach / side for side in grey.shape)
-    down, across = (np.linspace(-end, end, side) for end, side in zip(ends, grey.shape, strict=True))
-    surface = np.add.outer(terms[1] * down + terms[3] * down**2, terms[2] * across + terms[5] * across**2)
-    surface += np.multiply.outer(terms[4] * down, across)
-    return Slope(np.asarray(surface - surface.mean(), np.float32), height, usual / max(height, 1e-9 * np.ptp(levels)))
+    return Slope(terms, height, usual / max(height, 1e-9 * float(np.ptp(levels))))
 
 
 def _levels(grey: Grey, data: NDArray[np.bool_] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -265,11 +270,27 @@ def _levels(grey: Grey, data: NDArray[np.bool_] | None) -> tuple[NDArray[np.floa
     blocks = in_blocks(seen).astype(np.float32)
     if data is None:
         blocks.sort(axis=1)
-        return np.array([densest(block, QUARTER, 0) for block in blocks]), _surface()
+        return _densest_of_rows(blocks, QUARTER), _surface()
     held = in_blocks(data[:: steps[0], :: steps[1]])
     whole = held.mean(axis=1) > 0.5
     levels = [densest(np.sort(block[of]), QUARTER, 0) for block, of in zip(blocks[whole], held[whole], strict=True)]
     return np.array(levels, np.float64), _surface()[whole]
+
+
+def _densest_of_rows(blocks: NDArray[np.float32], share: float) -> NDArray[np.float64]:
+    """Do what :func:`densest` does, without rounding, with each row of sorted values."""
+    length = round(share * (blocks.shape[1] - 1))
+    widths = blocks[:, length:] - blocks[:, : blocks.shape[1] - length]
+    shortest = widths <= widths.min(axis=1, keepdims=True)
+    number, rows = np.cumsum(shortest, axis=1), np.arange(len(blocks))
+    first, last = (np.argmax(number == wanted[:, np.newaxis], axis=1) for wanted in _middles(number[:, -1]))
+    low, high = blocks[rows, first + length // 2], blocks[rows, last + (length + 1) // 2]
+    return np.asarray((low.astype(np.float64) + high) / 2)
+
+
+def _middles(number: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    """Of so many in a row, which are in the middle, from 1."""
+    return (number - 1) // 2 + 1, number // 2 + 1
 
 
 @cache
