@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
+from elmgan import holding
 from elmgan.errors import UsageError
 from elmgan.holding import LOCK, held
 
@@ -80,4 +82,30 @@ def test_a_folder_into_which_nothing_was_put_is_gone_again(tmp_path: Path) -> No
 def test_what_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=r"nothing was done: .* cannot be written"), held(tmp_path / "file" / "out"):
+        pass
+
+
+def test_a_lock_file_that_is_removed_while_it_is_opened_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run ends between the two steps of this one."""
+    lock = holding._lock
+    files: list[int] = []
+
+    def removed_at_first(file: BinaryIO) -> None:
+        if not files:
+            (tmp_path / LOCK).unlink()
+        files.append(file.fileno())
+        lock(file)
+
+    monkeypatch.setattr(holding, "_lock", removed_at_first)
+    with held(tmp_path):
+        assert len(files) == 2
+        monkeypatch.undo()
+        with pytest.raises(UsageError, match="is being written to by process"), held(tmp_path):
+            pass
+
+
+def test_a_path_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing was done"), held(tmp_path / ("a" * 5000)):
         pass

@@ -36,23 +36,48 @@ def held(folder: Path) -> Iterator[str]:
     Raises:
         UsageError: The folder cannot be made or written to, or another run holds it.
     """
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    made: list[Path] = []
     try:
+        made += [each for each in (folder, *folder.parents) if not each.exists()]
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open("a+b")
+        file, told = _taken(folder)
     except OSError as error:
         _remove_empty(made)
         raise UsageError(f"nothing was done: {cannot_write(folder, error)}") from error
-    with file:
-        told = _take(file, folder)
-        try:
-            yield told
-        finally:
+    left = True
+    try:
+        yield told
+    finally:
+        with suppress(OSError):  # while it is locked, so that it is no other run's; Windows removes no open file
+            (folder / LOCK).unlink()
+            left = False
+        file.close()
+        if left:
             with suppress(OSError):
                 (folder / LOCK).unlink()
-            _remove_empty(made)
-    with suppress(OSError):  # Windows removes no open file
-        (folder / LOCK).unlink()
+        _remove_empty(made)
+
+
+def _taken(folder: Path) -> tuple[BinaryIO, str]:
+    """Open a folder's lock file and lock it; give it, and what is to be told."""
+    while True:
+        file = (folder / LOCK).open("a+b")
+        try:
+            told = _take(file, folder)
+            if _is_there(file, folder / LOCK):
+                return file, told
+        except BaseException:
+            file.close()
+            raise
+        file.close()  # it was another run's, which has removed it meanwhile
+
+
+def _is_there(file: BinaryIO, path: Path) -> bool:
+    """Whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _take(file: BinaryIO, folder: Path) -> str:

@@ -101,6 +101,15 @@ def test_the_graph_normalises_as_elmgan_does(image: NDArray) -> None:
     assert_same(image, Normalisation())
 
 
+def test_ties_between_blocks_are_broken_as_elmgan_does() -> None:
+    for seed in range(5):
+        random = np.random.default_rng(seed)
+        image = np.clip(FIELD, 0, 255).round()
+        image[140:145, 120:170] = 255
+        image[random.random(image.shape) < 0.02] = 160
+        assert_same(image, Normalisation())
+
+
 def test_debris_is_passed_over_as_elmgan_does() -> None:
     for image in (WITH_BAR, WITH_DARK_BAR):
         grey = image.astype(np.float32)

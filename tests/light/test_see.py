@@ -84,7 +84,8 @@ def test_a_smooth_background_is_levelled(share: float, power: int, direction: tu
     flat = noisy(1000 + sign * 80 * cells(3))
     image = flat + np.float32(80 * share) * ramp(direction, power).astype(np.float32)
     plain, seen, padded = (see(each, NORMALISATION) for each in (flat, image, np.pad(image, 9)))
-    assert seen.remarks == padded.remarks == ()
+    assert seen.remarks == padded.remarks
+    assert seen.remarks == () or power == 2  # what is mostly a bowl may be a cell
     assert abs(NORMALISATION(image) - plain.normalised).mean() > 0.1
     assert abs(seen.normalised - plain.normalised).mean() < 0.05
     assert abs(padded.box.of(padded.normalised) - plain.normalised).mean() < 0.05
@@ -149,7 +150,7 @@ def test_a_stained_slide_is_seen_as_haematoxylin() -> None:
     np.testing.assert_allclose(seen.normalised, NORMALISATION(density), atol=0.05)
     assert see(slide, NORMALISATION, channel="luminance").channel == "luminance"
     assert see(slide, NORMALISATION, cells="bright").channel is None
-    assert see(slide, NORMALISATION, cells="dark").channel == "haematoxylin"
+    assert see(slide, NORMALISATION, cells="dark").channel is None
 
 
 @pytest.mark.parametrize("value", [0, 255])
@@ -158,6 +159,27 @@ def test_a_margin_does_not_hide_a_stained_slide(value: int) -> None:
     seen = see(np.pad(slide, ((0, 0), (70, 30), (0, 0)), constant_values=value), NORMALISATION)
     assert seen.channel == "haematoxylin"
     np.testing.assert_allclose(seen.box.of(seen.normalised), see(slide, NORMALISATION).normalised, atol=0.02)
+
+
+@pytest.mark.parametrize("colour", [(1, 0, 0), (1, 0, 1), (0, 0, 1), (0, 1, 0), (1, 0.6, 0)])
+@pytest.mark.parametrize("ground", [0, 0.2, 0.4])
+def test_fluorescence_in_one_colour_is_not_stained(colour: tuple[float, ...], ground: float) -> None:
+    cells_alone = ground + (1 - ground) * cells(4)
+    image = eight_bits(noisy(220 * cells_alone[..., np.newaxis] * np.array(colour)))
+    assert see(image, NORMALISATION).channel is None
+
+
+def test_a_single_large_cell_is_told_where_it_is_taken_for_the_background() -> None:
+    down, across = np.mgrid[-64:64, -64:64]
+    blob = noisy(100 + 80 * np.exp(-(down**2 + across**2) / (2 * 45**2)))
+    assert "uneven" in see(blob, NORMALISATION).remarks
+
+
+def test_colour_of_any_type_has_the_same_haematoxylin() -> None:
+    slide = stained(cells(4))
+    densities = [to_grey(slide.astype(dtype), channel="haematoxylin") for dtype in (np.uint8, np.uint16, np.float32)]
+    np.testing.assert_allclose(densities[0], densities[2], atol=1e-5)
+    np.testing.assert_array_equal(densities[1], densities[2])
 
 
 def test_what_is_not_stained_is_seen_as_luminance() -> None:

@@ -81,3 +81,20 @@ def test_a_number_without_a_bound_is_refused(value: str) -> None:
     first = json.loads(content)["images"][0][0]
     with pytest.raises(ValidationError):
         KnownImages.model_validate_json(content.replace(json.dumps(first), value, 1))
+
+
+def test_a_measure_that_no_known_image_has_is_passed_over_in_words() -> None:
+    rows = [{name: 0.01 * k for name in MEASURES if name not in ("smaller", "contrast")} for k in range(30)]
+    known = KnownImages.of(rows)
+    assert "larger cells" in known.unlike({**dict.fromkeys(MEASURES, 0.1), "smaller": -9.0, "diameter": 9.0})
+
+
+def test_images_that_were_measured_before_a_measure_was_added_are_still_known() -> None:
+    rows = [dict.fromkeys(MEASURES, 0.01 * k) for k in range(30)]
+    known = KnownImages.of(rows)
+    fewer = tuple(name for name in MEASURES if name != "stained")
+    columns = [MEASURES.index(name) for name in fewer]
+    older = KnownImages(measures=fewer, images=tuple(tuple(row[k] for k in columns) for row in known.images))
+    assert older.usable
+    near, far = dict.fromkeys(MEASURES, 0.1), dict.fromkeys(MEASURES, 9.0)
+    assert older.distance(near) < older.far < older.distance(far)

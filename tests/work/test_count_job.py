@@ -439,7 +439,7 @@ def test_a_line_of_the_journal_that_is_not_whole_is_none(tmp_path: Path) -> None
     images, out = folder_of(tmp_path / "images", 1, 2, 3), tmp_path / "out"
     rows = count_images([images], out, MODEL).rows
     lines = [row.model_dump_json() for row in rows]
-    (out / JOURNAL).write_text(f"{lines[0]}\n{lines[1][:40]}")
+    (out / JOURNAL).write_text(f"{lines[0]}\n{lines[1][:40]}\n\0\0\0\0\n{lines[2]}\n")
     (out / "counts.csv").unlink()
     assert list(read_earlier(out).rows) == ["1.tif"]
     again = count_images([images], out, MODEL, resume=True)

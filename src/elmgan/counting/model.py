@@ -158,7 +158,7 @@ class Model:
             self._refuse_to_mix(pixels, view, seen.stains, found)
         appearance = appearance_of(seen.grey, seen.stretch, mask, estimate, scale=chosen.scale, data=seen.data)
         flags = flags_of(
-            pixels if channel is None else seen.grey,
+            pixels if channel is None or seen.as_read is None else seen.as_read,
             mask,
             appearance,
             self.card.training,

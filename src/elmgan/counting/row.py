@@ -55,7 +55,7 @@ class Row(BaseModel):
         description="fraction of the image that is cell, 0 to 1; empty when the model learned no masks"
     )
     flags: tuple[str, ...] = Field(description="why not to trust the count; empty when the image looks fine")
-    unlike: str = Field(description="what sets the image apart from those that the model knows; empty when near them")
+    unlike: str = Field("", description="what sets the image apart from those that the model knows, in words")
     scale: float = Field(description="factor by which the network saw the image resized")
     height: int = Field(description="rows of the image, in pixels")
     width: int = Field(description="columns of the image, in pixels")

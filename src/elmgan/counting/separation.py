@@ -122,11 +122,13 @@ def _cells(hills: NDArray[np.float32], density: NDArray[np.float32] | None) -> t
     image[pixels] = np.arange(len(pixels), dtype=index)
     up = np.concatenate([image[_uphill(height, some, width)] for some in _parted(pixels)])
     peak = _follow(up)
+    del up
     peaks = np.flatnonzero(peak == np.arange(len(pixels), dtype=index))
     number = len(peaks)
     numbers = np.zeros(len(pixels), index)
     numbers[peaks] = np.arange(1, number + 1, dtype=index)
     part = numbers[peak]
+    del numbers, peak
     shares = None if density is None else _shares(part, number, pixels, width, density)
     image[pixels] = part
     cell = _join(image, part, pixels, height, width, np.append(np.float32(0), height[pixels[peaks]]), shares)

@@ -24,6 +24,9 @@ Ruifrok & Johnston, Quantification of histochemical staining by color deconvolut
 RGB = 3
 """Channels of colour."""
 
+STRIP = 256
+"""Rows whose densities are computed at a time."""
+
 DARKEST = 1 / 255
 """Share of the background's light below which no density is told apart: 8 bits hold no more."""
 
@@ -117,7 +120,18 @@ def plane_grey(plane: Plane, pixels: NDArray) -> Grey:
 
 def haematoxylin(colour: NDArray, glass: NDArray[np.float32]) -> NDArray[np.float32]:
     """Give the density of haematoxylin in a (row, column, RGB) image; ``glass`` is the light of its background."""
-    return np.asarray(cv2.transform(densities_of(colour, glass), _unmixing()))
+    density = np.empty(colour.shape[:2], np.float32)
+    if colour.dtype == np.uint8:  # a table of all values there are
+        levels = np.repeat(np.arange(256, dtype=np.float32)[:, np.newaxis], RGB, axis=1)
+        table = (densities_of(levels, glass) * _unmixing()).astype(np.float32)
+        np.take(table[:, 0], colour[..., 0], out=density, mode="clip")
+        for k in range(1, RGB):
+            density += table[:, k].take(colour[..., k])
+        return density
+    for top in range(0, len(colour), STRIP):
+        some = slice(top, top + STRIP)
+        density[some] = cv2.transform(densities_of(colour[some], glass), _unmixing())
+    return density
 
 
 def densities_of(colour: NDArray, glass: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -139,7 +139,7 @@ class Normalisation(BaseModel):
         few = round((1 - IN_BLOCK) * (blocks.shape[1] - 1))
         blocks = np.partition(blocks, (few, blocks.shape[1] - 1 - few), axis=1)
         lowest, highest = blocks[:, few], blocks[:, -1 - few]
-        last, first = np.argsort(lowest), np.argsort(-highest)
+        last, first = (np.argsort(each, kind="stable") for each in (lowest, -highest))  # as ONNX does
         dark, bright = -float(lowest[last[self.debris]]), float(highest[first[self.debris]])
         ends = low, high
         if max(dark, bright) > noise:

@@ -27,6 +27,12 @@ SMOOTH, ROUGH = 0.08, 0.15
 is flagged if they are not, but within the second. Of 824 images of the known kinds, 5 are levelled and 6 flagged.
 """
 
+CURVED = 0.5
+"""A levelled image is flagged all the same if more than this share of the slope is a dome or a bowl."""
+
+STRIP = 256
+"""Rows that are levelled at a time."""
+
 QUARTER, FAR_OFF = 0.25, 4
 """Share of a block's pixels that show its background; how many usual distances off the surface it may be."""
 
@@ -36,6 +42,11 @@ COLOUR_PIXELS = 2**14
 GROUND = 0.25
 """Under transmitted light hardly a pixel is darker in all colours than this share of the brightest; see
 :func:`is_stained`. The images of dsb2018, nuinsseg and foreign have 0.28 to 0.97, merges and fluorescence 0 to 0.21.
+"""
+
+WHITE = 0.3
+"""Light that comes through glass has at least this share of its strongest colour in each; 0.43 in the least of 204
+stained images. Fluorescence that is shown in one colour has none.
 """
 
 COLOURED = 0.05, 0.25
@@ -72,6 +83,8 @@ class Seen:
     """Flags that the light alone raises: ``debris``, ``merge``, ``uneven``."""
     stains: tuple[int, ...] = ()
     """Of a merge, the channels that show different things, from 1."""
+    as_read: Grey | None = None
+    """The channel before it was levelled, (row, column); pixels without data may be no numbers."""
 
     @property
     def normalised(self) -> NDArray[np.float32]:
@@ -85,7 +98,7 @@ def see(
     """Reduce an image to what the network sees of it.
 
     - Colour becomes grey, or the channel is taken; see :func:`to_grey`. A stained slide under transmitted light is seen
-      as the density of haematoxylin, unless a channel is named or cells are said to be bright.
+      as the density of haematoxylin, unless a channel is named, or cells are said to be bright or dark.
     - Pixels without data take no part in anything, and are background; see :func:`data_of`.
     - A background that goes up or down smoothly is subtracted; see :func:`slope_of`.
     - Background, span and sign are found by the normalisation. Of haematoxylin, a density, cells are always bright.
@@ -94,7 +107,8 @@ def see(
 
     - ``debris``, where something reaches much farther than all else in few places,
     - ``merge``, of colour on a dark ground whose channels show different things, if none of them was chosen,
-    - ``uneven``, of a background that is far from level, and not smooth enough to be levelled.
+    - ``uneven``, of a background that is far from level and not smooth enough to be levelled, or that was levelled but
+      may be a single large cell.
 
     Args:
         image: (row, column) or (row, column, channel), of any numeric type.
@@ -119,13 +133,13 @@ def see(
     stains: tuple[int, ...] = ()
     if channel is None and image.ndim == 3 and image.shape[2] == RGB:
         pixels = _colours(box.of(image), holds)
-        if cells != "bright" and is_stained(pixels):
+        if cells == "auto" and is_stained(pixels):
             channel = "haematoxylin"
             grey = np.zeros(grey.shape, np.float32)
             box.of(grey)[:] = haematoxylin(box.of(image), glass_of(pixels))
         else:
             stains = _stains(pixels)
-    inner = grey
+    inner = as_read = grey
     if data is not None:
         grey = grey.copy()
         grey[~data] = 0  # nothing of it is looked at
@@ -144,7 +158,9 @@ def see(
     found = {"debris": stretch.debris, "merge": bool(stains), "uneven": uneven}
     if data is not None:
         grey = np.where(data, grey, np.float32(stretch.centre))
-    return Seen(grey, data, box, stretch, channel, tuple(name for name, present in found.items() if present), stains)
+    return Seen(
+        grey, data, box, stretch, channel, tuple(name for name, present in found.items() if present), stains, as_read
+    )
 
 
 def _colours(colour: NDArray, data: NDArray[np.bool_] | None) -> NDArray[np.float32]:
@@ -175,9 +191,10 @@ def is_stained(pixels: NDArray[np.float32]) -> bool:
         return False
     brightest = pixels.max(axis=1)
     dark, bright = np.percentile(brightest, (5, 99.5))
-    if dark <= GROUND * bright:
+    glass = glass_of(pixels)
+    if dark <= GROUND * bright or glass.min() <= WHITE * glass.max():
         return False
-    densities = densities_of(pixels, glass_of(pixels))
+    densities = densities_of(pixels, glass)
     mean, differ = np.percentile((np.abs(densities.mean(axis=1)), np.ptp(densities, axis=1)), 99, axis=1)
     return bool(differ > max(COLOURED[0], COLOURED[1] * mean))
 
@@ -193,16 +210,17 @@ def _box(data: NDArray[np.bool_] | None, shape: tuple[int, int]) -> Tile:
 def _levelled(grey: Grey, data: NDArray[np.bool_] | None, span: float) -> tuple[Grey, bool]:
     """Subtract a background that is uneven and smooth; give the image, and whether it is uneven all the same.
 
-    Twice, since a steep slope hides the background of the blocks that it crosses.
+    Twice, since a steep slope hides the background of the blocks that it crosses. What is mostly a dome or a bowl may
+    be a single large cell: the image is called uneven then, too.
     """
     slope = slope_of(grey, data)
     if slope is None or not slope.height > UNEVEN * span > 0 or slope.rough > ROUGH:
         return grey, False
     if slope.rough > SMOOTH:
         return grey, True
-    level = grey - slope.surface(grey.shape)
+    level = slope.taken_off(grey)
     rest = slope_of(level, data)
-    return level if rest is None else level - rest.surface(grey.shape), False
+    return level if rest is None else rest.taken_off(level), slope.curved > CURVED
 
 
 @dataclass(frozen=True)
@@ -216,16 +234,26 @@ class Slope:
     rough: float
     """Standard deviation of the blocks from it, as a share of the height."""
 
-    def surface(self, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """Give it around its mean, in grey values, for an image of so many rows and columns."""
+    @property
+    def curved(self) -> float:
+        """How high what is no plane of it is, as a share of the height."""
+        return float(np.ptp(_surface()[:, 3:] @ self.terms[3:])) / max(self.height, 1e-30)
+
+    def taken_off(self, grey: Grey) -> NDArray[np.float32]:
+        """Subtract it, around its mean, from an image; (row, column)."""
         # The middles of the outermost blocks, which are at -1 and 1, lie half a block inside the image.
         reach = BLOCKS / (BLOCKS - 1)
-        ends = (reach - reach / side for side in shape)
-        down, across = (np.linspace(-end, end, side) for end, side in zip(ends, shape, strict=True))
-        terms = self.terms
-        surface = np.add.outer(terms[1] * down + terms[3] * down**2, terms[2] * across + terms[5] * across**2)
-        surface += np.multiply.outer(terms[4] * down, across)
-        return np.asarray(surface - surface.mean(), np.float32)
+        ends = (reach - reach / side for side in grey.shape)
+        down, across = (np.linspace(-end, end, side) for end, side in zip(ends, grey.shape, strict=True))
+        _, *terms = self.terms.tolist()
+        rows, columns = terms[0] * down + terms[2] * down**2, terms[1] * across + terms[4] * across**2
+        mean = rows.mean() + columns.mean() + terms[3] * down.mean() * across.mean()
+        level = np.empty(grey.shape, np.float32)
+        for top in range(0, len(grey), STRIP):
+            some = slice(top, top + STRIP)
+            surface = np.add.outer(rows[some] - mean, columns) + np.multiply.outer(terms[3] * down[some], across)
+            np.subtract(grey[some], surface, out=level[some], casting="unsafe")
+        return level
 
 
 def slope_of(grey: Grey, data: NDArray[np.bool_] | None = None) -> Slope | None:
@@ -237,7 +265,7 @@ def slope_of(grey: Grey, data: NDArray[np.bool_] | None = None) -> Slope | None:
 
     >>> ramp = np.tile(np.arange(160, dtype=np.float32), (80, 1))
     >>> slope = slope_of(ramp)
-    >>> round(float(np.ptp(slope.surface(ramp.shape)))), slope.rough < SMOOTH
+    >>> round(float(np.ptp(ramp - slope.taken_off(ramp)))), slope.rough < SMOOTH
     (159, True)
     """
     levels, places = _levels(grey, data)

@@ -11,7 +11,7 @@ from elmgan.light.appearance import Measure
 from elmgan.strict import Strict
 from elmgan.trust import Calibration
 
-FORMAT = 1
+FORMAT = 2
 """Version of model.json that this program writes; it reads this one and older ones."""
 
 STRIDE = 4

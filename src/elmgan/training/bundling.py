@@ -13,7 +13,8 @@ from rich.progress import track
 from elmgan import __version__
 from elmgan.counting import Model
 from elmgan.data import Record, Sides, read_seen, read_truth
-from elmgan.errors import DataError
+from elmgan.engines.libraries import has_int8
+from elmgan.errors import DataError, ImageError
 from elmgan.images import only_plane, open_image
 from elmgan.light import Appearance, Normalisation, Ranges, appearance_of, ranges_of
 from elmgan.models import FORMAT, Bundle, Learned, ModelCard, TrainingData, shortcoming, write_bundle
@@ -111,7 +112,9 @@ def bundle_run(path: Path, config: TrainingConfig, generator: Generator, origin:
         hashes={},
     )
     bundle = Bundle(card, to_onnx(rounded(generator)), "")
-    if quantisable(config.architecture):
+    if not has_int8():
+        console.print("no network in eight bits: this processor adds them up with overflow, and could not check it")
+    elif quantisable(config.architecture):
         rng = np.random.default_rng(config.seed)
         tiles = tiles_to_see(origin.sides.train, config.normalisation, rng=rng)
         bundle = replace(bundle, int8=quantised(bundle.onnx, tiles))
@@ -123,9 +126,12 @@ def bundle_run(path: Path, config: TrainingConfig, generator: Generator, origin:
         card = card.model_copy(update={"calibration": done.calibration})
     model = Model(replace(bundle, card=card))
     held_out = [*origin.sides.validation, *origin.sides.calibration]
-    scores: list[Score] = [
-        score_image(model, record) for record in with_progress(held_out, "scoring the bundle", console)
-    ]
+    scores: list[Score] = []
+    for record in with_progress(held_out, "scoring the bundle", console):
+        try:
+            scores.append(score_image(model, record))
+        except ImageError as error:  # such as of a merge of stains; the model is not lost for it
+            console.print(f"{error}; it is not scored")
     card = card.model_copy(update={"scores": summarise(scores)})
     bundle = replace(bundle, card=card, readme=readme(card, config, origin))
     write_bundle(path, bundle.calibrated(done.calibration, done.text) if done else bundle)

@@ -42,8 +42,9 @@ ACTIVATIONS = ("LeakyRelu", "Relu")
 
 
 def quantisable(architecture: Architecture) -> bool:
-    """Say whether a network has a form that is quantised: a count map, and batch norms, which can be folded."""
-    return architecture.maps and architecture.norm == "batch"
+    """Say whether a network has a form that is quantised: a count map, and batch norms that follow convolutions."""
+    a = architecture
+    return a.maps and a.norm == "batch" and a.upsampling != "transposed" and a.mask_head == "fold" and not a.dropout
 
 
 def tiles_to_see(

@@ -49,6 +49,9 @@ UNLIKE: Mapping[PlaceMeasure, tuple[str, str]] = {
 FACTORS = ("density", "diameter")
 """Measures of which people are told the factor: logarithms of what can be counted or seen."""
 
+LEAST_TOLD, MOST_TOLD = 1.2, math.log(1000)
+"""A factor from which it is told, and the logarithm of the largest that is."""
+
 MOST_WORDS = 2
 """Measures that are named of one image."""
 
@@ -105,8 +108,8 @@ class KnownImages(Strict):
 
     @property
     def usable(self) -> bool:
-        """Whether they are enough to compare with, and of the measures that this program takes."""
-        return self.measures == MEASURES and len(self.images) >= FEWEST_KNOWN
+        """Whether they are enough to compare with, and of measures that this program takes, not necessarily all."""
+        return set(self.measures) <= set(MEASURES) and len(self.images) >= FEWEST_KNOWN
 
     @property
     def near(self) -> float:
@@ -143,23 +146,19 @@ class KnownImages(Strict):
         """
         rows, middle, unit, _, _ = _compared(self)
         row = (_row(place) - middle) / unit
-        least, most = (
-            reduce(np.where(np.isfinite(rows), rows, sign * np.inf), axis=0)
-            for reduce, sign in ((np.min, 1), (np.max, -1))
-        )
-        beyond = np.where(row > most, row - most, np.where(row < least, row - least, 0))
-        off = np.nan_to_num(beyond)
+        some = np.isfinite(rows).any(axis=0) & np.isfinite(row)
+        off = np.zeros(len(row))
+        off[some] = row[some] - np.clip(row[some], np.nanmin(rows[:, some], axis=0), np.nanmax(rows[:, some], axis=0))
         if not off.any():
-            distances = _distances(rows, row)
-            off = np.nan_to_num(row - rows[int(np.argmin(distances))])
+            off = np.nan_to_num(row - rows[int(np.argmin(_distances(rows, row)))])
         told = []
-        for k in np.argsort(-np.abs(off))[:MOST_WORDS]:
+        for k in np.argsort(-np.abs(off), kind="stable")[:MOST_WORDS]:
             if abs(off[k]) < max(abs(off)) / 2 or not off[k]:
                 break
-            name, above = MEASURES[k], off[k] > 0
-            words = UNLIKE[name][int(above)]
-            factor = math.exp(abs(off[k]) * unit[k])
-            told.append(f"{words} ({factor:.2g} times)" if name in FACTORS and factor >= 1.2 else words)
+            name = MEASURES[k]
+            words = UNLIKE[name][int(off[k] > 0)]
+            factor = math.exp(min(abs(off[k]) * unit[k], MOST_TOLD)) if name in FACTORS else 1
+            told.append(f"{words} ({factor:.2g} times)" if factor >= LEAST_TOLD else words)
         return " and ".join(told)
 
     def least_distance(self, place: ImagePlace) -> float:
@@ -168,7 +167,7 @@ class KnownImages(Strict):
         if not self.calibrated:
             return least
         _, middle, unit, _, _ = _compared(self)
-        rows = (np.array(self.calibrated, np.float64) - middle) / unit
+        rows = (_values(self.calibrated, self.measures) - middle) / unit
         return min(least, _nearest(_distances(rows, (_row(place) - middle) / unit)))
 
 
@@ -181,6 +180,16 @@ def _rows_of(places: Sequence[ImagePlace]) -> tuple[tuple[float | None, ...], ..
     return tuple(dict.fromkeys(rows))
 
 
+def _values(rows: Sequence[Sequence[float | None]], measures: Sequence[str]) -> NDArray[np.float64]:
+    """Give rows with a column for each of MEASURES, NaN where they have no value."""
+    values = np.full((len(rows), len(MEASURES)), np.nan)
+    given = np.array(rows, np.float64)  # None becomes NaN
+    for k, name in enumerate(MEASURES):
+        if name in measures:
+            values[:, k] = given[:, list(measures).index(name)]
+    return values
+
+
 def _row(place: ImagePlace) -> NDArray[np.float64]:
     return np.array([place.get(name, np.nan) for name in MEASURES])
 
@@ -190,7 +199,7 @@ def _compared(
     known: KnownImages,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float, float]:
     """Rows in units of each measure's spread, the middle and the unit of each, and the distances of near and far."""
-    values = np.array(known.images, np.float64)  # None becomes NaN
+    values = _values(known.images, known.measures)
     middle, unit = np.zeros(values.shape[1]), np.ones(values.shape[1])
     for k, column in enumerate(values.T):
         if (found := column[np.isfinite(column)]).size:

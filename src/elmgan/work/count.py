@@ -219,8 +219,11 @@ def _begin(
         with whole_file(out / RECORD, lasting=True) as temporary:
             temporary.write_text(json.dumps(record, indent=2))
             clear(out, earlier, kept)
-        save(kept)
-        (out / JOURNAL).unlink(missing_ok=True)  # its rows are in the table, or are not kept
+            if kept:  # before the record says of which files the rows are: they may have changed since
+                save(kept)
+                (out / JOURNAL).unlink(missing_ok=True)  # its rows are in the table, or are not kept
+        if not kept:
+            save(kept)
     except OutputError as error:
         raise UsageError(f"nothing was done: {error}") from error
 

@@ -1,5 +1,6 @@
 """The rows of a count as they are made, so that a process that is killed loses none that was told."""
 
+import json
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -38,7 +39,7 @@ class Journal:
         """Add rows; another process sees them once this returns."""
         try:
             for row in rows:
-                self._file.write(row.model_dump_json().encode("utf-8", errors="backslashreplace") + b"\n")
+                self._file.write(json.dumps(row.model_dump(mode="python")).encode("ascii") + b"\n")
             self._file.flush()
             if time.monotonic() - self._synced > SYNC_EVERY:
                 os.fsync(self._file)
@@ -61,13 +62,15 @@ class Journal:
 
 
 def read_journal(path: Path) -> Sequence[Row]:
-    """Read the rows of a journal; none if there is none. Where a line is not whole, it ends.
+    """Read the rows of a journal; none if there is none. It ends where a line is no row, as after a power cut.
 
     Raises:
         OSError: It cannot be read.
-        ValueError: A line is no row.
     """
-    if not path.exists():
-        return []
-    *lines, _ = path.read_bytes().split(b"\n")
-    return [Row.model_validate_json(line) for line in lines]
+    rows: list[Row] = []
+    if path.exists():
+        *lines, _ = path.read_bytes().split(b"\n")
+        with suppress(ValueError):
+            for line in lines:
+                rows.append(Row.model_validate_json(line))
+    return rows
