@@ -4,6 +4,7 @@
 
 SET is one of
     nuclei        dsb2018, bbbc039 and bsst265, each plate in one of them only, and the masks of nuinsseg; no test side
+    two-sets      dsb2018 and bbbc039 alone, of which the first nuclei was trained
     bbbc005       sites s01 to s04 train, s05 and s06 test
     bbbc005-few   20 images of s01 to s04, spread over counts; the same test side
     vgg-cells     64 of the first 100 images, with their totals alone; the last 100 test
@@ -134,16 +135,23 @@ def nuinsseg(data: Path) -> Iterator[Item]:
         yield Item(f"nuinsseg/{image.stem}", image, None, group, "nuinsseg", mask=data / "nuinsseg/masks" / image.name)
 
 
-def nuclei(data: Path, *, rng: np.random.Generator) -> Iterator[Item]:
-    """All four, but the images of dsb2018 that are BBBC039's, or may be others of its plate.
+def two_sets(data: Path, *, rng: np.random.Generator) -> Iterator[Item]:
+    """Both sets, but those of dsb2018 that are BBBC039's, or may be others of its plate. Nothing is drawn."""
+    for item in dsb2018(data):
+        if item.labels is not None and item.labels.shape != PLATE:
+            yield item
+    yield from bbbc039(data)
 
-    Those whose sides are not known yet get one: a tenth of the groups of each kind validates, and of those with a count
-    another tenth calibrates.
+
+def nuclei(data: Path, *, rng: np.random.Generator) -> Iterator[Item]:
+    """All four sets.
+
+    Images whose sides are not known yet get one: some of bsst265 validate, others calibrate, and two blocks of nuinsseg
+    validate.
     """
     with SIDES.open(newline="", encoding="utf-8") as file:
         sides = {row["image"]: row["side"] for row in csv.DictReader(file)}
-    items = [item for item in dsb2018(data) if item.labels is not None and item.labels.shape != PLATE]
-    items += [*bbbc039(data), *bsst265(data), *nuinsseg(data)]
+    items = [*two_sets(data, rng=rng), *bsst265(data), *nuinsseg(data)]
     of_groups: dict[str, str] = {}
     for kind, calibrates in (("bsst265", True), ("nuinsseg", False)):
         groups = list(dict.fromkeys(item.group for item in items if item.kind == kind and item.name not in sides))
@@ -152,7 +160,7 @@ def nuclei(data: Path, *, rng: np.random.Generator) -> Iterator[Item]:
         order = [groups[k] for k in rng.permutation(len(groups))]
         of_groups |= dict(zip_longest(order, marks, fillvalue="train"))
     for item in items:
-        side = sides.get(item.name) or of_groups[item.group]
+        side = sides.get(item.name) or of_groups.get(item.group, "train")
         if item.kind != LARGER or side == "validation":
             yield replace(item, split=side)
 
@@ -186,9 +194,16 @@ def vgg_cells(data: Path, *, rng: np.random.Generator) -> Iterator[Item]:
             yield Item(f"vgg_cells/{record.name}", record.image, int(record.count), "", "", split=split)
 
 
-SETS = {"nuclei": nuclei, "bbbc005": bbbc005, "bbbc005-few": bbbc005_few, "vgg-cells": vgg_cells}
+SETS = {
+    "nuclei": nuclei,
+    "two-sets": two_sets,
+    "bbbc005": bbbc005,
+    "bbbc005-few": bbbc005_few,
+    "vgg-cells": vgg_cells,
+}
 FOLDERS = {
     "nuclei": ("dsb2018", "bbbc039", "bsst265", "nuinsseg"),
+    "two-sets": ("dsb2018", "bbbc039"),
     "bbbc005": ("bbbc005",),
     "bbbc005-few": ("bbbc005",),
     "vgg-cells": ("vgg_cells",),

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import measure
 
-from elmgan.data import SIDES, Record, divide, group_alike, read_data_set, read_labels, read_sources
-from elmgan.training.config import read_config
+from elmgan.data import Record, group_alike, read_data_set, read_labels, read_sources
+from elmgan.images import read_image
 from prepare import SETS, Item, bbbc039, dsb2018, nuclei
 from public_data import write_bbbc005
 
@@ -69,26 +69,58 @@ def data(tmp_path: Path) -> Path:
     ):
         Image.fromarray(image).save(data / f"dsb2018/images/{name}.png")
         Image.fromarray(labels[: image.shape[0], : image.shape[1]]).save(data / f"dsb2018/labels/{name}.png")
+    for folder in ("bsst265/images", "bsst265/labels", "nuinsseg/images", "nuinsseg/masks"):
+        (data / folder).mkdir(parents=True)
+    for name, seed in (("Near_0", 5), ("Far_0", 6)):
+        Image.fromarray(blobs(seed, (240, 320))).save(data / f"bsst265/images/{name}.png")
+        Image.fromarray(labels[:240, :320]).save(data / f"bsst265/labels/{name}.png")
+    (data / "bsst265/images.csv").write_text("image,count,magnification\nNear_0.png,2,60\nFar_0.png,2,20\n")
+    for number in (7, 24, 49):
+        Image.fromarray(blobs(number, (80, 120))).convert("RGB").save(data / f"nuinsseg/images/{number}.png")
+        Image.fromarray(np.uint8(labels[:80, :120] > 0) * np.uint8(255)).save(data / f"nuinsseg/masks/{number}.png")
     (data / "dsb2018/kinds.csv").write_text("stem,kind\ntwin,bright\nother,bright\nsmall,dark\n")
     return data
 
 
-def test_nuclei_are_both_sets_each_plate_in_one_only(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nuclei_are_four_sets_each_plate_in_one_only(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = data.parent / "below" / "set"
     prepare(monkeypatch, "nuclei", data, out)
     records = read_data_set(out)
     assert {record.name: (record.count, record.kind) for record in records} == {
         "bbbc039/X_A01_s1_w1": (4, "bbbc039"),
         "bbbc039/X_A02_s1_w1": (4, "bbbc039"),
+        "bsst265/Far_0": (2, "bsst265"),
+        "bsst265/Near_0": (2, "bsst265"),
+        "bsst265/as-it-is/Near_0": (2, "bsst265 as it is"),
         "dsb2018/small": (2, "dsb2018/dark"),
+        "nuinsseg/7": (None, "nuinsseg"),
+        "nuinsseg/24": (None, "nuinsseg"),
+        "nuinsseg/49": (None, "nuinsseg"),
     }
     assert [record.group for record in records[:2]] == ["A01", "A02"]
     for record in records:
-        assert record.labels is not None
-        assert read_labels(record.labels).max() == record.count
-    assert [(source.name, source.licence, source.images) for source in read_sources(out, 4)] == [
+        if record.labels is not None:
+            assert len(np.unique(read_labels(record.labels))) - 1 == record.count
+    shapes = {record.name: read_image(record.image).shape for record in records if record.kind.startswith("bsst265")}
+    assert shapes == {
+        "bsst265/Far_0": (240, 320),
+        "bsst265/Near_0": (80, 107),  # 20 / 60 of its sides
+        "bsst265/as-it-is/Near_0": (240, 320),
+    }
+    sides = defaultdict(set)
+    for record in records:
+        sides[record.name.partition("/")[0]].add(record.split)
+    assert sides == {
+        "bbbc039": {"train"},
+        "dsb2018": {"train"},
+        "bsst265": {"validation"},
+        "nuinsseg": {"train", "validation"},
+    }
+    assert [(source.name, source.licence, source.images) for source in read_sources(out, 9)] == [
         ("bbbc039", "CC0", 2),
+        ("bsst265", "CC0", 2),
         ("dsb2018", "CC0", 1),
+        ("nuinsseg", "CC BY 4.0, Mahbod et al., Scientific Data 2024", 3),
     ]
     assert list(out.parent.iterdir()) == [out]
 
@@ -190,20 +222,17 @@ def test_kinds_of_the_real_dsb2018(shared_data: Path) -> None:
 
 @pytest.mark.slow
 def test_the_kept_split_is_that_of_the_bundled_model(shared_data: Path) -> None:
-    data = read_config("nuclei").data
-    records = [
-        Record(item.name, item.image, None, None, item.count, item.group, item.kind)
-        for item in nuclei(shared_data, rng=np.random.default_rng(0))
-    ]
-    records.sort(key=lambda record: record.name)
-    rng = np.random.default_rng(read_config("nuclei").seed)
-    sides = divide(records, data.validation, calibration=data.calibration, rng=rng)
+    items = list(nuclei(shared_data, rng=np.random.default_rng(7)))
     with (Path(SCRIPT).parent / "nuclei/split.csv").open(newline="") as file:
         kept = {row["image"]: row["side"] for row in csv.DictReader(file)}
-    assert kept == {record.name: side for side in SIDES for record in getattr(sides, side)}
-    slides = [record for record in records if record.kind != "bbbc039"]
-    alone = [replace(record, group=record.name) for record in slides]
-    assert together(slides) == together(group_alike(alone))
+    assert kept == {item.name: item.split for item in items}
+    records = [
+        Record(item.name, item.image, None, None, item.count, item.group, item.kind)
+        for item in items
+        if item.name.startswith("dsb2018")
+    ]
+    alone = [replace(record, group=record.name) for record in records]
+    assert together(records) == together(group_alike(alone))
 
 
 def together(records: list[Record]) -> list[list[str]]:

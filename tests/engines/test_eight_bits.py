@@ -1,0 +1,85 @@
+"""The bundled models in eight bits against themselves in fp32, on images that trained nothing."""
+
+import csv
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bundles import known
+from elmgan.counting import Model, Result
+from elmgan.engines.libraries import has_int8
+from elmgan.images import read_image
+from elmgan.models import find_bundle, read_bundle, shipped
+from elmgan.scores import dice
+from elmgan.scores.similarity import match
+from prepare import bbbc039, dsb2018, nuinsseg
+
+SPLIT = Path(__file__).parents[2] / "experiments" / "nuclei" / "split.csv"
+EVERY = {"bbbc039": 2, "dsb2018": 3, "nuinsseg": 4}
+"""Of the held-out images of a set, every such one is counted."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of an image; the count is None where masks are all there is."""
+
+    image: NDArray
+    labels: NDArray
+    count: float | None
+
+
+@pytest.fixture(scope="module")
+def held_out(shared_data: Path) -> dict[str, list[Truth]]:
+    with SPLIT.open(newline="", encoding="utf-8") as lines:
+        sides = {row["image"]: row["side"] for row in csv.DictReader(lines)}
+    found = defaultdict(list)
+    for read in (bbbc039, dsb2018, nuinsseg):
+        name = read.__name__
+        items = [item for item in read(shared_data) if sides.get(item.name, "train") != "train"]
+        for item in items[:: EVERY[name]]:
+            labels: NDArray = np.array([]) if item.labels is None else item.labels
+            if item.mask is not None:
+                labels = read_image(item.mask) > 0
+            found[name].append(Truth(read_image(item.image), labels, item.count))
+    return dict(found)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_int8(), reason="a processor that adds up eight bits with overflow")
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("name", shipped())
+def test_eight_bits_count_and_segment_as_fp32_does(name: str, engine: str, held_out: dict[str, list[Truth]]) -> None:
+    bundle = read_bundle(find_bundle(name))
+    models = [Model(bundle, engine, precision=precision) for precision in ("int8", "fp32")]
+    same_flags, images = 0, 0
+    for kind, truths in held_out.items():
+        eight, full = ([model.count(truth.image, scale=1.0) for truth in truths] for model in models)
+        same_flags += sum(a.flags == b.flags for a, b in zip(eight, full, strict=True))
+        images += len(truths)
+        assert mean_dice(eight, truths) == pytest.approx(mean_dice(full, truths), abs=0.002), kind
+        if truths[0].count is None:
+            continue
+        sums = [sum(known(result.estimate) for result in results) for results in (eight, full)]
+        assert sums[0] == pytest.approx(sums[1], rel=0.005), kind
+        assert mean_error(eight, truths) == pytest.approx(mean_error(full, truths), abs=0.1), kind
+        assert mean_ap50(eight, truths) == pytest.approx(mean_ap50(full, truths), abs=0.005), kind
+    assert same_flags >= 0.98 * images
+
+
+def mean_error(results: list[Result], truths: list[Truth]) -> float:
+    pairs = zip(results, truths, strict=True)
+    return float(np.mean([abs(known(result.estimate) - known(truth.count)) for result, truth in pairs]))
+
+
+def mean_dice(results: list[Result], truths: list[Truth]) -> float:
+    pairs = zip(results, truths, strict=True)
+    return float(np.mean([dice(known(result.mask), truth.labels > 0) for result, truth in pairs]))
+
+
+def mean_ap50(results: list[Result], truths: list[Truth]) -> float:
+    pairs = zip(results, truths, strict=True)
+    return float(np.mean([match(result.labels(), truth.labels).average_precision() for result, truth in pairs]))
