@@ -15,7 +15,7 @@ from elmgan.files import write_table
 from elmgan.models import Bundle, read_bundle
 from elmgan.trust import Calibration
 from elmgan.work import calibrate_model, evaluate_model
-from elmgan.work.calibrate import doubts
+from elmgan.work.calibrate import contradicting
 
 HALF = Calibration(data="earlier", images=20, groups=20, gain=0.5, quantile=1)
 
@@ -187,13 +187,13 @@ def test_counts_one_row_off_are_told_whatever_sorted_them(names: str) -> None:
     cells = [13, 2, 190, 7, 40, 160, 4, 10, 21, 1, 150, 8, 18, 55, 12, 200, 3, 90, 17, 60, 14, 110]
     images = [names.format(k) for k in range(len(cells))]
     estimates = [1.1 * number + 0.2 for number in cells]
-    assert doubts(images, estimates, cells) == []
-    (told,) = doubts(images, estimates, [*cells[:9], *cells[10:], 5])
+    assert contradicting(images, estimates, cells) == []
+    (told,) = contradicting(images, estimates, [*cells[:9], *cells[10:], 5])
     assert told.startswith(f"the counts of the images from {images[9]} on fit the images 1 row below far better: ")
-    (told,) = doubts(images, estimates, [5, *cells[:-1]])
+    (told,) = contradicting(images, estimates, [5, *cells[:-1]])
     assert told.startswith("the counts of all images fit the images 1 row above far better: ")
     by_text = sorted(range(len(cells)), key=lambda k: images[k])
-    (told,) = doubts(
+    (told,) = contradicting(
         [images[k] for k in by_text], [estimates[k] for k in by_text], [5, *(cells[k] for k in by_text[:-1])]
     )
     assert "fit the images 1 row above far better" in told

@@ -61,7 +61,7 @@ class Model:
         self.runtime: Runtime = engine.runtime
         self._predict = Predictor(bundle.card.architecture, engine, tile=tile)
         known = bundle.known if bundle.card.segments and bundle.card.counts and bundle.card.architecture.maps else None
-        self._known = known if known is not None and known.usable else None
+        self.known = known if known is not None and known.usable else None
         self.usual: tuple[float, ...] = (1.0,)
         """Scales of the images that are counted, the most frequent first; see :meth:`at_scales_of`."""
 
@@ -124,10 +124,10 @@ class Model:
         channel = view.channel if channel is not None else channel_left(view, pixels)
         seen = see(pixels, self.card.normalisation, channel=channel, cells=view.cells)
         chosen, looks = Scaled(view.factor if view.scale != "auto" else self.usual[0]), None
-        if self._known is not None and not quick:
+        if self.known is not None and not quick:
             looks = self._looks(seen)
             fixed = view.scale != "auto"
-            chosen = scale_for(looks, self._known, (view.factor,) if fixed else self.usual, fixed=fixed)
+            chosen = scale_for(looks, self.known, (view.factor,) if fixed else self.usual, fixed=fixed)
         predicted = self._predict.within(
             seen, scale=chosen.scale, predicted=looks.predicted(chosen.scale) if looks else None
         )
@@ -136,7 +136,7 @@ class Model:
         if not all(math.isfinite(values.sum()) for values in (probability, count_map) if values is not None):
             raise ModelError(f"model {self.version} gives no finite numbers for this image: train or choose another")
         place = None if looks is None else looks.place(chosen.scale)
-        known, distance = self._known, None
+        known, distance = self.known, None
         if known is not None and place is not None:
             distance = known.least_distance(place)
         far = known is not None and distance is not None and distance > known.far
@@ -152,7 +152,7 @@ class Model:
         interval = None
         vouched = calibrated and not chosen.own and (known is None or not quick)
         if estimate is not None and calibration is not None and vouched:
-            interval = calibration.interval(estimate)
+            interval = calibration.interval(estimate, 0.0 if known is None else known.doubt(distance))
         found = Result(seen.grey.shape, estimate, mask, probability, count_map, (), scale=chosen.scale)
         if seen.stains:
             self._refuse_to_mix(pixels, view, seen.stains, found)
@@ -205,8 +205,8 @@ class Model:
         words = []
         if (dark := darkness_told(appearance, self.card.training)) is not None:
             words.append(dark)
-        if place is not None and self._known is not None:
-            words.append(self._known.unlike(place))
+        if place is not None and self.known is not None:
+            words.append(self.known.unlike(place))
         return " and ".join(words)
 
     def at_scales_of(self, planes: Iterable[Plane]) -> Self:
@@ -216,9 +216,9 @@ class Model:
         from known ones at these and near at another, that one, which is flagged; see
         :func:`~elmgan.counting.looks.scale_for`. What of the sample cannot be read is passed over.
         """
-        if self._known is None:
+        if self.known is None:
             return self
-        known, sample = self._known, []
+        known, sample = self.known, []
 
         def look(plane: Plane) -> None:
             with suppress(Exception):  # it will be told when the plane is counted
@@ -245,7 +245,7 @@ class Model:
         Raises:
             UsageError: The model does not know how large its cells were, or the scale would be beyond 0.1 to 10.
         """
-        across = math.nan if self._known is None else self._known.diameter
+        across = math.nan if self.known is None else self.known.diameter
         if math.isnan(across):
             raise UsageError(
                 f"{self.version} does not say how large its cells were: give --scale in place of --diameter"
@@ -280,6 +280,6 @@ class Model:
             scale: At which an image is counted; by default that of the view.
         """
         kept = self.card.view or View()
-        if self._known is not None and kept.scale == "auto":
+        if self.known is not None and kept.scale == "auto":
             kept = kept.changed(scale=view.factor if scale is None else scale)
         return kept.shows_alike(view, scale)

@@ -25,6 +25,7 @@ from elmgan.training.export import rounded, to_onnx
 from elmgan.training.quantisation import in_half, quantisable, quantised, tiles_to_see
 from elmgan.trust import KnownImages
 from elmgan.work import Calibrated, calibrate, score_image
+from elmgan.work.calibrate import known_with
 
 MEANINGS = {
     "mae": "MAE, RMSE and bias are in cells.",
@@ -124,7 +125,7 @@ def bundle_run(path: Path, config: TrainingConfig, generator: Generator, origin:
     done = calibrate_run(bundle, origin, console)
     if done:
         card = card.model_copy(update={"calibration": done.calibration})
-    model = Model(replace(bundle, card=card))
+    model = Model(replace(bundle, card=card, known=known_with(bundle.known, done.places if done else [])))
     held_out = [*origin.sides.validation, *origin.sides.calibration]
     scores: list[Score] = []
     for record in with_progress(held_out, "scoring the bundle", console):
@@ -134,7 +135,9 @@ def bundle_run(path: Path, config: TrainingConfig, generator: Generator, origin:
             console.print(f"{error}; it is not scored")
     card = card.model_copy(update={"scores": summarise(scores)})
     bundle = replace(bundle, card=card, readme=readme(card, config, origin))
-    write_bundle(path, bundle.calibrated(done.calibration, done.text) if done else bundle)
+    if done:
+        bundle = replace(bundle.calibrated(done.calibration, done.text), known=known_with(bundle.known, done.places))
+    write_bundle(path, bundle)
 
 
 def calibrate_run(bundle: Bundle, origin: Origin, console: Console) -> Calibrated | None:

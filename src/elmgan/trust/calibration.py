@@ -24,7 +24,9 @@ PARTS = 20
 Values = NDArray[np.float64]
 
 
-def calibration_of(estimates: ArrayLike, totals: ArrayLike, groups: Sequence[str], *, data: str) -> Calibration:
+def calibration_of(
+    estimates: ArrayLike, totals: ArrayLike, groups: Sequence[str], *, data: str, doubts: ArrayLike = 0.0
+) -> Calibration:
     """Learn the correction and the interval from images with known counts.
 
     The gain gives the means of the groups the sum that is true. It is kept only if it pays: each group is corrected by
@@ -42,6 +44,7 @@ def calibration_of(estimates: ArrayLike, totals: ArrayLike, groups: Sequence[str
         totals: Cells annotated, one per image.
         groups: Names of the images' groups; a name of its own for an image that shows cells of its own.
         data: Where the images come from, for people.
+        doubts: How far each is from what the model knows; see :func:`~elmgan.trust.spread`.
 
     Raises:
         DataError: When there are fewer than 10 groups. Below 20 there is a correction, but no interval.
@@ -57,7 +60,7 @@ def calibration_of(estimates: ArrayLike, totals: ArrayLike, groups: Sequence[str
             f"{data} has {number} images of different cells with a count: calibration takes {FEWEST_TO_CORRECT}, "
             f"and {FEWEST} for an interval; count more by hand"
         )
-    gain, quantile = _fitted(estimates, totals, groups)
+    gain, quantile = _fitted(estimates, totals, groups, np.broadcast_to(doubts, estimates.shape))
     return Calibration(
         data=data,
         images=len(estimates),
@@ -97,7 +100,9 @@ def check(estimates: ArrayLike, totals: ArrayLike, intervals: Sequence[tuple[flo
     return Check(float(np.abs(errors).mean()), float(errors.mean()), coverage, width)
 
 
-def cross_validate(estimates: ArrayLike, totals: ArrayLike, groups: Sequence[str], *, interval: bool) -> Check:
+def cross_validate(
+    estimates: ArrayLike, totals: ArrayLike, groups: Sequence[str], *, interval: bool, doubts: ArrayLike = 0.0
+) -> Check:
     """Check calibrated counts of images, each calibrated by images of other groups.
 
     Args:
@@ -105,23 +110,31 @@ def cross_validate(estimates: ArrayLike, totals: ArrayLike, groups: Sequence[str
         totals: Cells annotated, one per image.
         groups: Names of the images' groups.
         interval: Whether intervals are checked too.
+        doubts: As of :func:`calibration_of`.
     """
     estimates, totals = (np.asarray(values, dtype=np.float64) for values in (estimates, totals))
+    doubts = np.broadcast_to(np.asarray(doubts, dtype=np.float64), estimates.shape)
     corrected = np.empty_like(estimates)
     intervals: list[tuple[float, float] | None] = [None] * len(estimates)
     for inside, outside in _folds(groups):
         names = [groups[k] for k in outside]
-        gain, quantile = _fitted(estimates[outside], totals[outside], names)
+        gain, quantile = _fitted(estimates[outside], totals[outside], names, doubts[outside])
         corrected[inside] = gain * estimates[inside]
         if interval:
             learned = Calibration(data="", images=len(outside), groups=len(set(names)), gain=gain, quantile=quantile)
             for k in inside:
-                intervals[k] = learned.interval(corrected[k])
+                intervals[k] = learned.interval(corrected[k], float(doubts[k]))
     return check(corrected, totals, intervals)
 
 
 def resplits(
-    estimates: ArrayLike, totals: ArrayLike, groups: Sequence[str], *, rng: np.random.Generator, draws: int = 200
+    estimates: ArrayLike,
+    totals: ArrayLike,
+    groups: Sequence[str],
+    *,
+    rng: np.random.Generator,
+    draws: int = 200,
+    doubts: ArrayLike = 0.0,
 ) -> Values:
     """Say which counts lie in their interval when some of the groups calibrate and the others are tested.
 
@@ -134,6 +147,7 @@ def resplits(
         groups: Names of the images' groups.
         rng: Draws the groups.
         draws: How often.
+        doubts: As of :func:`calibration_of`.
 
     Returns:
         An array (draw, image): 1 inside, 0 outside, NaN where the image calibrated. The mean of all but NaN is the
@@ -143,6 +157,7 @@ def resplits(
         DataError: When there are fewer than 40 groups.
     """
     estimates, totals = (np.asarray(values, dtype=np.float64) for values in (estimates, totals))
+    doubts = np.broadcast_to(np.asarray(doubts, dtype=np.float64), estimates.shape)
     names, group = np.unique(groups, return_inverse=True)
     if len(names) < 2 * FEWEST:
         raise DataError(f"{len(names)} groups cannot calibrate and be tested in turn: it takes {2 * FEWEST}")
@@ -151,14 +166,15 @@ def resplits(
     for row in inside:
         calibrating = rng.permutation(len(names))[group] < number
         one, other = np.flatnonzero(calibrating), np.flatnonzero(~calibrating)
-        learned = calibration_of(estimates[one], totals[one], [groups[k] for k in one.tolist()], data="these")
+        named = [groups[k] for k in one.tolist()]
+        learned = calibration_of(estimates[one], totals[one], named, data="these", doubts=doubts[one])
         for k in other:
-            low, high = learned.interval(learned.gain * estimates[k]) or (math.nan, math.nan)
+            low, high = learned.interval(learned.gain * estimates[k], float(doubts[k])) or (math.nan, math.nan)
             row[k] = low <= totals[k] <= high
     return inside
 
 
-def _fitted(estimates: Values, totals: Values, groups: Sequence[str]) -> tuple[float, float]:
+def _fitted(estimates: Values, totals: Values, groups: Sequence[str], doubts: Values) -> tuple[float, float]:
     """Give the gain, and the quantile of the errors that remain."""
     _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     weights = 1 / sizes[group]  # of an image in its group
@@ -168,7 +184,7 @@ def _fitted(estimates: Values, totals: Values, groups: Sequence[str]) -> tuple[f
     if saved.mean() <= saved.std(ddof=1) / math.sqrt(len(saved)):
         gain, gains = np.ones(()), np.ones_like(estimates)
     corrected = gains * estimates
-    return float(gain), _quantile(np.abs(totals - corrected) / spread(corrected), weights / (len(sizes) + 1))
+    return float(gain), _quantile(np.abs(totals - corrected) / spread(corrected, doubts), weights / (len(sizes) + 1))
 
 
 def _gain(estimate: ArrayLike, total: ArrayLike) -> Values:

@@ -14,16 +14,34 @@ FEWEST = 20
 """Images of different cells that an interval takes."""
 
 
-def spread(estimate: ArrayLike) -> NDArray[np.float64]:
-    """Say how far off estimates of counts may be, one beside another: sqrt(estimate + 1), in cells.
+NEAR_ENOUGH, SHARE = 0.5, 0.25
+"""An image that is farther from known ones than this share of the distance up to which images are near, may be off by
+more: for each such distance by this share of the estimate and 4 cells. :mod:`experiments.trust` says how they were
+chosen.
+"""
 
-    Errors grow with the count about as those of Poisson's distribution do, and those of an empty image are not nothing.
+AND_CELLS = 4
+
+
+def spread(estimate: ArrayLike, doubt: ArrayLike = 0.0) -> NDArray[np.float64]:
+    """Say how far off estimates of counts may be, one beside another, in cells.
+
+    Near the images that a model knows errors grow with the count about as those of Poisson's distribution do, and those
+    of an empty image are not nothing: sqrt(estimate + 1). Farther off they are shares of the count, the larger the
+    farther.
+
+    Args:
+        estimate: Cells.
+        doubt: Distance of the image from those that the model knows, in units of that up to which images are near.
 
     >>> spread([0, 99])
     array([ 1., 10.])
+    >>> spread(96, doubt=[0.5, 1]).round(1).tolist()
+    [9.8, 22.3]
     """
     above_none: NDArray[np.float64] = np.maximum(estimate, 0.0)
-    return np.sqrt(above_none + 1)
+    far = np.maximum(np.asarray(doubt, dtype=np.float64) - NEAR_ENOUGH, 0)
+    return np.sqrt(above_none + 1) + SHARE * far * (above_none + AND_CELLS)
 
 
 class Calibration(Strict):
@@ -46,15 +64,20 @@ class Calibration(Strict):
         gt=0, le=1e30, description="what the network's counts are multiplied by; 1 leaves them as they are"
     )
     quantile: float | None = Field(
-        ge=0, le=1e30, description="of |count - estimate| / sqrt(estimate + 1), for the level; null without an interval"
+        ge=0, le=1e30, description="of |count - estimate| / spread, for the level; null without an interval"
     )
     level: float = Field(LEVEL, gt=0, lt=1, description="share of images whose true count the interval holds")
 
-    def interval(self, estimate: float) -> tuple[float, float] | None:
-        """Give the interval of an estimate, in cells to two decimals: from 0, and around it; None if there is none."""
+    def interval(self, estimate: float, doubt: float = 0.0) -> tuple[float, float] | None:
+        """Give the interval of an estimate, in cells to two decimals: from 0, and around it; None if there is none.
+
+        Args:
+            estimate: Cells.
+            doubt: See :func:`spread`.
+        """
         if self.quantile is None:
             return None
-        middle, reach = max(0.0, estimate), self.quantile * float(spread(estimate))
+        middle, reach = max(0.0, estimate), self.quantile * float(spread(estimate, doubt))
         return max(0.0, round(middle - reach, 2)), round(middle + reach, 2)
 
     @property

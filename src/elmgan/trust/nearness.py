@@ -161,6 +161,20 @@ class KnownImages(Strict):
             told.append(f"{words} ({factor:.2g} times)" if factor >= LEAST_TOLD else words)
         return " and ".join(told)
 
+    def doubt(self, distance: float | None) -> float:
+        """Give a distance in units of that up to which images are near; 0 where it is not known."""
+        return 0.0 if distance is None else distance / max(self.near, 1e-9)
+
+    def among(self, places: Sequence[ImagePlace]) -> list[float]:
+        """Say how far each of some images is from those that trained the model, or from the others of these."""
+        rows, middle, unit, _, _ = _compared(self)
+        own = (np.array([_row(place) for place in places]).reshape(-1, len(MEASURES)) - middle) / unit
+        found = []
+        for k, row in enumerate(own):
+            others = np.delete(own, k, axis=0)
+            found.append(min(_nearest(_distances(each, row)) for each in (rows, others) if len(each)))
+        return found
+
     def least_distance(self, place: ImagePlace) -> float:
         """Say how far an image is from the nearest ones that trained the model, or that calibrated it."""
         least = self.distance(place)

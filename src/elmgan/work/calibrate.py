@@ -173,6 +173,7 @@ def calibrate(
         network = at_scales(network, [record.image for record in counted], counted[0].view)
     scores: list[Score] = []
     places: list[ImagePlace] = []
+    distances: list[float | None] = []
     failures: list[Failure] = []
     for _, outcome in outcomes(
         partial(count_and_score, network), counted, named=lambda record: (record.file_name, record.image)
@@ -184,22 +185,29 @@ def calibrate(
         result, score = outcome
         scores.append(score)
         places += [result.place] if result.place is not None else []
+        distances.append(result.distance)
         watch(len(counted), score)
     estimates = [score.estimate or 0.0 for score in scores]
     totals = [score.truth or 0.0 for score in scores]
     groups = [score.group for score in scores]
-    learned = calibration_of(estimates, totals, groups, data=source)
+    known = network.known
+    # Once they have calibrated the model it knows them all: how far each is from the others is what tells.
+    doubts = [known.doubt(distance) for distance in known.among(places)] if known and places else 0.0
+    learned = calibration_of(estimates, totals, groups, data=source, doubts=doubts)
     corrected = [estimate * (before.gain if before else 1) for estimate in estimates]
-    intervals = [before.interval(estimate) if before else None for estimate in corrected]
+    intervals = [
+        before.interval(estimate, known.doubt(distance) if known else 0.0) if before else None
+        for estimate, distance in zip(corrected, distances, strict=True)
+    ]
     return Calibrated(
         calibration=learned,
         before=check(corrected, totals, intervals),
-        after=cross_validate(estimates, totals, groups, interval=learned.quantile is not None),
+        after=cross_validate(estimates, totals, groups, interval=learned.quantile is not None, doubts=doubts),
         failures=failures,
         places=places,
         scales=network.usual,
         flagged=flagged(scores),
-        doubts=doubts([score.image for score in scores], estimates, totals),
+        doubts=contradicting([score.image for score in scores], estimates, totals),
     )
 
 
@@ -210,7 +218,7 @@ def known_with(known: KnownImages | None, places: Sequence[ImagePlace]) -> Known
     return KnownImages.of(places) if known is None else known.with_calibrated(places)
 
 
-def doubts(images: Sequence[str], estimates: Sequence[float], totals: Sequence[float]) -> list[str]:
+def contradicting(images: Sequence[str], estimates: Sequence[float], totals: Sequence[float]) -> list[str]:
     """Say which counts contradict the others: a row of them beside the wrong images, or single ones.
 
     Args:
