@@ -152,7 +152,8 @@ class Model:
         interval = None
         vouched = calibrated and not chosen.own and (known is None or not quick)
         if estimate is not None and calibration is not None and vouched:
-            interval = calibration.interval(estimate, 0.0 if known is None else known.doubt(distance))
+            others = None if known is None or place is None else known.least_distance(place, itself=False)
+            interval = calibration.interval(estimate, 0.0 if known is None else known.doubt(others))
         found = Result(seen.grey.shape, estimate, mask, probability, count_map, (), scale=chosen.scale)
         if seen.stains:
             self._refuse_to_mix(pixels, view, seen.stains, found)

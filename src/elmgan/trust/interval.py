@@ -14,13 +14,11 @@ FEWEST = 20
 """Images of different cells that an interval takes."""
 
 
-NEAR_ENOUGH, SHARE = 0.5, 0.25
-"""An image that is farther from known ones than this share of the distance up to which images are near, may be off by
-more: for each such distance by this share of the estimate and 4 cells. :mod:`experiments.trust` says how they were
-chosen.
+NEAR_ENOUGH, SHARE, AND_CELLS = 0.3, 0.75, 4
+"""Of an image that is farther from known ones than the first, in units of the distance up to which images are near,
+a count may be off by more: for each such unit by so large a share of the estimate and so many cells. The page on
+calibration says how they were chosen.
 """
-
-AND_CELLS = 4
 
 
 def spread(estimate: ArrayLike, doubt: ArrayLike = 0.0) -> NDArray[np.float64]:
@@ -36,8 +34,8 @@ def spread(estimate: ArrayLike, doubt: ArrayLike = 0.0) -> NDArray[np.float64]:
 
     >>> spread([0, 99])
     array([ 1., 10.])
-    >>> spread(96, doubt=[0.5, 1]).round(1).tolist()
-    [9.8, 22.3]
+    >>> spread(96, doubt=[0.3, 0.8]).round(1).tolist()
+    [9.8, 47.3]
     """
     above_none: NDArray[np.float64] = np.maximum(estimate, 0.0)
     far = np.maximum(np.asarray(doubt, dtype=np.float64) - NEAR_ENOUGH, 0)

@@ -55,6 +55,9 @@ LEAST_TOLD, MOST_TOLD = 1.2, math.log(1000)
 MOST_WORDS = 2
 """Measures that are named of one image."""
 
+SAME = 0.01
+"""Distance up to which two places are of one image, whose numbers were rounded."""
+
 NEAREST = 3
 """Known images whose distances are averaged."""
 
@@ -175,14 +178,22 @@ class KnownImages(Strict):
             found.append(min(_nearest(_distances(each, row)) for each in (rows, others) if len(each)))
         return found
 
-    def least_distance(self, place: ImagePlace) -> float:
-        """Say how far an image is from the nearest ones that trained the model, or that calibrated it."""
+    def least_distance(self, place: ImagePlace, *, itself: bool = True) -> float:
+        """Say how far an image is from the nearest ones that trained the model, or that calibrated it.
+
+        Args:
+            place: Of the image.
+            itself: Whether an image that calibrated the model is near for that. If not, others have to be near.
+        """
         least = self.distance(place)
         if not self.calibrated:
             return least
         _, middle, unit, _, _ = _compared(self)
         rows = (_values(self.calibrated, self.measures) - middle) / unit
-        return min(least, _nearest(_distances(rows, (_row(place) - middle) / unit)))
+        distances = _distances(rows, (_row(place) - middle) / unit)
+        if not itself:
+            distances = distances[distances > SAME]
+        return min(least, _nearest(distances)) if len(distances) else least
 
 
 def _rows_of(places: Sequence[ImagePlace]) -> tuple[tuple[float | None, ...], ...]:
