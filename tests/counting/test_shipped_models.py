@@ -195,10 +195,11 @@ def pieces(labels: NDArray) -> int:
 
 
 def test_few_images_of_the_kinds_that_it_knows_are_flagged(model: Model, shared_data: Path) -> None:
-    files = [next(shared_data.glob(f"{name.replace('/', '/images/')}.*")) for name in held_out()[::2]]
+    names = [name for name in held_out() if name.startswith(("bbbc039", "dsb2018"))]
+    files = [next(shared_data.glob(f"{name.replace('/', '/images/')}.*")) for name in names[::2]]
     flagged = [path.name for path in files if model.count(read_image(path)).flags]
     assert len(files) > 50
-    assert len(flagged) < 0.06 * len(files), flagged
+    assert len(flagged) < 0.08 * len(files), flagged
 
 
 def test_a_model_of_fluorescence_flags_stained_tissue(shared_data: Path) -> None:
