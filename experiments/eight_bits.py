@@ -33,14 +33,14 @@ def main(name: str, rows: int, columns: int, rounds: int, out: Path) -> None:
             except UsageError as error:
                 print(error)
     image = np.random.default_rng(0).normal(0, 0.3, (1, 1, rows, columns)).astype(np.float32)
-    for engine in engines.values():
-        engine.predict(image)
+    for one in engines.values():
+        one.predict(image)
     seconds: dict[str, list[float]] = {each: [] for each in engines}
     for _ in range(rounds):
-        for each, engine in engines.items():
+        for each, one in engines.items():
             begun = time.perf_counter()
             for _ in range(CALLS):
-                engine.predict(image)
+                one.predict(image)
             seconds[each].append(round((time.perf_counter() - begun) / CALLS, 5))
     plain = np.array(seconds[PLAIN])
     ratios = {

@@ -47,7 +47,7 @@ def counted(shared_data: Path, bundle: Bundle) -> list[tuple[NDArray, Result]]:
         *sorted((shared_data / "bbbc039" / "images").iterdir())[::64],
         *sorted((shared_data / "dsb2018" / "images").iterdir())[::80],
     ]
-    model = Model(bundle, "onnxruntime")
+    model = Model(bundle, "onnxruntime", precision="fp32")
     images = [read_image(path) for path in paths]
     return [(image, model.count(image)) for image in images]
 
@@ -171,7 +171,8 @@ def test_there_may_be_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_openvino_is_taken_where_it_is_installed() -> None:
     assert elmgan.load().runtime.name == "openvino"
-    assert elmgan.load().runtime.precision == ("bf16" if HAS_BF16 else "fp32")
+    expected = "int8" if libraries.has_int8() else "bf16" if HAS_BF16 else "fp32"
+    assert elmgan.load().runtime.precision == expected
 
 
 @pytest.mark.parametrize("installed", [None, ModuleType("openvino")])

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from elmgan.engines.libraries import (
     ERRORS_ONLY,
-    OPENVINO_PRECISIONS,
     has_int8,
     import_onnxruntime,
     import_openvino,
     openvino_has_bf16,
+    openvino_hint,
 )
 from elmgan.errors import UsageError
 
@@ -173,7 +173,7 @@ def compiled_by_openvino(
     network = core.read_model(graph)
     network.reshape(list(shape))
     options = {
-        "INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[engine.precision],
+        "INFERENCE_PRECISION_HINT": openvino_hint(core, engine.precision),
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
         "ENABLE_CPU_PINNING": False,

@@ -13,8 +13,8 @@ import numpy as np
 ERRORS_ONLY = 3
 """The level of ONNX Runtime's log."""
 
-OPENVINO_PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
-"""Our names -> OpenVINO's for what is not in eight bits already."""
+OPENVINO_PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
+"""Our names -> OpenVINO's."""
 
 INT8_INSTRUCTIONS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
 """What multiplies eight-bit numbers and adds them up in 32, as Linux names it. Older instructions add up in 16 bits,
@@ -44,6 +44,13 @@ def import_openvino() -> Any:
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return import_module("openvino")
+
+
+def openvino_hint(core: Any, precision: str) -> str:
+    """Give OpenVINO's name for what layers compute in; of a network in eight bits, those that are not in them."""
+    if precision == "int8":
+        precision = "bf16" if openvino_has_bf16(core) else "fp32"
+    return OPENVINO_PRECISIONS[precision]
 
 
 def openvino_has_bf16(core: Any) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.engines.engine import INPUT, OUTPUTS, SMALL, Runtime, check_names, check_processor, takes_int8, threads
-from elmgan.engines.libraries import OPENVINO_PRECISIONS, import_openvino, openvino_has_bf16
+from elmgan.engines.libraries import import_openvino, openvino_has_bf16, openvino_hint
 from elmgan.errors import ModelError, UsageError, one_line
 from elmgan.models import Bundle
 
@@ -62,7 +62,7 @@ class OpenVinoEngine:
         precision = ("bf16" if capable else "fp32") if precision == "auto" else precision
         self.runtime = Runtime("openvino", openvino.__version__.partition("-")[0], precision, "cpu")
         self._options = {
-            "INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[precision],
+            "INFERENCE_PRECISION_HINT": openvino_hint(self._core, precision),
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads(),
             "ENABLE_CPU_PINNING": False,  # several processes would pin themselves to the same cores

@@ -33,6 +33,11 @@ AT_HALF = 3
 OF_EACH_IMAGE = 0.05
 """Weight of an image in the moving average of a layer's range of values."""
 
+FIRST = 2
+"""Convolutions from the image on that stay in float: with all in eight bits one `nuclei-small` counted 1.4 % more in
+training images of bbbc039 and 0.5 % less in purple slides, with these in float each kind within 0.4 %.
+"""
+
 IN_FLOAT = "count_head"
 """Layers whose parameters begin so are not quantised."""
 
@@ -82,7 +87,7 @@ def quantised(network: bytes, tiles: Sequence[NDArray[np.float32]]) -> bytes:
 
     whole = without_norms(onnx.load_from_string(network))
     in_float = [node.name for node in whole.graph.node if node.op_type not in ("Conv", *ACTIVATIONS, *MOVING)]
-    in_float += _of_the_count_head(whole)
+    in_float += [*_first_layers(whole), *_of_the_count_head(whole)]
     level = logging.getLogger().level
     with TemporaryDirectory() as scratch:
         plain, path = Path(scratch, "float.onnx"), Path(scratch, "int8.onnx")
@@ -196,6 +201,15 @@ def _prune(model: ModelProto) -> None:
         del part[:]
     graph.node.extend(kept)
     graph.initializer.extend(constants)
+
+
+def _first_layers(model: ModelProto) -> list[str]:
+    """Name the first convolutions, and what follows each."""
+    nodes = model.graph.node
+    convolutions = [node for node in nodes if node.op_type == "Conv"][:FIRST]
+    outputs = {node.output[0] for node in convolutions}
+    after = [node for node in nodes if node.op_type in ACTIVATIONS and node.input[0] in outputs]
+    return [node.name for node in (*convolutions, *after)]
 
 
 def _of_the_count_head(model: ModelProto) -> list[str]:
