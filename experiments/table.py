@@ -87,7 +87,7 @@ def draw(folder: Path) -> str:
     columns = ["images of", "images", "mean count", "model", "runs", *(SCORES[name].heading for name in scores)]
     rows = []
     for kind, of_all in first[0].kinds.items():
-        data = [kind, str(of_all.images), f"{of_all.mean_count:.1f}"]
+        data = [kind, str(of_all.images), "" if of_all.mean_count is None else f"{of_all.mean_count:.1f}"]
         for row, metrics in results.items():
             found = [run.kinds[kind].model for run in metrics]
             rows.append([*data, row, str(len(found)), *(spread(name, found) for name in scores)])

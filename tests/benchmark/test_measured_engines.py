@@ -33,7 +33,7 @@ def test_every_engine_computes_the_same(tmp_path: Path) -> None:
         expected = network(torch.from_numpy(images)).mask_logits.numpy()
     graph = tmp_path / "network.onnx"
     graph.write_bytes(export(network, torch.from_numpy(images)))
-    here = engines_here()
+    here = {name: engine for name, engine in engines_here().items() if engine.precision != "int8"}
     assert {"torch fp32", "onnxruntime fp32"} <= set(here)
     for name, engine in here.items():
         if engine.library == "torch":

@@ -1,4 +1,4 @@
-"""The bundled models in eight bits against themselves in fp32, on images that trained nothing."""
+"""The bundled models in eight bits against themselves in fp32, on images that trained nothing: hardly worse."""
 
 import csv
 from collections import defaultdict
@@ -19,7 +19,7 @@ from elmgan.scores.similarity import match
 from prepare import bbbc039, dsb2018, nuinsseg
 
 SPLIT = Path(__file__).parents[2] / "experiments" / "nuclei" / "split.csv"
-EVERY = {"bbbc039": 2, "dsb2018": 3, "nuinsseg": 4}
+EVERY = {"bbbc039": 1, "dsb2018": 3, "nuinsseg": 4}
 """Of the held-out images of a set, every such one is counted."""
 
 
@@ -60,13 +60,13 @@ def test_eight_bits_count_and_segment_as_fp32_does(name: str, engine: str, held_
         eight, full = ([model.count(truth.image, scale=1.0) for truth in truths] for model in models)
         same_flags += sum(a.flags == b.flags for a, b in zip(eight, full, strict=True))
         images += len(truths)
-        assert mean_dice(eight, truths) == pytest.approx(mean_dice(full, truths), abs=0.002), kind
+        assert mean_dice(eight, truths) > mean_dice(full, truths) - 0.002, kind
         if truths[0].count is None:
             continue
         sums = [sum(known(result.estimate) for result in results) for results in (eight, full)]
         assert sums[0] == pytest.approx(sums[1], rel=0.005), kind
-        assert mean_error(eight, truths) == pytest.approx(mean_error(full, truths), abs=0.1), kind
-        assert mean_ap50(eight, truths) == pytest.approx(mean_ap50(full, truths), abs=0.005), kind
+        assert mean_error(eight, truths) < mean_error(full, truths) + 0.1, kind
+        assert mean_ap50(eight, truths) > mean_ap50(full, truths) - 0.005, kind
     assert same_flags >= 0.98 * images
 
 
