@@ -28,7 +28,7 @@ ADVICE = {
     "object-size": "cells of another size than in the other images or in training: look at the overlay",
     "unlike-training": "the model knows no such images: choose another, or train one",
     "unsure": "the model hesitates over most of what it sees: choose another, or train one",
-    "uneven": "the background is as uneven as the cells are bright: subtract it before",
+    "uneven": "the background goes up or down much: look at the overlay; subtract it before if cells were missed",
     "debris": "something far brighter or darker than all else, as text or dirt: look whether it was counted",
     "merge": "several stains in one picture; name one with --channel",
     "unchecked": "leave --quick out",
