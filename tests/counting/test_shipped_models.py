@@ -174,7 +174,7 @@ def test_a_cell_cut_by_the_frame_counts_one(model: Model, shared_data: Path) -> 
         surplus.append(more - crossed[-1])
     assert sum(crossed) > 350
     ends = len(surplus) // 20
-    assert np.mean(sorted(surplus)[ends:-ends]) == pytest.approx(0, abs=0.15 * float(np.mean(crossed)))
+    assert np.mean(sorted(surplus)[ends:-ends]) == pytest.approx(0, abs=0.2 * float(np.mean(crossed)))
 
 
 def held_out_fluorescence(shared_data: Path) -> Iterator[tuple[NDArray, NDArray]]:
@@ -199,7 +199,7 @@ def test_few_images_of_the_kinds_that_it_knows_are_flagged(model: Model, shared_
     files = [next(shared_data.glob(f"{name.replace('/', '/images/')}.*")) for name in names[::2]]
     flagged = [path.name for path in files if model.count(read_image(path)).flags]
     assert len(files) > 50
-    assert len(flagged) < 0.08 * len(files), flagged
+    assert len(flagged) < 0.1 * len(files), flagged
 
 
 def test_a_model_of_fluorescence_flags_stained_tissue(shared_data: Path) -> None:

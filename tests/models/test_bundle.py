@@ -112,7 +112,7 @@ def without(field: str) -> Callable[[Path], None]:
         (lambda model: (model / "model.json").write_bytes(b"\xff\xfe\xff"), "model.json is not JSON"),
         (lambda model: (model / "model.json").write_text("[]"), "model.json: its content"),
         (lambda model: (model / "model.onnx").write_bytes(b"other"), "is damaged: the SHA-256 of model.onnx"),
-        (edit(format=3), r"made by a newer elmgan \(format 3, this one reads up to 1\): update elmgan"),
+        (edit(format=3), r"made by a newer elmgan \(format 3, this one reads up to 2\): update elmgan"),
         (edit(format=3, unheard_of=True), "made by a newer elmgan"),
         (edit(format="one"), "model.json: format"),
         (edit(format=0), "model.json: format"),

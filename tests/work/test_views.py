@@ -34,7 +34,7 @@ def test_a_folder_of_large_cells_is_counted_at_its_scale_and_resumed_there(tmp_p
     images.mkdir()
     for seed in range(4):
         image = draw(SyntheticScene(rows=200, columns=240, cells=25), rng=np.random.default_rng(seed)).image
-        tifffile.imwrite(images / f"{seed}.tif", cv2.resize(image, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC))
+        tifffile.imwrite(images / f"{seed}.tif", cv2.resize(image, None, fx=7, fy=7, interpolation=cv2.INTER_CUBIC))
     counted = count_images([images], out, model)
     assert all(row.scale <= 0.36 for row in counted.rows)
     assert all(row.count == pytest.approx(25, abs=4) for row in counted.rows)

@@ -35,10 +35,10 @@ def layer_times(
         Part -> seconds of each round; layers in the order in which they run, then the rest.
     """
     layer_of = {
-        node.name: layer_name(weights)
+        node.name: layer_name(weights.removesuffix(".float"))
         for node in onnx.load_model_from_string(graph).graph.node
         for weights in node.input
-        if weights.endswith(".weight")
+        if weights.removesuffix(".float").endswith(".weight") and node.op_type != "Cast"  # from 16 bits
     }
     network = compiled_by_openvino(engine, graph, shape, threads=conditions.threads, told=True)
     merged = {

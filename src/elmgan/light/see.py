@@ -44,7 +44,7 @@ GROUND = 0.25
 :func:`is_stained`. The images of dsb2018, nuinsseg and foreign have 0.28 to 0.97, merges and fluorescence 0 to 0.21.
 """
 
-WHITE = 0.3
+WHITISH = 0.3
 """Light that comes through glass has at least this share of its strongest colour in each; 0.43 in the least of 204
 stained images. Fluorescence that is shown in one colour has none.
 """
@@ -192,7 +192,7 @@ def is_stained(pixels: NDArray[np.float32]) -> bool:
     brightest = pixels.max(axis=1)
     dark, bright = np.percentile(brightest, (5, 99.5))
     glass = glass_of(pixels)
-    if dark <= GROUND * bright or glass.min() <= WHITE * glass.max():
+    if dark <= GROUND * bright or glass.min() <= WHITISH * glass.max():
         return False
     densities = densities_of(pixels, glass)
     mean, differ = np.percentile((np.abs(densities.mean(axis=1)), np.ptp(densities, axis=1)), 99, axis=1)

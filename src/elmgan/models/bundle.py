@@ -171,6 +171,7 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
     card = bundle.card.model_copy(update={"hashes": hashes})
     files = {
         CARD: card.model_dump_json(indent=2).encode() + b"\n",
+        NETWORK: bundle.onnx,
         README: bundle.readme.encode(),
     } | parts
     try:

@@ -49,13 +49,13 @@ UNLIKE: Mapping[PlaceMeasure, tuple[str, str]] = {
 FACTORS = ("density", "diameter")
 """Measures of which people are told the factor: logarithms of what can be counted or seen."""
 
-LEAST_TOLD, MOST_TOLD = 1.2, math.log(1000)
+LEAST_TOLD, LARGEST_TOLD = 1.2, math.log(1000)
 """A factor from which it is told, and the logarithm of the largest that is."""
 
 MOST_WORDS = 2
 """Measures that are named of one image."""
 
-SAME = 0.01
+SAME_PLACE = 0.01
 """Distance up to which two places are of one image, whose numbers were rounded."""
 
 NEAREST = 3
@@ -160,7 +160,7 @@ class KnownImages(Strict):
                 break
             name = MEASURES[k]
             words = UNLIKE[name][int(off[k] > 0)]
-            factor = math.exp(min(abs(off[k]) * unit[k], MOST_TOLD)) if name in FACTORS else 1
+            factor = math.exp(min(abs(off[k]) * unit[k], LARGEST_TOLD)) if name in FACTORS else 1
             told.append(f"{words} ({factor:.2g} times)" if factor >= LEAST_TOLD else words)
         return " and ".join(told)
 
@@ -192,7 +192,7 @@ class KnownImages(Strict):
         rows = (_values(self.calibrated, self.measures) - middle) / unit
         distances = _distances(rows, (_row(place) - middle) / unit)
         if not itself:
-            distances = distances[distances > SAME]
+            distances = distances[distances > SAME_PLACE]
         return min(least, _nearest(distances)) if len(distances) else least
 
 
