@@ -14,7 +14,7 @@ SENSOR_BITS = (8, 10, 12, 14, 16)
 # docs/flags.md says how these were chosen, and how many images of which kind they flag.
 SATURATED_SHARE = 0.2
 LEAST_CONTRAST = 6
-FACTOR = 1.33  # by which training zooms the images of the shipped models
+FACTOR = 1.33  # by which training zoomed the images of the first shipped models
 ROOM = 0.1
 DOUBTFUL = 0.1, 0.9
 DOUBTFUL_SHARE = 0.5
