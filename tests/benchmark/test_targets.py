@@ -3,11 +3,15 @@
 import pytest
 
 from elmgan.benchmark.networks import U_NET, ModelMeasured, NetworkRow
+from elmgan.benchmark.tables import sheets
 from elmgan.benchmark.targets import AMX, of_cellpose, targets
 from elmgan.benchmark.throughput import (
     BARE,
     CACHED,
     COMPILED,
+    EARLIER,
+    NOW,
+    NOW_QUICK,
     PRODUCT,
     SEPARATED,
     UNSEPARATED,
@@ -59,7 +63,41 @@ def test_ratios_are_those_of_the_same_engine() -> None:
     )
     assert found["nuclei: 50% of the rate of a matrix product"] == (f"40% ({FAST})", "missed")
     assert found["nuclei: 15× U-Net in the same engine"] == (f"20.0× ({FAST})", "reached")
-    assert found["nuclei: 150× U-Net in torch, fp32"] == ("100.0× (torch fp32 channels-last)", "missed")
+    assert found["nuclei: 200× U-Net in torch, fp32"] == (f"100.0× ({FAST}, torch fp32 channels-last)", "missed")
+
+
+def test_eight_bits_are_held_against_the_same_engine_and_alike_with_alike() -> None:
+    found = verdicts(
+        row("tile", "nuclei", "openvino int8", 0.001, multiply_adds=400),
+        row("tile", "nuclei", FAST, 0.002, multiply_adds=400),
+        row("tile", "nuclei", "onnxruntime int8", 0.005),
+        row("tile", "nuclei", SLOW, 0.01),
+        row("tile", PRODUCT, FAST, 0.002, multiply_adds=1000),
+        row("tile", U_NET, FAST, 0.02),
+    )
+    assert found["nuclei in openvino int8: 1.5× openvino bf16"] == ("2.0×", "reached")
+    assert found["nuclei in onnxruntime int8: 2.4× onnxruntime fp32"] == ("2.0×", "missed")
+    assert found["nuclei: 50% of the rate of a matrix product"] == (f"40% ({FAST})", "missed")
+    assert found["nuclei: 15× U-Net in the same engine"] == (f"10.0× ({FAST})", "missed")
+
+
+def test_two_versions_are_compared_engine_by_engine() -> None:
+    result = measured(
+        row("folder", EARLIER, "openvino", 2, amount=10),
+        row("folder", NOW, "openvino", 1, amount=10),
+        row("folder", EARLIER, "onnxruntime", 3, amount=10),
+        row("folder", NOW_QUICK, "onnxruntime", 4, amount=10),
+    )
+    told = {target.wanted: (target.measured, target.verdict) for target in targets(result)}
+    assert told == {
+        f"{NOW}, openvino: 1.3× the images/s of {EARLIER}": ("2.0×", "reached"),
+        f"{NOW_QUICK}, onnxruntime: 1× the images/s of {EARLIER}": ("0.75×", "missed"),
+    }
+    (_, table) = sheets(result)
+    assert [line[:3] for line in table.rows if line[0] == "onnxruntime"] == [
+        ["onnxruntime", EARLIER, "2.22"],
+        ["onnxruntime", NOW_QUICK, "1.67"],
+    ]
 
 
 def test_cellpose_is_compared_where_both_were_measured() -> None:

@@ -144,6 +144,8 @@ def settings(result: Measured) -> str:
         return f"The upsamplings of LFMMG's decoder of width {result.width}, images of {image}, batch {result.batch}."
     if isinstance(result, ModelMeasured):
         return f"Networks on images of {result.side}×{result.side} with one channel."
+    if isinstance(result, ThroughputMeasured) and not result.found("tile"):
+        return "An earlier elmgan and this one count one folder of synthetic images, by whole commands in turns."
     if isinstance(result, ThroughputMeasured):
         side = 8 * result.side
         return (
@@ -176,6 +178,16 @@ def plot(result: Measured) -> str:
         )
     if isinstance(result, ThroughputMeasured):
         tiles = [row for row in result.found("tile") if row.name != PRODUCT]
+        if not tiles:
+            folder = result.found("folder")
+            return dot_plot(
+                [
+                    Dots(name, {row.name: ends(row.times.spread) for row in folder if row.engine == name})
+                    for name in dict.fromkeys(row.engine for row in folder)
+                ],
+                title=f"Time of {result.images} images by version and engine",
+                x_label="seconds",
+            )
         engines = dict.fromkeys(row.engine for row in tiles)
         return dot_plot(
             [

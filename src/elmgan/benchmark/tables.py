@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from elmgan.benchmark.networks import ModelMeasured
 from elmgan.benchmark.targets import Target, of_cellpose, of_product, targets
 from elmgan.benchmark.texts import Sheet, milliseconds, multiple, percent, three_digits, with_quartiles
-from elmgan.benchmark.throughput import BARE, PRODUCT, ThroughputMeasured
+from elmgan.benchmark.throughput import BARE, EARLIER, PRODUCT, ThroughputMeasured, ThroughputRow
 from elmgan.benchmark.timing import Measured, Times
 from elmgan.benchmark.upsampling import FOLDED, Shape, UpsamplingMeasured
 
@@ -117,6 +117,12 @@ def _throughput(result: ThroughputMeasured) -> list[Sheet]:
         for bare in result.found("folder", BARE)
         for row in result.found("folder")
     ]
+    of_versions = [
+        [row.engine, row.name, three_digits(row.per_second), _over(before, row)]
+        for before in result.found("folder", EARLIER)
+        for row in result.found("folder")
+        if row.engine.split()[0] == before.engine.split()[0]
+    ]
     of_start = [[row.name, with_quartiles(row.times.spread)] for row in result.found("start")]
     of_large = [
         [
@@ -130,25 +136,25 @@ def _throughput(result: ThroughputMeasured) -> list[Sheet]:
     of_layers = _layers(result)
     columns = ["network", "engine", "tiles/s", "milliseconds, with quartiles", "G multiply-adds/s", "of the product's"]
     engine = next((row.engine for row in result.found("folder")), "")
-    return [
+    images = f"{result.images} images of 520 × 696 from the disk, {result.model}"
+    made = [
         _wanted(targets(result)),
         Sheet(f"A tile of {result.side} × {result.side}", columns, of_tiles),
-        *([of_layers] if of_layers.rows else []),
-        *(
-            [
-                Sheet(
-                    f"A first image of 520 × 696, from the start of the command to its end, {result.model}, {engine}",
-                    ["the process finds", "seconds, with quartiles"],
-                    of_start,
-                )
-            ]
-            if of_start
-            else []
+        of_layers,
+        Sheet(
+            f"A first image of 520 × 696, from the start of the command to its end, {result.model}, {engine}",
+            ["the process finds", "seconds, with quartiles"],
+            of_start,
         ),
         Sheet(
-            f"{result.images} images of 520 × 696 from the disk, {result.model}, {engine}",
+            f"{images}, {engine}",
             ["each image", "images/s", "of the network's, with quartiles", "peak memory, MB"],
             of_folder,
+        ),
+        Sheet(
+            f"{images}: counts, masks and separated cells by the command, from its start to its end",
+            ["engine", "version", "images/s", "as many times the earlier one's, with quartiles"],
+            of_versions,
         ),
         Sheet(
             f"One large image with its cells separated, {result.model}, {engine}",
@@ -156,6 +162,11 @@ def _throughput(result: ThroughputMeasured) -> list[Sheet]:
             of_large,
         ),
     ]
+    return [sheet for sheet in made if sheet.rows]
+
+
+def _over(before: ThroughputRow, now: ThroughputRow) -> str:
+    return with_quartiles(before.times.over(now.times))
 
 
 def _layers(result: ThroughputMeasured) -> Sheet:

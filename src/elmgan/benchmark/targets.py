@@ -7,6 +7,9 @@ from elmgan.benchmark.texts import multiple, three_digits
 from elmgan.benchmark.throughput import (
     BARE,
     COMPILED,
+    EARLIER,
+    NOW,
+    NOW_QUICK,
     PAPER,
     PRODUCT,
     SEPARATED,
@@ -28,8 +31,19 @@ FOLDER = {UNSEPARATED: 0.8, SEPARATED: 0.6}
 
 FOLDER_MEMORY, LARGE_MEMORY = 1e9, 1.5e9
 LARGE_TIME = 1.5
-U_NET_IN_TORCH, U_NET_ALIKE, CELLPOSE_IN_TORCH = 150, 15, 60
-PRODUCT_NETWORK, CELLPOSE = "nuclei", "Cellpose 3"
+U_NET_IN_TORCH, U_NET_ALIKE, CELLPOSE_IN_TORCH = {"fp32": 200, "bf16": 150}, 15, 60
+EIGHT_BITS = {("onnxruntime", "fp32"): 2.4, ("openvino", "bf16"): 1.5, ("openvino", "fp32"): 3}
+"""Engine and its other precision -> how many times as fast `nuclei` should be in eight bits."""
+
+THAN_EARLIER = {
+    ("openvino", NOW): 1.3,
+    ("onnxruntime", NOW): 2,
+    ("openvino", NOW_QUICK): 1,
+    ("onnxruntime", NOW_QUICK): 1,
+}
+"""Engine and way of counting -> the images/s of the earlier version, which looks once, that it should have."""
+
+OURS, CELLPOSE = "nuclei", "Cellpose 3"
 
 REACHED, MISSED = "reached", "missed"
 
@@ -44,23 +58,30 @@ class Target(NamedTuple):
 
 def targets(result: ThroughputMeasured) -> list[Target]:
     """Hold the fastest engine of each network against what is wanted of it; what was not measured is left out."""
-    return [*_of_tiles(result), *_of_peers(result), *_of_start(result), *_of_folder(result), *_of_large(result)]
+    parts = (_of_tiles, _of_eight_bits, _of_peers, _of_start, _of_folder, _of_versions, _of_large)
+    return [target for part in parts for target in part(result)]
 
 
 def of_cellpose(result: ModelMeasured) -> list[Target]:
     """Hold `nuclei` against Cellpose 3's network in PyTorch, each on its fastest engine, if both were measured."""
-    ours, theirs = ([row for row in result.rows if row.network == name] for name in (PRODUCT_NETWORK, CELLPOSE))
+    ours, theirs = ([row for row in result.rows if row.network == name] for name in (OURS, CELLPOSE))
     if not ours or not theirs:
         return []
     one, other = (min(rows, key=lambda row: row.times.spread.median) for rows in (ours, theirs))
     ratio = other.times.over(one.times).median
-    wanted = f"{PRODUCT_NETWORK}: {CELLPOSE_IN_TORCH}× Cellpose 3's network in torch"
+    wanted = f"{OURS}: {CELLPOSE_IN_TORCH}× Cellpose 3's network in torch"
     return [Target(wanted, f"{multiple(ratio)} ({one.engine}, {other.engine})", _judged(ratio >= CELLPOSE_IN_TORCH))]
 
 
-def fastest(result: ThroughputMeasured, name: str) -> ThroughputRow | None:
-    """Give a network's row on the engine that is fastest; None if it was not measured."""
-    rows = result.found("tile", name)
+def fastest(result: ThroughputMeasured, name: str, beside: str | None = None) -> ThroughputRow | None:
+    """Give a network's row on the fastest engine; None if it was not measured.
+
+    Args:
+        result: Of the benchmark.
+        name: Of the network.
+        beside: Another one: only the engines on which that was measured too are looked at. ``None`` for all.
+    """
+    rows = [row for row in result.found("tile", name) if beside is None or result.found("tile", beside, row.engine)]
     return min(rows, key=lambda row: row.times.spread.median) if rows else None
 
 
@@ -81,7 +102,7 @@ def _of_tiles(result: ThroughputMeasured) -> list[Target]:
             verdict = REACHED if row.per_second >= wanted else f"{MISSED}{here}"
             found.append(Target(f"{name}: {wanted} tiles/s", f"{three_digits(row.per_second)} ({row.engine})", verdict))
     for name in TILES:
-        row = fastest(result, name)
+        row = fastest(result, name, beside=PRODUCT)
         share = of_product(result, row) if row else None
         if row and share is not None:
             wanted_share = f"{name}: {OF_PRODUCT:.0%} of the rate of a matrix product"
@@ -89,22 +110,47 @@ def _of_tiles(result: ThroughputMeasured) -> list[Target]:
     return found
 
 
+def _of_eight_bits(result: ThroughputMeasured) -> list[Target]:
+    found = []
+    for (library, precision), wanted in EIGHT_BITS.items():
+        for eight in result.found("tile", OURS, f"{library} int8"):
+            for other in result.found("tile", OURS, f"{library} {precision}"):
+                ratio = other.times.over(eight.times).median
+                text = f"{OURS} in {eight.engine}: {wanted:g}× {other.engine}"
+                found.append(Target(text, multiple(ratio), _judged(ratio >= wanted)))
+    return found
+
+
+def _of_versions(result: ThroughputMeasured) -> list[Target]:
+    found = []
+    for (library, name), wanted in THAN_EARLIER.items():
+        now = [row for row in result.found("folder", name) if row.engine.startswith(library)]
+        before = [row for row in result.found("folder", EARLIER) if row.engine.startswith(library)]
+        if now and before:
+            ratio = before[0].times.over(now[0].times).median
+            text = f"{name}, {library}: {wanted:g}× the images/s of {EARLIER}"
+            found.append(Target(text, multiple(ratio), _judged(ratio >= wanted)))
+    return found
+
+
 def _of_peers(result: ThroughputMeasured) -> list[Target]:
-    ours = fastest(result, "nuclei")
+    ours = fastest(result, OURS)
     if ours is None:
         return []
     found = []
-    for precision in ("fp32", "bf16"):
+    for precision, wanted_ratio in U_NET_IN_TORCH.items():
         in_torch = [row for row in result.found("tile", U_NET) if row.engine.startswith(f"torch {precision}")]
         if in_torch:
             theirs = min(in_torch, key=lambda row: row.times.spread.median)
             ratio = theirs.times.over(ours.times).median
-            wanted = f"nuclei: {U_NET_IN_TORCH}× U-Net in torch, {precision}"
-            found.append(Target(wanted, f"{multiple(ratio)} ({theirs.engine})", _judged(ratio >= U_NET_IN_TORCH)))
-    for theirs in result.found("tile", U_NET, ours.engine):
-        ratio = theirs.times.over(ours.times).median
-        wanted = f"nuclei: {U_NET_ALIKE}× U-Net in the same engine"
-        found.append(Target(wanted, f"{multiple(ratio)} ({ours.engine})", _judged(ratio >= U_NET_ALIKE)))
+            wanted = f"{OURS}: {wanted_ratio}× U-Net in torch, {precision}"
+            measured = f"{multiple(ratio)} ({ours.engine}, {theirs.engine})"
+            found.append(Target(wanted, measured, _judged(ratio >= wanted_ratio)))
+    alike = fastest(result, OURS, beside=U_NET)
+    for theirs in result.found("tile", U_NET, alike.engine) if alike else ():
+        ratio = theirs.times.over(alike.times).median
+        wanted = f"{OURS}: {U_NET_ALIKE}× U-Net in the same engine"
+        found.append(Target(wanted, f"{multiple(ratio)} ({theirs.engine})", _judged(ratio >= U_NET_ALIKE)))
     return found
 
 

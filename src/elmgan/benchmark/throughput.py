@@ -41,6 +41,10 @@ from elmgan.work.pipeline import cores, in_order
 
 PAPER, PRODUCT = "LFMMG paper", "matrix product"
 BARE, UNSEPARATED, SEPARATED = "network alone", "counts and masks", "counts, masks and separated cells"
+TWICE = f"{SEPARATED}, looked at twice"
+EARLIER, NOW, NOW_QUICK = "earlier elmgan", "this elmgan", "this elmgan, --quick"
+"""Of a folder counted by two versions in turns; `benchmarks/earlier/measure.py` writes these rows."""
+
 BATCH = 4
 BATCHED = f"network alone, {BATCH} images at a time on all cores"
 COMPILED, CACHED = "nothing compiled yet", "network from the cache"
@@ -268,6 +272,7 @@ def _folder(conditions: Conditions, *, model: str, images: int, watch: Callable[
             BATCHED: network_in_batches,
             UNSEPARATED: without_separation,
             SEPARATED: lambda: count_images([source], out / "whole", counter, quick=True),
+            TWICE: lambda: count_images([source], out / "twice", counter),
         }
         times = take_turns(runs, conditions, watch=watch)
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
