@@ -4,24 +4,27 @@ import csv
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import tifffile
 import torch
 import yaml
 from rich.console import Console
 
 import elmgan
-from bundles import known, tiny_bundle
-from elmgan.counting import Predictor
-from elmgan.data import Example
+from bundles import knowing_bundle, known, squares, tiny_bundle, write_sized, zoomed
+from elmgan.counting import Model, Predictor
+from elmgan.data import Example, Record
 from elmgan.data.synthetic import write_data_set
 from elmgan.errors import ConfigError, DataError, ModelError, TrainingError, UsageError
 from elmgan.images import View, read_image
 from elmgan.models import Learned, read_bundle
+from elmgan.training.bundling import known_of
 from elmgan.training.config import TrainingConfig, read_config, shipped_configs
-from elmgan.training.material import Material, fitted_to
+from elmgan.training.material import Material, at_usual_scale, fitted_to
 from elmgan.training.step import Batch, GanStep
 from elmgan.training.trainer import starting_from, train
 
@@ -362,17 +365,63 @@ def test_training_from_a_model_keeps_its_view() -> None:
     ("side", "view", "told"),
     [
         (20, View(), ""),
-        (60, View(), "cells are 58 pixels across, and tiny knows 10 to 30: --scale 0.3 shows them in that size"),
-        (4, View(scale=0.5), "cells are 4 pixels across, and tiny knows 10 to 30: --scale 2 shows them in that size"),
+        (90, View(), "cells are about 88 pixels across, 5.1 times those that tiny knows: give --scale 0.2"),
+        (
+            *(4, View(scale=0.5)),
+            "cells are about 9 pixels across, 4 at scale 0.5, 0.25 times those that tiny knows: give --scale 2",
+        ),
     ],
 )
 def test_cells_of_another_size_than_the_model_knows_are_told(side: int, view: View, told: str) -> None:
-    mask = np.asarray(cv2.circle(np.zeros((90, 90), np.uint16), (45, 45), side // 2, 1, cv2.FILLED), np.uint16)
+    mask = np.asarray(cv2.circle(np.zeros((120, 120), np.uint16), (60, 60), side // 2, 1, cv2.FILLED), np.uint16)
     example = Example("a", "", np.zeros(mask.shape, np.float32), mask, None, 1)
     material = Material([example], [], [], ("mask",), ("mask",))
     start = tiny_bundle().card.model_copy(update={"training": {"diameter": (10, 30)}})
     assert material.of_another_size(start, view) == told
     assert material.of_another_size(tiny_bundle().card, view) == ""
+
+
+def test_training_is_at_the_scale_that_shows_known_cells(tmp_path: Path) -> None:
+    start, console = knowing_bundle(tmp_path / "known"), Console(record=True, quiet=True)
+    records = []
+    for k in range(4):
+        tifffile.imwrite(tmp_path / f"{k}.tif", zoomed(squares(8 + 3 * k), 3))
+        records.append(Record(f"{k}", tmp_path / f"{k}.tif", None, None, 8 + 3 * k, f"{k}", ""))
+    found = at_usual_scale(TrainingConfig(), start, records, console).view
+    assert found.factor == pytest.approx(1 / 3, rel=0.45)
+    given = TrainingConfig(view=View(scale=2))
+    assert at_usual_scale(given, start, records, console) is given
+    for k in range(4):
+        noise = np.random.default_rng(k).normal(500, 200, (96, 120)).astype(np.float32)
+        tifffile.imwrite(tmp_path / f"{k}.tif", noise)
+    assert at_usual_scale(TrainingConfig(), start, records, console).view == View(), "none looks like known ones"
+
+
+def test_the_scale_that_was_found_is_kept(four_epochs: Path, data: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    half = View(scale=0.5)
+    monkeypatch.setattr(
+        "elmgan.training.trainer.at_usual_scale",
+        lambda config, *_: config.model_copy(update={"view": half}),
+    )
+    start = read_bundle(four_epochs / "model")
+    config = starting_from(start, tiny("small", "optimisation.epochs=1", "optimisation.learning_rate=1e-9"))
+    train(data, tmp_path / "run", config, start=start)
+    assert read_config(tmp_path / "run" / "config.yaml").view == half
+    tuned = elmgan.load(tmp_path / "run" / "model")
+    assert tuned.view == half
+    assert tuned.count(read_image(next((data / "images").iterdir()))).scale == 0.5
+
+
+def test_the_pixel_size_is_learned_where_images_tell_it(tmp_path: Path) -> None:
+    records = []
+    for k in range(3):
+        write_sized(tmp_path / f"{k}.tif", squares(8 + k), 0.5)
+        records.append(Record(f"{k}", tmp_path / f"{k}.tif", None, None, 8 + k, f"{k}", "", view=View(scale=0.5)))
+    model = Model(tiny_bundle())
+    assert known(known_of(model, records)).pixel_size == 1
+    tifffile.imwrite(tmp_path / "0.tif", squares(8))
+    write_sized(tmp_path / "1.tif", squares(9), 5)
+    assert known(known_of(model, records)).pixel_size is None
 
 
 def test_training_starts_from_a_model(four_epochs: Path, data: Path, tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ def info(
         view = View().changed(scene=scene, t=t, z=z, channel=channel, scale=scale, cells=cells)
         path = Path(what) if what and what not in shipped() else None
         if path is not None and path.is_dir() and not any(path.glob("model.*")) and is_data_set(path):
-            _info_data_set(path, view, sheet, quiet, as_json)
+            _info_data_set(path, view, axes, sheet, quiet, as_json)
             return
         if sheet:
             raise UsageError("--sheet draws images of a data set; name its folder")
@@ -253,7 +253,7 @@ def _info_images(path: Path, view: View, axes: str | None, quiet: bool, as_json:
             print_image(source, view)
 
 
-def _info_data_set(folder: Path, view: View, sheet: Path | None, quiet: bool, as_json: bool) -> None:
+def _info_data_set(folder: Path, view: View, axes: str | None, sheet: Path | None, quiet: bool, as_json: bool) -> None:
     """Tell what a data set holds, and draw it where a contact sheet is asked for."""
     terminal = Console(stderr=True, quiet=quiet or not console(stderr=True).is_terminal)
     told: list[str] = []
@@ -262,7 +262,7 @@ def _info_data_set(folder: Path, view: View, sheet: Path | None, quiet: bool, as
         told.append(line)
         notes_told(quiet)(line)
 
-    records = read_data_set(folder, view=view, tell=listen)
+    records = read_data_set(folder, view=view, axes=axes, tell=listen)
     found = survey(records, watch=partial(track, description="looking at images", console=terminal, transient=True))
     if sheet:
         write_contact_sheet(sheet, records)
@@ -307,6 +307,7 @@ def train(
         str | None, typer.Option("--from", metavar="MODEL", help="Start from this model's weights: fine-tuning.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN after its last epoch.")] = False,
+    axes: options.AxesOption = None,
     scene: options.SceneOption = None,
     t: options.TimeOption = None,
     z: options.DepthOption = None,
@@ -344,9 +345,9 @@ def train(
                 raise UsageError(f"--from takes the model's own network and normalisation; leave --set {fixed[0]} out")
             chosen = training.starting_from(bundle, chosen)
         given = {"scene": scene, "t": t, "z": z, "channel": channel, "scale": scale, "cells": cells}
-        if resume and any(value is not None for value in given.values()):
+        if resume and any(value is not None for value in (axes, *given.values())):
             raise UsageError("--resume goes on with the run's own view; leave its options out")
-        chosen = chosen.model_copy(update={"view": chosen.view.changed(**given)})
+        chosen = chosen.model_copy(update={"view": chosen.view.changed(**given), "axes": axes or chosen.axes})
         model = training.train(
             data, out, chosen, start=bundle, resume=resume, device=device, console=terminal, on_epoch=watch
         )
@@ -367,6 +368,7 @@ def evaluate(
         typer.Option(metavar="FILE", help="Images to take, one per line, or a run's split.csv."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same intervals.")] = 0,
+    axes: options.AxesOption = None,
     scene: options.SceneOption = None,
     t: options.TimeOption = None,
     z: options.DepthOption = None,
@@ -397,6 +399,7 @@ def evaluate(
             seed=seed,
             only=only,
             view=view,
+            axes=axes,
             command=command_line(),
             watch=watch,
             tell=notes_told(quiet, terminal),
@@ -420,6 +423,7 @@ def calibrate(
         Path | None,
         typer.Option(metavar="FILE", help="Images to take, one per line, or a run's split.csv."),
     ] = None,
+    axes: options.AxesOption = None,
     scene: options.SceneOption = None,
     t: options.TimeOption = None,
     z: options.DepthOption = None,
@@ -454,6 +458,7 @@ def calibrate(
             out,
             only=only,
             view=view,
+            axes=axes,
             believe=believe,
             engine=runs,
             watch=watch,
@@ -462,7 +467,9 @@ def calibrate(
         version = read_bundle(out).version
     if as_json:
         checks = {"before": asdict(done.before), "after": asdict(done.after)}
-        print_json({"model": version, "calibration": done.calibration.model_dump(mode="json")} | checks)
+        print_json(
+            {"model": version, "scales": done.scales, "calibration": done.calibration.model_dump(mode="json")} | checks
+        )
     elif not quiet:
         print_calibrated(bundle.version, version, done)
         console().out(f"wrote {out}; count with it: elmgan count IMAGES -o OUT --model {out}")

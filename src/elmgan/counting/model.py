@@ -27,6 +27,9 @@ from elmgan.trust import ImagePlace, darkness_told, flags_of
 DIFFERS = 1.5, 0.1
 """A merge may be counted as one if each stain alone gives the count up to so many cells, or this share of it."""
 
+AS_LARGE = 1.1
+"""Pixels that differ by less than this factor are of one size."""
+
 
 class Model:
     """Counts the cells of images with the network of a bundle.
@@ -67,6 +70,11 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model({self.version}, {self.runtime})"
+
+    @property
+    def pixel_size(self) -> float | None:
+        """Micrometres along a pixel, as the network saw the images that it knows; None where that is not known."""
+        return None if self.known is None else self.known.pixel_size
 
     @property
     def view(self) -> View:
@@ -125,7 +133,7 @@ class Model:
         seen = see(pixels, self.card.normalisation, channel=channel, cells=view.cells)
         chosen, looks = Scaled(view.factor if view.scale != "auto" else self.usual[0]), None
         if self.known is not None and not quick:
-            looks = self._looks(seen)
+            looks = self._looks(seen, self._hint(image) if isinstance(image, Plane) else None)
             fixed = view.scale != "auto"
             chosen = scale_for(looks, self.known, (view.factor,) if fixed else self.usual, fixed=fixed)
         predicted = self._predict.within(
@@ -210,12 +218,16 @@ class Model:
             words.append(self.known.unlike(place))
         return " and ".join(words)
 
-    def at_scales_of(self, planes: Iterable[Plane]) -> Self:
+    def at_scales_of(self, planes: Iterable[Plane], *, known_alone: bool = False) -> Self:
         """Return the model as it counts images of which these planes, of opened files, are a sample.
 
         Where the scale of an image is to be found out, it is one of those that suit the sample, or, if the image is far
         from known ones at these and near at another, that one, which is flagged; see
         :func:`~elmgan.counting.looks.scale_for`. What of the sample cannot be read is passed over.
+
+        Args:
+            planes: The sample.
+            known_alone: As of :func:`~elmgan.counting.looks.usual_scales`.
         """
         if self.known is None:
             return self
@@ -225,14 +237,15 @@ class Model:
             with suppress(Exception):  # it will be told when the plane is counted
                 pixels, view = plane.read(), plane.view
                 channel = channel_left(view, pixels)
-                looks = self._looks(see(pixels, self.card.normalisation, channel=channel, cells=view.cells))
+                seen = see(pixels, self.card.normalisation, channel=channel, cells=view.cells)
+                looks = self._looks(seen, self._hint(plane))
                 scale_for(looks, known)  # each look is taken once, and all that will be asked for are taken here
                 looks.forget()
                 sample.append(looks)
 
         with ThreadPoolExecutor(threads() or os.cpu_count()) as pool:
             list(pool.map(look, planes))
-        return self.at(usual_scales(sample, known))
+        return self.at(usual_scales(sample, known, known_alone=known_alone))
 
     def at(self, usual: Sequence[float]) -> Self:
         """Return the model as it counts images of these scales, the most frequent first."""
@@ -267,8 +280,17 @@ class Model:
         seen = see(pixels, self.card.normalisation, channel=channel, cells=view.cells)
         return self._looks(seen).place(view.factor)
 
-    def _looks(self, seen: Seen) -> Looks:
-        return Looks(self._predict, seen, self.card.threshold)
+    def _looks(self, seen: Seen, hint: float | None = None) -> Looks:
+        return Looks(self._predict, seen, self.card.threshold, hint)
+
+    def _hint(self, plane: Plane) -> float | None:
+        """Give the scale at which pixels are as large as those that the model knows; None where that is not told."""
+        if self.pixel_size is None or plane.pixel_side is None:
+            return None
+        scale = plane.pixel_side / self.pixel_size
+        if not SMALLEST_SCALE <= scale <= LARGEST_SCALE:
+            return None
+        return 1.0 if 1 / AS_LARGE < scale < AS_LARGE else round(scale, 4)
 
     def calibrated_for(self, view: View, scale: float | None = None) -> bool:
         """Say whether the model's calibration holds under a view: it was calibrated under one that shows the same.

@@ -159,6 +159,7 @@ class TrainingConfig(Strict):
     seed: Seed = 0
     start: ShortText = Field("", description="version of the model that training starts from; set by --from")
     view: View = Field(View(), description="how images are shown to the network; the model keeps it")
+    axes: str | None = Field(None, max_length=10, description="what the axes of images mean that do not say so")
     architecture: Architecture = PRESETS["base"]
     normalisation: BoundedNormalisation = Normalisation()
     discriminator: DiscriminatorOptions | None = DiscriminatorOptions()

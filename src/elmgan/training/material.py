@@ -1,21 +1,23 @@
 """What a run learns from and is judged by: read, or drawn, into memory."""
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from rich.console import Console
 
+from elmgan.counting import Model
 from elmgan.data import Example, Record, Sides, load_example, reduce_labels
 from elmgan.data.synthetic import draw, random_scene
 from elmgan.errors import DataError
 from elmgan.images import View
-from elmgan.light import Normalisation, cell_diameter, to_grey
-from elmgan.models import Learned, ModelCard
+from elmgan.light import Normalisation, diameter_of, to_grey
+from elmgan.models import Bundle, Learned, ModelCard
 from elmgan.training.bundling import with_progress
 from elmgan.training.config import TrainingConfig
 from elmgan.training.windows import padded_size
-from elmgan.trust.flags import FACTOR
+from elmgan.trust import size_told
+from elmgan.work.views import at_scales
 
 BOTH: Learned = ("mask", "count")
 
@@ -56,17 +58,37 @@ class Material:
             start: The model.
             view: Under which the images were read.
         """
-        sizes = [cell_diameter(mask) for each in self.train if (mask := each.mask) is not None and mask.any()]
-        if not sizes or "diameter" not in start.training:
+        regions = [found for each in self.train if (found := each.regions) is not None and found.any()]
+        if not regions:
             return ""
-        (low, high), across = start.training["diameter"], float(np.median(sizes))
-        if low / FACTOR <= across <= high * FACTOR:
-            return ""
-        scale = view.factor * math.sqrt(low * high) / across
-        return (
-            f"cells are {across:.0f} pixels across, and {start.name} knows {low:.0f} to {high:.0f}: "
-            f"--scale {scale:.2g} shows them in that size"
-        )
+        across = float(np.median([diameter_of(each) for each in regions])) / view.factor
+        return size_told(across, start.training, start.name, scale=view.factor)
+
+
+def at_usual_scale(
+    config: TrainingConfig, start: Bundle, records: Sequence[Record], console: Console
+) -> TrainingConfig:
+    """Give the configuration the scale at which images look most like those that a model knows, where it is open.
+
+    Args:
+        config: Says how the images are shown; the model that is trained will keep that.
+        start: The model that training starts from.
+        records: The images.
+        console: Where the scale is told, if it is not their own size.
+    """
+    view = config.view
+    if view.scale != "auto":
+        return config
+    images = [record.image for record in records]
+    model = at_scales(Model(start), images, view, axes=config.axes, known_alone=True)
+    scale, *others = model.usual
+    if scale == 1:
+        return config
+    also = f"; some suit {' and '.join(f'{other:.3g}' for other in others)} more" if others else ""
+    console.print(
+        f"trained at scale {scale:.3g}, where the images look most like those that {start.version} knows{also}"
+    )
+    return config.model_copy(update={"view": view.changed(scale=scale)})
 
 
 def gather(

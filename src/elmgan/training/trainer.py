@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -30,7 +31,7 @@ from elmgan.training.bundling import Origin, bundle_run, with_progress
 from elmgan.training.config import LAST_EPOCH, TrainingConfig, describe_fault, dump_config
 from elmgan.training.curves import Curves, draw_samples
 from elmgan.training.feed import Feed
-from elmgan.training.material import Material, fitted_to, gather
+from elmgan.training.material import Material, at_usual_scale, fitted_to, gather
 from elmgan.training.memory import freed_memory_kept
 from elmgan.training.processes import joined, share, summed, told
 from elmgan.training.step import GENERATOR_TERMS, GanStep, collate
@@ -87,7 +88,10 @@ def train(
         if taken_over:
             console.print(taken_over)
         watch = partial(with_progress, what="comparing images", console=console)
-        records = group_alike(read_data_set(data, view=config.view, tell=console.out), watch=watch)
+        records = group_alike(read_data_set(data, view=config.view, axes=config.axes, tell=console.out), watch=watch)
+        if start is not None:
+            config = at_usual_scale(config, start, records, console)
+            records = [replace(record, view=config.view) for record in records]
         rng = np.random.default_rng(config.seed)
         sides = divide(records, config.data.validation, calibration=config.data.calibration, rng=rng)
         if launch().first and resume:

@@ -130,6 +130,36 @@ def darkness_told(appearance: Appearance, training: Ranges) -> str | None:
     return "bright things on a dark ground" if appearance["darkness"] < low - ROOM else None
 
 
+def size_told(across: float, training: Ranges, name: str, *, scale: float = 1) -> str:
+    """Say that cells are larger or smaller than any that a model knows, and which scale shows them in their size.
+
+    Args:
+        across: Diameter of a typical cell, in pixels of the image.
+        training: Ranges of the images that trained the model.
+        name: Of the model.
+        scale: Factor by which the network sees the image resized.
+
+    Returns:
+        What is said; nothing if the cells are not of another size, or if the model does not know theirs.
+
+    >>> size_told(45, {"diameter": (10, 19)}, "nuclei")
+    'cells are about 45 pixels across, 3.3 times those that nuclei knows: give --scale 0.31'
+    >>> size_told(45, {"diameter": (10, 19)}, "nuclei", scale=0.5)
+    ''
+    """
+    if "diameter" not in training:
+        return ""
+    low, high = training["diameter"]
+    usual, seen = math.sqrt(low * high), across * scale
+    if low / FACTOR <= seen <= high * FACTOR:
+        return ""
+    resized = "" if scale == 1 else f", {seen:.0f} at scale {scale:.3g}"
+    return (
+        f"cells are about {across:.0f} pixels across{resized}, {seen / usual:.2g} times those that {name} knows: "
+        f"give --scale {usual / across:.2g}"
+    )
+
+
 def _saturated(image: NDArray, foreground: NDArray[np.bool_], data: NDArray[np.bool_] | None) -> bool:
     if image.dtype == np.bool_:  # there is nothing below its ceiling but 0
         return False

@@ -248,7 +248,7 @@ def _notes(plan: Plan, passed_over: str, model: Model, view: View) -> list[str]:
     """Say what the numbers do not: what was assumed of files, what was passed over, and why there is no interval."""
     notes = [f"{number} image{'s' * (number > 1)}: {note[0].lower()}{note[1:]}" for note, number in plan.notes.items()]
     notes += [passed_over] if passed_over else []
-    notes += [told] if (told := scales_told(model.usual, view, model.version)) else []
+    notes += [told] if (told := scales_told(model.usual, view, model.version, model.pixel_size)) else []
     notes += [told] if (told := uncalibrated(model, view)) else []
     return notes
 
