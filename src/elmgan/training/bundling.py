@@ -34,7 +34,7 @@ MEANINGS = {
 }
 """A score of the table -> what the model card says of it and its like."""
 
-ALIKE = 1.5
+SIZES_ALIKE = 1.5
 """Factor by which the pixel sizes of images may differ that are called those of one model."""
 
 Thing = TypeVar("Thing")
@@ -102,7 +102,7 @@ def common_size(sizes: Sequence[float | None]) -> float | None:
     (0.65, None, None)
     """
     known = sorted(size for size in sizes if size is not None)
-    if 2 * len(known) <= len(sizes) or known[-1] > ALIKE * known[0]:
+    if 2 * len(known) <= len(sizes) or known[-1] > SIZES_ALIKE * known[0]:
         return None
     return float(f"{np.median(known):.4g}")
 

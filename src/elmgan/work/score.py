@@ -14,7 +14,7 @@ from elmgan.trust import size_told
 MOST_FLAGGED = 0.1
 """Share of the images above which their flags are told."""
 
-REASONS = 2
+MOST_REASONS = 2
 """Ways of being unlike training that are named."""
 
 
@@ -82,7 +82,7 @@ def flagged(scores: Sequence[Score]) -> str:
     if len(images) <= MOST_FLAGGED * len(scores):
         return ""
     tally = Tally(flag for score in images for flag in score.flags).most_common()
-    why = Tally(score.unlike for score in images if score.unlike).most_common(REASONS)
+    why = Tally(score.unlike for score in images if score.unlike).most_common(MOST_REASONS)
     reasons = "".join(f"; {words}" for words, _ in why)
     listed = ", ".join(f"{flag} ({number}{reasons * (flag == 'unlike-training')})" for flag, number in tally)
     errors = [_mae(images), _mae([score for score in scores if not score.flags])]
