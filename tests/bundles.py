@@ -130,6 +130,13 @@ def write_sized(path: Path, image: NDArray, size: float) -> None:
     tifffile.imwrite(path, image, resolution=(1e4 / size, 1e4 / size), resolutionunit="CENTIMETER")
 
 
+def glued(number: int) -> NDArray[np.uint16]:
+    """An image of 12 squares, of which so many lie side by side."""
+    image = squares(12 - number, (120, 120))
+    image[100:110, 6 : 6 + 10 * number] = 3000
+    return image
+
+
 def squares(number: int, shape: tuple[int, int] = (96, 120)) -> NDArray[np.uint16]:
     """A noisy image with bright squares of AREA pixels, far enough apart to be separate."""
     image = np.random.default_rng(0).normal(200, 10, shape).astype(np.uint16)

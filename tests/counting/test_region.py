@@ -1,17 +1,20 @@
 """Counts in parts of an image."""
 
 import math
+from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.ndimage import label
 from skimage.measure import points_in_poly
 
-from bundles import known, squares, tiny_bundle
+from bundles import glued, known, squares, tiny_bundle
 from elmgan.counting import Model, Result
-from elmgan.counting.region import pixels_of
+from elmgan.counting.region import clumped_share, pixels_of
 from elmgan.errors import UsageError
 
 MODEL = Model(tiny_bundle())
@@ -91,3 +94,27 @@ def test_what_has_no_place_is_not_counted_in_parts() -> None:
     masks = Model(tiny_bundle(learned=("mask",))).count(squares(1))
     with pytest.raises(UsageError, match="masks alone and cannot count"):
         masks.count_in(known(masks.mask))
+
+
+@given(
+    shape=st.tuples(st.integers(1, 60), st.integers(1, 60)), seed=st.integers(0, 1000), rows=st.sampled_from([4, 1024])
+)
+def test_clumps_are_pieces_of_more_than_two_cells(shape: tuple[int, int], seed: int, rows: int) -> None:
+    random = np.random.default_rng(seed)
+    coarse = random.random([math.ceil(side / 8) for side in shape]) < 0.5
+    mask = coarse.repeat(8, axis=0).repeat(8, axis=1)[: shape[0], : shape[1]]
+    blocks = mask[::4, ::4]
+    count_map = np.where(blocks, random.random(blocks.shape), 0).astype(np.float32)
+    pieces, number = label(blocks, np.ones((3, 3)))
+    cells = np.array([count_map[pieces == k].sum() for k in range(1, number + 1)])
+    expected = cells[cells > 2].sum() / cells.sum() if cells.size else 0
+    with patch("elmgan.counting.region.ROWS", rows):
+        assert clumped_share(mask, count_map, 4) == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_image_with_more_clumps_than_training_is_flagged() -> None:
+    bundle = tiny_bundle()
+    model = Model(replace(bundle, card=bundle.card.model_copy(update={"training": {"clumped": (0, 0.4)}})))
+    assert model.count(glued(3)).flags == ()
+    assert model.count(glued(6)).flags == ("crowded",)
+    assert MODEL.count(glued(6)).flags == ()

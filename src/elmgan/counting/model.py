@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from elmgan.counting.looks import Looks, Scaled, scale_for, usual_scales
 from elmgan.counting.predictor import TILE, Predictor
+from elmgan.counting.region import clumped_share
 from elmgan.counting.result import Result
 from elmgan.counting.scaling import LARGEST_SCALE, SMALLEST_SCALE
 from elmgan.engines import Engine, Runtime, open_engine
@@ -166,6 +167,9 @@ class Model:
         if seen.stains:
             self._refuse_to_mix(pixels, view, seen.stains, found)
         appearance = appearance_of(seen.grey, seen.stretch, mask, estimate, scale=chosen.scale, data=seen.data)
+        if "clumped" in self.card.training and mask is not None:
+            clumped = clumped_share(mask, predicted[1], self.card.architecture.stride)
+            appearance = {**appearance, "clumped": clumped}
         flags = flags_of(
             pixels if channel is None or seen.as_read is None else seen.as_read,
             mask,

@@ -2,10 +2,17 @@
 
 from functools import reduce
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from elmgan.errors import UsageError
+
+NO_CLUMP = 2
+"""Cells in a piece of a mask up to which it is no clump: two that touch are none, nor a large one that counts more."""
+
+ROWS = 1024
+"""Of an image whose cells are added up at a time."""
 
 
 def pixels_of(region: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -78,3 +85,26 @@ def pixels_in_blocks(region: NDArray[np.bool_], stride: int) -> NDArray[np.float
         numbers = np.moveaxis(numbers, axis, 0)
         numbers = np.moveaxis(reduce(np.add, (numbers[k::stride] for k in range(stride))), 0, axis)
     return numbers.astype(np.float32)
+
+
+def clumped_share(mask: NDArray[np.bool_], count_map: NDArray[np.float32], stride: int) -> float:
+    """Give the share of the cells that lie in pieces of a mask with more than two of them; 0..1, 0 without cells.
+
+    Args:
+        mask: Where there is cell; (row, column).
+        count_map: Cells per ``stride`` x ``stride`` pixels; all are on the mask.
+        stride: Pixels along one side of a value of the count map; it divides 1024.
+
+    >>> mask = np.array([[True] * 4 + [False] * 4 + [True] * 8])
+    >>> clumped_share(mask, np.array([[1, 0, 1.5, 1.5]], np.float32), stride=4)
+    0.75
+    """
+    number, pieces = cv2.connectedComponents(mask.view(np.uint8))
+    density = count_map / np.maximum(pixels_in_blocks(mask, stride), 1)
+    cells = np.zeros(number)
+    for top in range(0, len(mask), ROWS):
+        some = pieces[top : top + ROWS]
+        each = density[top // stride : (top + ROWS) // stride].repeat(stride, axis=0).repeat(stride, axis=1)
+        cells += np.bincount(some.ravel(), each[: some.shape[0], : some.shape[1]].ravel(), minlength=number)
+    whole = float(cells[1:].sum())
+    return float(cells[1:][cells[1:] > NO_CLUMP].sum()) / whole if whole > 0 else 0.0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from elmgan.light.normalise import DETAIL_GAIN, Grey, sample, second_differences, surrounded
 
-Measure = Literal["density", "darkness", "diameter", "agreement", "sharpness", "contrast"]
+Measure = Literal["density", "darkness", "diameter", "agreement", "sharpness", "contrast", "clumped"]
 Appearance = Mapping[Measure, float]
 """Measure -> its value; without those that an image has none of, for want of a mask, of foreground or of a count."""
 

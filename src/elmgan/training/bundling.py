@@ -1,6 +1,7 @@
 """The end of a run: the best generator becomes a bundle, scored through the path that counts a user's images."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.progress import track
 
 from elmgan import __version__
 from elmgan.counting import Model
+from elmgan.counting.region import clumped_share
 from elmgan.data import Record, Sides, read_seen, read_truth
 from elmgan.engines.libraries import has_int8
 from elmgan.errors import DataError, ImageError
@@ -95,6 +97,21 @@ def known_of(model: Model, records: Iterable[Record]) -> KnownImages | None:
     return KnownImages.of(places, pixel_size=common_size(sizes))
 
 
+def clumps_in(model: Model, records: Iterable[Record]) -> Ranges:
+    """Measure how cells clump in images whose count is known, by a model's own masks and count maps."""
+    card, found = model.card, list[Appearance]()
+    if not (card.segments and card.counts and card.architecture.maps):
+        return {}
+    for record in records:
+        if record.count is None:
+            continue
+        with record.opened() as plane, suppress(ImageError):  # of a merge of stains, which is not counted either
+            result = model.count(plane, scale=record.view.factor, quick=True)
+            if result.mask is not None and result.count_map is not None:
+                found.append({"clumped": clumped_share(result.mask, result.count_map, card.architecture.stride)})
+    return ranges_of(found)
+
+
 def common_size(sizes: Sequence[float | None]) -> float | None:
     """Give the median of pixel sizes, where most images tell theirs and these hardly differ; None elsewhere.
 
@@ -137,6 +154,9 @@ def bundle_run(path: Path, config: TrainingConfig, generator: Generator, origin:
     bundle = replace(bundle, onnx=in_half(bundle.onnx))
     seen = with_progress(origin.sides.train, "measuring what it knows", console)
     bundle = replace(bundle, known=known_of(Model(bundle), seen))
+    seen = with_progress(origin.sides.train, "measuring how cells clump", console)
+    card = card.model_copy(update={"training": card.training | clumps_in(Model(bundle), seen)})
+    bundle = replace(bundle, card=card)
     done = calibrate_run(bundle, origin, console)
     if done:
         card = card.model_copy(update={"calibration": done.calibration})

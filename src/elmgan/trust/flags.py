@@ -56,7 +56,7 @@ def flags_of(
       background of a bright-field image is as it should be, also where the mask takes in a rim of it.
     - ``low-contrast``: contrast below 6.
     - ``empty``: the mask has no foreground.
-    - ``crowded``: density above training's range.
+    - ``crowded``: density above training's range, or more of the cells in clumps.
     - ``object-size``: diameter outside training's range, or as remarked: the image has another scale than the others.
     - ``unlike-training``: darkness is outside training's range, or the image is far from those that the model knows;
       where that is not known, agreement is below training's range.
@@ -104,7 +104,7 @@ def flags_of(
         "saturated": _saturated(image, np.broadcast_to(foreground, image.shape[:2]), data),
         "low-contrast": appearance.get("contrast", math.inf) < LEAST_CONTRAST,
         "empty": empty,
-        "crowded": above("density", FACTOR),
+        "crowded": above("density", FACTOR) or above("clumped", 1),
         "object-size": "object-size" in remarks or below("diameter", FACTOR) or above("diameter", FACTOR),
         "unlike-training": dark or (below("agreement", FACTOR) if far is None else far),
         "unsure": probability is not None and not empty and _unsure(probability),
