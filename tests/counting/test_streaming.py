@@ -20,7 +20,7 @@ MODEL = Model(tiny_bundle(), "onnxruntime", tile=64)
 
 @pytest.fixture(autouse=True)
 def small_strips(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predictor, "BAND", 1 << 14)
+    monkeypatch.setattr(predictor, "BAND_PIXELS", 1 << 14)
     monkeypatch.setattr(streaming, "ROWS", 50)
 
 
