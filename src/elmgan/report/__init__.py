@@ -2,8 +2,8 @@
 
 from elmgan.report.contact_sheet import write_contact_sheet
 from elmgan.report.overlay import OUTLINE, for_display, outlines, overlay
-from elmgan.report.page import facts_of, number_cards, page
-from elmgan.report.plot import MOST_POINTS, Dots, Line, Points, dot_plot, scatter
+from elmgan.report.page import facts_of, page
+from elmgan.report.plot import MOST_POINTS, Dots, Line, Points, dot_plot, histogram, scatter
 from elmgan.report.record import run_record
 from elmgan.report.thumbnail import thumbnail
 
@@ -16,7 +16,7 @@ __all__ = [
     "dot_plot",
     "facts_of",
     "for_display",
-    "number_cards",
+    "histogram",
     "outlines",
     "overlay",
     "page",
