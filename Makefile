@@ -36,7 +36,7 @@ format: $(DEVELOPMENT)/installed
 	$(DEVELOPMENT)/bin/ruff format
 
 docs: $(DEVELOPMENT)/installed
-	$(DEVELOPMENT)/bin/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(DEVELOPMENT)/bin/mkdocs build --quiet
 
 clean:
 	rm -rf $(DEVELOPMENT) $(RUNTIME) .venv-czi demo-out build site dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

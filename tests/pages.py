@@ -22,5 +22,5 @@ class Links(HTMLParser):
         self.attributes += [(tag, name, value or "") for name, value in attrs]
 
     def handle_data(self, data: str) -> None:
-        if self.tags[-1] not in ("script", "style"):
+        if not self.tags or self.tags[-1] not in ("script", "style"):
             self.text += data

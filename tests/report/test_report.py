@@ -108,6 +108,8 @@ def test_the_summary_says_what_came_out_and_what_to_do() -> None:
         "1 of 3 counts have a 90 % interval, typically ± 10 cells.",
     ):
         assert shown in read.text
+    assert "was stopped" in Links(counts_report(rows, [], {}, record(stopped=True))).text
+    assert "was stopped" not in read.text
     for shown in ("1 image was counted. It shows 3 cells.", "None is flagged.", "The counts have no interval."):
         assert shown in Links(counts_report([counted_row("a.tif", flags=())], [], {}, record())).text
 

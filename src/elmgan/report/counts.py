@@ -180,7 +180,8 @@ def _sample(rows: Sequence[Row], most: int) -> list[Row]:
 
 def _galleries(galleries: Sequence[Sequence[Row]], thumbnails: Thumbnails) -> list[list[tuple[Row, Pictures]]]:
     """Give the planes their pictures, as far as these are there and not too large together."""
-    left, shown = BYTES_OF_PICTURES, []
+    left = BYTES_OF_PICTURES
+    shown: list[list[tuple[Row, Pictures]]] = []
     for rows in galleries:
         shown.append([])
         for row in rows:
@@ -210,6 +211,8 @@ def _words(
         )
     if failures:
         told.append(f"{_many(len(failures), 'image')} could not be counted; the reasons stand below.")
+    if record.get("stopped"):
+        told.append("The count was stopped before the last image. The same command with --resume goes on from there.")
     flagged = sum(bool(row.flags) for row in rows)
     if flagged:
         flag, number, advice = flags_found(row.flags for row in rows)[0]
