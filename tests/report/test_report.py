@@ -179,7 +179,7 @@ def test_a_plate_is_shown_as_a_map() -> None:
 def test_groups_are_summed_up() -> None:
     rows = [counted_row(f"{folder}/{k}.tif", t=t, count=t) for folder in ("a", "b") for k in (1, 2) for t in (1, 3)]
     read = Links(counts_report(rows, [], {}, record()))
-    for shown in ("By folder", "By time point", "Cells over time", "a/1.tif, scene 1, t 3, z 1"):
+    for shown in ("By folder", "By time point", "Cells over time", "a/1.tif, scene 1 t 3 z 1"):
         assert shown in read.text
     assert "By scene" not in read.text
     assert (

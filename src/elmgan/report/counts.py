@@ -5,7 +5,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
@@ -126,7 +125,7 @@ def counts_report(
     plates = plates_of(rows, counts, wells)
 
     def name(row: Row) -> str:
-        place = ", ".join(f"{axis} {number}" for axis, number in zip(("scene", "t", "z"), row.place, strict=True))
+        place = " ".join(f"{axis} {number}" for axis, number in zip(("scene", "t", "z"), row.place, strict=True))
         return f"{row.image}, {place}" if several[row.image] > 1 else row.image
 
     galleries = _galleries([first, others], thumbnails)
@@ -274,7 +273,7 @@ def _groups(
     """Sum up planes that belong together: title, what a group is, the groups, and how many more there are."""
     begin = {} if wells else beginnings({row.image for row in rows})
     keys: dict[tuple[str, str], Callable[[Row], str | int]] = {
-        ("By folder", "folder"): lambda row: str(PurePosixPath(row.image).parent),
+        ("By folder", "folder"): lambda row: row.image.rpartition("/")[0],
         ("By name, up to its number", "name"): lambda row: begin.get(row.image, ""),
         ("By time point", "time"): lambda row: row.t,
         ("By scene", "scene"): lambda row: row.scene,

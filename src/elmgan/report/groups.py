@@ -4,7 +4,6 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -109,7 +108,7 @@ def beginnings(images: Iterable[str]) -> dict[str, str]:
     >>> beginnings(["a1.tif", "a2.tif"])
     {}
     """
-    names = {image: PurePosixPath(image).stem for image in images}
+    names = {image: _parts(image)[-1] for image in images}
     while True:
         names = {image: re.sub(r"[\W_]*\d+\D*$", "", name) for image, name in names.items()}
         sizes: dict[str, int] = defaultdict(int)
@@ -149,8 +148,7 @@ def wells_of(images: Iterable[str]) -> dict[str, tuple[str, int, int]]:
 
 
 def _well(name: str, pattern: re.Pattern[str]) -> tuple[str, int, int] | None:
-    path = PurePosixPath(name)
-    parts = (*path.parent.parts, path.stem)
+    parts = _parts(name)
     for k in reversed(range(len(parts))):
         if found := pattern.search(parts[k]):
             row = found["row"]
@@ -160,6 +158,16 @@ def _well(name: str, pattern: re.Pattern[str]) -> tuple[str, int, int] | None:
                 int(found["column"]) - 1,
             )
     return None
+
+
+def _parts(image: str) -> list[str]:
+    """Take a name apart into its folders and its stem.
+
+    >>> _parts("a/b.1/c.2.tif"), _parts("c")
+    (['a', 'b.1', 'c.2'], ['c'])
+    """
+    *folders, name = image.split("/")
+    return [*folders, name.rpartition(".")[0] or name]
 
 
 def plates_of(rows: Sequence[Row], counts: Sequence[int], wells: Mapping[str, tuple[str, int, int]]) -> list[Plate]:
