@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from elmgan.report import MOST_POINTS, Dots, Line, Points, dot_plot, histogram, scatter
+from elmgan.report import MOST_POINTS, Dots, Line, Points, distribution_plot, dot_plot, scatter
 from elmgan.report.plot import HEIGHT, MOST_BINS, WIDTH, ticks
 
 ENDS = st.floats(-1e6, 1e6)
@@ -67,7 +67,7 @@ def test_a_plot_of_nothing() -> None:
 def test_a_histogram_shows_every_value_once(values: list[tuple[int, bool]]) -> None:
     numbers, marked = np.array(values).T
     plot = ElementTree.fromstring(
-        histogram(numbers.astype(float), marked.astype(bool), title="a < b", x_label="a & b", y_label="images")
+        distribution_plot(numbers.astype(float), marked.astype(bool), title="a < b", x_label="a & b", y_label="images")
     )
     bars = plot.findall("rect")
     assert len({bar.get("x") for bar in bars}) <= MOST_BINS

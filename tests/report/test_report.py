@@ -10,13 +10,13 @@ from elmgan.counting import Failure, Model, Row
 from elmgan.report import run_record, thumbnail
 from elmgan.report.counts import (
     BYTES_OF_PICTURES,
+    FLAGGED_PICTURES,
     MOST_FAILED,
-    MOST_FLAGGED,
-    MOST_OTHERS,
     MOST_PICTURES,
     MOST_ROWS,
-    MOST_WIDE,
-    Pictures,
+    OTHER_PICTURES,
+    WIDE_PICTURES,
+    RowPictures,
     Thumbnails,
     counts_report,
     key_of,
@@ -30,7 +30,7 @@ def record(*learned: Literal["mask", "count"], **fields: Any) -> dict[str, Any]:
     return run_record(Model(tiny_bundle(learned=learned or ("mask", "count"))), {}) | {"seconds": 2.5} | fields
 
 
-def pictures_of(rows: list[Row], pictures: Pictures) -> Thumbnails:
+def pictures_of(rows: list[Row], pictures: RowPictures) -> Thumbnails:
     return {key_of(row): pictures for of in rows_to_picture(rows).values() for row in of}
 
 
@@ -46,7 +46,7 @@ def test_the_page_loads_nothing_and_shows_everything() -> None:
     page = counts_report(
         [counted_row(image, unlike="<b>larger</b> cells")],
         [Failure(image="b.tif", error="b.tif is <damaged>")],
-        {(image, (1, 1, 1)): Pictures(thumbnail(grey), thumbnail(grey, grey > 0.5), f"overlays/{image}.png")},
+        {(image, (1, 1, 1)): RowPictures(thumbnail(grey), thumbnail(grey, grey > 0.5), f"overlays/{image}.png")},
         record(notes=["<i>a note</i>"]),
     )
     read = Links(page)
@@ -73,7 +73,7 @@ def test_only_the_script_of_the_page_may_run() -> None:
 
 def test_a_page_of_masks_alone_shows_objects() -> None:
     rows = [counted_row(f"{objects}.tif", count=None, estimate=None, objects=objects) for objects in (4, 7)]
-    read = Links(counts_report(rows, [], pictures_of(rows, Pictures("data:image", "data:mask")), record("mask")))
+    read = Links(counts_report(rows, [], pictures_of(rows, RowPictures("data:image", "data:mask")), record("mask")))
     assert read.text.count("This model learned masks alone and cannot count: objects are the separated regions.") == 1
     for shown in ("11objects", "5.5objects per image", "2images segmented"):
         assert shown in read.text
@@ -82,7 +82,7 @@ def test_a_page_of_masks_alone_shows_objects() -> None:
 
 def test_a_page_of_counts_alone_shows_each_image_once() -> None:
     rows = [counted_row("a.tif", objects=None, foreground=None)]
-    read = Links(counts_report(rows, [], pictures_of(rows, Pictures("data:image")), record("count")))
+    read = Links(counts_report(rows, [], pictures_of(rows, RowPictures("data:image")), record("count")))
     assert read.text.count("This model learned counts alone: it gives no masks and separates no cells.") == 1
     assert [address for address in read.loaded if address.startswith("data:image")] == ["data:image"]
     assert "outlined" not in read.text
@@ -130,18 +130,18 @@ def test_flagged_planes_come_first_then_wide_intervals() -> None:
     ("number", "flagged", "shown"),
     [
         (8, 3, 8),
-        (MOST_OTHERS, 0, MOST_OTHERS),
-        (1000, 0, MOST_WIDE + MOST_OTHERS),
-        (1000, 7, 7 + MOST_WIDE + MOST_OTHERS),
+        (OTHER_PICTURES, 0, OTHER_PICTURES),
+        (1000, 0, WIDE_PICTURES + OTHER_PICTURES),
+        (1000, 7, 7 + WIDE_PICTURES + OTHER_PICTURES),
         (1000, 900, MOST_PICTURES),
-        (1000, 1000, MOST_FLAGGED),
+        (1000, 1000, FLAGGED_PICTURES),
     ],
 )
 def test_flagged_planes_wide_ones_and_a_sample_have_pictures(number: int, flagged: int, shown: int) -> None:
     rows = many(number, flagged)
     chosen = [row for of in rows_to_picture(rows).values() for row in of]
     assert len({key_of(row) for row in chosen}) == len(chosen) == shown
-    assert sum(bool(row.flags) for row in chosen) == min(flagged, MOST_FLAGGED)
+    assert sum(bool(row.flags) for row in chosen) == min(flagged, FLAGGED_PICTURES)
     if flagged < number == 1000:
         assert rows[number - flagged - 1] in chosen  # the widest
         assert rows[0] in chosen  # of the sample
@@ -151,7 +151,7 @@ def test_a_page_of_100_000_images_is_small() -> None:
     rows = many(100_000, 40_000)
     failures = [Failure(image=f"f{number}", error="damaged") for number in range(MOST_FAILED + 1)]
     picture = "data:image/jpeg;base64," + 30_000 * "x"
-    page = counts_report(rows, failures, pictures_of(rows, Pictures(picture, picture)), record())
+    page = counts_report(rows, failures, pictures_of(rows, RowPictures(picture, picture)), record())
     assert len(page) < 10_000_000
     read = Links(page)
     assert 0 < sum(map(len, read.loaded)) <= BYTES_OF_PICTURES

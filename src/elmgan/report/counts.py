@@ -13,13 +13,13 @@ import numpy as np
 from elmgan.counting import Failure, Place, Row
 from elmgan.report.groups import Group, beginnings, groups_by, plates_of, wells_of
 from elmgan.report.page import facts_of, flags_found, grouped, page, parameters_of
-from elmgan.report.plot import Line, Points, histogram, scatter
+from elmgan.report.plot import Line, Points, distribution_plot, scatter
 
 # A report on a large folder must still open in a browser.
-MOST_FLAGGED, MOST_WIDE, MOST_OTHERS = 48, 12, 60
+FLAGGED_PICTURES, WIDE_PICTURES, OTHER_PICTURES = 48, 12, 60
 """Planes whose pictures are shown: flagged ones, those with the widest intervals, and a sample of the others."""
 
-MOST_PICTURES = MOST_FLAGGED + MOST_WIDE + MOST_OTHERS
+MOST_PICTURES = FLAGGED_PICTURES + WIDE_PICTURES + OTHER_PICTURES
 BYTES_OF_PICTURES = 7_000_000
 """Of all pictures; those that come last are left out where they would be more."""
 
@@ -35,7 +35,7 @@ Key = tuple[str, Place]
 
 
 @dataclass(frozen=True)
-class Pictures:
+class RowPictures:
     """Of a plane: itself and, if there is a mask, the same with it outlined, as data URIs.
 
     Attributes:
@@ -54,7 +54,7 @@ class Pictures:
         return quote(self.file)
 
 
-Thumbnails = Mapping[Key, Pictures]
+Thumbnails = Mapping[Key, RowPictures]
 
 
 def key_of(row: Row) -> Key:
@@ -85,12 +85,12 @@ def pictured(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     """
     ordered = look_first(rows)
     flagged = sum(bool(row.flags) for row in rows)
-    first = ordered[: min(flagged, MOST_FLAGGED)]
-    if len(rows) - flagged > MOST_OTHERS:
-        first += [row for row in ordered[flagged : flagged + MOST_WIDE] if row.low is not None]
+    first = ordered[: min(flagged, FLAGGED_PICTURES)]
+    if len(rows) - flagged > OTHER_PICTURES:
+        first += [row for row in ordered[flagged : flagged + WIDE_PICTURES] if row.low is not None]
     chosen = {key_of(row) for row in first}
     others = [row for row in rows if not row.flags and key_of(row) not in chosen]
-    return first, _sample(others, MOST_OTHERS)
+    return first, _sample(others, OTHER_PICTURES)
 
 
 def rows_to_picture(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -109,7 +109,7 @@ def counts_report(
     Args:
         rows: The planes that were counted.
         failures: What could not be counted.
-        thumbnails: Pictures of the planes that :func:`rows_to_picture` chooses.
+        thumbnails: RowPictures of the planes that :func:`rows_to_picture` chooses.
         record: The content of run.json.
     """
     counted, masks = (what in record["model"]["learned"] for what in ("count", "mask"))
@@ -177,10 +177,10 @@ def _sample(rows: Sequence[Row], most: int) -> list[Row]:
     return [rows[k] for k in np.linspace(0, len(rows) - 1, most).round().astype(int)]
 
 
-def _galleries(galleries: Sequence[Sequence[Row]], thumbnails: Thumbnails) -> list[list[tuple[Row, Pictures]]]:
+def _galleries(galleries: Sequence[Sequence[Row]], thumbnails: Thumbnails) -> list[list[tuple[Row, RowPictures]]]:
     """Give the planes their pictures, as far as these are there and not too large together."""
     left = BYTES_OF_PICTURES
-    shown: list[list[tuple[Row, Pictures]]] = []
+    shown: list[list[tuple[Row, RowPictures]]] = []
     for rows in galleries:
         shown.append([])
         for row in rows:
@@ -248,7 +248,7 @@ def _plots(rows: Sequence[Row], counts: Sequence[int], things: str) -> list[tupl
     flagged = np.array([bool(row.flags) for row in rows])
     per_image = f"{things} per image"
     title = f"How many images have how many {things}"
-    drawn = [(title, histogram(values, flagged, title=title, x_label=per_image, y_label="images"))]
+    drawn = [(title, distribution_plot(values, flagged, title=title, x_label=per_image, y_label="images"))]
     times = np.array([row.t for row in rows], np.float64)
     if times.min() < times.max():
         points = np.unique(times)

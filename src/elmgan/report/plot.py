@@ -112,7 +112,9 @@ def scatter(
     return "".join(parts) + "</svg>"
 
 
-def histogram(values: NDArray[np.float64], marked: NDArray[np.bool_], *, title: str, x_label: str, y_label: str) -> str:
+def distribution_plot(
+    values: NDArray[np.float64], marked: NDArray[np.bool_], *, title: str, x_label: str, y_label: str
+) -> str:
     """Draw how whole numbers are distributed as an SVG element: bars of class ``model``, the marked upon the others.
 
     Args:

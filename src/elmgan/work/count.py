@@ -20,7 +20,7 @@ from elmgan.images import View, open_image, read_every
 from elmgan.light import plane_grey
 from elmgan.models import shortcoming
 from elmgan.report import run_record, thumbnail
-from elmgan.report.counts import Pictures, Thumbnails, counts_report, rows_to_picture
+from elmgan.report.counts import RowPictures, Thumbnails, counts_report, rows_to_picture
 from elmgan.work.cluster import cluster, count_on_cluster
 from elmgan.work.earlier import FAILED, REPORT, TABLE, Earlier, clear, kept_rows, read_earlier, settings_of
 from elmgan.work.journal import JOURNAL, Journal
@@ -304,11 +304,11 @@ def _thumbnails(
                         mask = read_every(pages[k - first[plane.scene]], step)
                     outlined = thumbnail(grey, mask)
                 file = written[OVERLAYS][k].relative_to(out).as_posix() if written[OVERLAYS][k].exists() else ""
-                drawn[item.image, plane.place] = Pictures(thumbnail(grey), outlined, file)
+                drawn[item.image, plane.place] = RowPictures(thumbnail(grey), outlined, file)
         return drawn
 
     chosen = [item for item in items if item.image in rows]
-    thumbnails: dict[tuple[str, Place], Pictures] = {}
+    thumbnails: dict[tuple[str, Place], RowPictures] = {}
     for _, future in in_order(draw, chosen, workers=cores(), size=lambda item: 1, most=cores()):
         with suppress(ImageError):  # the image is no longer there: the report goes without its picture
             thumbnails |= future.result()
