@@ -153,8 +153,8 @@ def test_a_page_of_100_000_images_is_small() -> None:
     picture = "data:image/jpeg;base64," + 30_000 * "x"
     page = counts_report(rows, failures, pictures_of(rows, RowPictures(picture, picture)), record())
     assert len(page) < 10_000_000
-    read = Links(page)
-    assert 0 < sum(map(len, read.loaded)) <= BYTES_OF_PICTURES
+    assert 0 < sum(map(len, re.findall(r'src="([^"]+)"', page))) <= BYTES_OF_PICTURES
+    read = Links(page.replace(picture, ""))
     assert "1\xa0000 of 100\xa0000 rows" in read.text
     assert f"The first {MOST_FAILED} of {MOST_FAILED + 1}; failed.csv has all." in read.text
     assert page.count("<tr data-flagged>") >= MOST_ROWS // 2
