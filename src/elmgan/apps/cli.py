@@ -118,6 +118,17 @@ def count(
     ] = False,
     labels: Annotated[bool, typer.Option("--labels", help="Write the separated cells as label images.")] = False,
     overlays: Annotated[bool, typer.Option("--overlays", help="Draw the separated cells over the images.")] = False,
+    measure: Annotated[bool, typer.Option("--measure", help="Measure the separated cells, in cells.csv.")] = False,
+    export: Annotated[
+        list[str] | None,
+        typer.Option(metavar="qupath|imagej", help="Write the separated cells for this program too; may be repeated."),
+    ] = None,
+    regions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Count in regions too: GeoJSON, ROIs, a label image, or a folder with one per image."
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Keep what an interrupted count has done.")] = False,
     table: Annotated[
         str,
@@ -175,6 +186,9 @@ def count(
             excel=table == "excel",
             labels=labels,
             overlays=overlays,
+            measure=measure,
+            exports=export or [],
+            regions=regions,
             resume=resume,
             command=command_line(),
             dask=dask,

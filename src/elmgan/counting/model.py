@@ -196,6 +196,8 @@ class Model:
             "" if "unlike-training" not in flags else self._unlike(appearance, judged.place if judged.far else None),
             judged.place,
             judged.distance,
+            None if interval is None else self.card.calibration,
+            self._doubt(judged),
         )
 
     def stream(
@@ -302,11 +304,16 @@ class Model:
         )
 
     def _interval(self, estimate: float | None, judged: "_Judged") -> tuple[float, float] | None:
-        calibration, known = self.card.calibration, self.known
+        calibration = self.card.calibration
         if estimate is None or calibration is None or not judged.vouched:
             return None
-        others = None if known is None or judged.place is None else known.least_distance(judged.place, itself=False)
-        return calibration.interval(estimate, 0.0 if known is None else known.doubt(others))
+        return calibration.interval(estimate, self._doubt(judged))
+
+    def _doubt(self, judged: "_Judged") -> float:
+        if self.known is None:
+            return 0.0
+        others = None if judged.place is None else self.known.least_distance(judged.place, itself=False)
+        return self.known.doubt(others)
 
     def _refuse_to_mix(self, pixels: NDArray, view: View, stains: Sequence[int], together: Result) -> None:
         """Refuse a merge of stains of which one alone would be counted otherwise than all together."""
