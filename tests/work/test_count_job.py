@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -804,3 +805,30 @@ def test_tables_for_a_continental_excel(tmp_path: Path) -> None:
     assert read_table(out / "counts.csv") == counted.rows
     assert count_images([images], out, MODEL, view=View(scale=1.5), resume=True).rows == counted.rows
     assert (out / "counts.csv").read_text().startswith("image,scene")
+
+
+def test_a_run_that_is_stopped_from_another_thread_keeps_what_is_done_and_is_resumed(tmp_path: Path) -> None:
+    images, out = folder_of(tmp_path / "images", 1, 2, 3, 4), tmp_path / "out"
+    stop = Event()
+
+    def watch(total: int, outcome: Row | Failure) -> None:
+        if outcome.image == "2.tif":
+            stop.set()
+
+    counted = count_images([images], out, MODEL, labels=True, stop=stop, watch=watch)
+    assert counted.stopped
+    assert [row["image"] for row in table(out)] == ["1.tif", "2.tif"]
+    assert {"masks/2.tif", "labels/2.tif", "report.html"} <= files(out)
+    assert not {"masks/3.tif", "counts.journal"} & files(out)
+    rest = count_images([images], out, MODEL, labels=True, resume=True, stop=Event())
+    assert not rest.stopped
+    count_images([images], tmp_path / "straight", MODEL, labels=True)
+    assert [row["count"] for row in table(out)] == [row["count"] for row in table(tmp_path / "straight")]
+
+
+def test_stopping_at_the_last_plane_stops_nothing(tmp_path: Path) -> None:
+    stop = Event()
+    counted = count_images(
+        [folder_of(tmp_path / "images", 1)], tmp_path / "out", MODEL, stop=stop, watch=lambda *_: stop.set()
+    )
+    assert (len(counted.rows), counted.stopped) == (1, False)

@@ -17,7 +17,7 @@ from elmgan.images.source import (
 )
 from elmgan.images.tile import Tile
 from elmgan.images.view import COLOURS, View
-from elmgan.images.write import Pages, write_labels, write_mask, write_png
+from elmgan.images.write import Pages, as_grey, packed_png, packed_tiff, write_labels, write_mask, write_png
 
 __all__ = [
     "COLOURS",
@@ -32,6 +32,7 @@ __all__ = [
     "Source",
     "Tile",
     "View",
+    "as_grey",
     "as_numbers",
     "channel_names",
     "described",
@@ -41,6 +42,8 @@ __all__ = [
     "kinds_told",
     "only_plane",
     "open_image",
+    "packed_png",
+    "packed_tiff",
     "read_image",
     "readers",
     "write_labels",

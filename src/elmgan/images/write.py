@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def write_mask(path: Path, mask: NDArray[np.bool_], pixel_size: Mapping[str, flo
         OutputError: the file cannot be written.
 
     """
-    _write_tiff(path, as_grey(mask), pixel_size)
+    _write(path, packed_tiff(as_grey(mask), pixel_size))
 
 
 def write_labels(path: Path, labels: NDArray[np.uint32], pixel_size: Mapping[str, float] | None = None) -> None:
@@ -42,7 +43,7 @@ def write_labels(path: Path, labels: NDArray[np.uint32], pixel_size: Mapping[str
         OutputError: the file cannot be written.
 
     """
-    _write_tiff(path, labels.astype(np.uint32, copy=False), pixel_size)
+    _write(path, packed_tiff(labels.astype(np.uint32, copy=False), pixel_size))
 
 
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:
@@ -52,9 +53,21 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
         OutputError: the file cannot be written.
 
     """
+    _write(path, packed_png(image))
+
+
+def packed_png(image: NDArray[np.uint8]) -> bytes:
+    """Give the content of the file that :func:`write_png` writes."""
     _, content = cv2.imencode(".png", image[..., ::-1] if image.ndim == 3 else image)
-    with whole_file(path) as temporary:
-        temporary.write_bytes(content.tobytes())
+    return bytes(content.tobytes())
+
+
+def packed_tiff(image: NDArray, pixel_size: Mapping[str, float] | None = None) -> bytes:
+    """Give the content of a compressed TIFF of one (row, column) image, with its pixel size where that is known."""
+    described = {"description": f"{PROGRAM}\nunit=micron\n", **_resolution(pixel_size)} if pixel_size else {}
+    file = BytesIO()
+    tifffile.imwrite(file, image, photometric="minisblack", compression="zlib", metadata=None, **described)
+    return file.getvalue()
 
 
 def as_grey(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -111,11 +124,12 @@ class Pages:
             self._file = stack.enter_context(temporary.open("r+b"))
             self._stack = stack.pop_all()
 
-    def write(self, page: NDArray, *, t: int, z: int) -> None:
-        """Write one plane; t and z are indices from 0."""
+    def write(self, page: bytes, *, t: int, z: int) -> None:
+        """Write the pixels of one plane, row by row; t and z are indices from 0."""
+        assert len(page) == self._size
         try:
             self._file.seek(self._first + (t * self._depths + z) * self._size)
-            self._file.write(np.ascontiguousarray(page, self._dtype).data)
+            self._file.write(page)
         except OSError as error:
             raise cannot_write(self._path, error) from error
 
@@ -148,7 +162,6 @@ def _resolution(pixel_size: Mapping[str, float]) -> dict[str, Any]:
     return {"resolution": (1 / pixel_size["x"], 1 / pixel_size["y"]), "resolutionunit": "NONE"}
 
 
-def _write_tiff(path: Path, image: NDArray, pixel_size: Mapping[str, float] | None) -> None:
-    described = {"description": f"{PROGRAM}\nunit=micron\n", **_resolution(pixel_size)} if pixel_size else {}
+def _write(path: Path, content: bytes) -> None:
     with whole_file(path) as temporary:
-        tifffile.imwrite(temporary, image, photometric="minisblack", compression="zlib", metadata=None, **described)
+        temporary.write_bytes(content)

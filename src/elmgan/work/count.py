@@ -1,6 +1,5 @@
 """Count the cells of many images: a table, masks and a report in one folder."""
 
-import errno
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -8,23 +7,20 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
-
-from numpy.typing import NDArray
+from threading import Event
+from typing import Any
 
 from elmgan.counting import Failure, Model, Place, Row
 from elmgan.counting.row import COLUMNS, DECIMALS, FRACTIONS
 from elmgan.errors import ImageError, OutputError, UsageError
 from elmgan.files import whole_file, write_table, write_text
 from elmgan.holding import held
-from elmgan.images import PIXELS_ALLOWED, Pages, View, open_image, write_labels, write_mask, write_png
-from elmgan.images.write import as_grey
+from elmgan.images import PIXELS_ALLOWED, View, open_image
 from elmgan.light import plane_grey
 from elmgan.models import shortcoming
-from elmgan.report import overlay, run_record, thumbnail
+from elmgan.report import run_record, thumbnail
 from elmgan.report.counts import MOST_PICTURES, Pictures, Thumbnails, counts_report
-from elmgan.work.earlier import FAILED, REPORT, TABLE, Earlier, clear, kept_rows, read_earlier, remove, settings_of
+from elmgan.work.earlier import FAILED, REPORT, TABLE, Earlier, clear, kept_rows, read_earlier, settings_of
 from elmgan.work.journal import JOURNAL, Journal
 from elmgan.work.pipeline import cores, in_order, outcomes
 from elmgan.work.plan import (
@@ -40,13 +36,11 @@ from elmgan.work.plan import (
     picture_files,
     readable_planes,
 )
+from elmgan.work.sinks import Drawn, Sinks, pictures
 from elmgan.work.views import at_scales, scales_told, uncalibrated
 
 PIXELS_AT_ONCE = 1 << 23
 """Pixels of the planes that are worked on at once: two of 2048 x 2048, which take less than 1 GB with all else."""
-
-Drawn = dict[str, NDArray]
-"""Folder -> the pixels that are to be written there for a plane."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +54,8 @@ class Counted:
     failures: list[Failure]
     notes: list[str]
     written: list[Path]
+    stopped: bool = False
+    """Whether it was stopped before the last plane: ``--resume`` goes on from there."""
 
 
 def count_images(
@@ -77,6 +73,7 @@ def count_images(
     quick: bool = False,
     resume: bool = False,
     command: str | None = None,
+    stop: Event | None = None,
     watch: Callable[[int, Row | Failure], None] = lambda total, outcome: None,
 ) -> Counted:
     """Count images and write counts.csv, masks, run.json, report.html, and failed.csv if any failed, to a folder.
@@ -109,6 +106,8 @@ def count_images(
         resume: Keep what an earlier count of these images, with the same program, model, engine and view, wrote to
             ``out``.
         command: The command line, if there is one, for the record and the report.
+        stop: Once another thread sets it, no further plane is kept: what is counted is in the table, as after an
+            interruption, and the report is of that.
         watch: Called with the number of planes, as far as it is known, and each plane's outcome, in order.
 
     Raises:
@@ -168,9 +167,9 @@ def count_images(
                 journal.remove()
 
             stack.callback(close_books)
-            sheets = stack.enter_context(_Sheets())
+            sinks = stack.enter_context(Sinks(pictures(masks=model.card.segments, labels=labels, overlays=overlays)))
             done = outcomes(
-                partial(_count, model=model, folders=folders, quick=quick),
+                partial(_count, model=model, sinks=sinks, quick=quick),
                 plan,
                 named=lambda task: task.named,
                 workers=cores() + 1,
@@ -178,7 +177,7 @@ def count_images(
                 most=PIXELS_AT_ONCE,
             )
             for task, outcome in stack.enter_context(closing(done)):
-                result = sheets.written(task, outcome)
+                result = sinks.keep(task, outcome)
                 plan.finish(task)
                 if task.first and not task.kept:
                     rows[task.item.image] = []
@@ -191,20 +190,23 @@ def count_images(
                     journal.add(result)
                 for row in result:
                     watch(plan.total, row)
-
+                if stop is not None and stop.is_set():
+                    break
         counted = [row for item in items for row in rows.get(item.image, [])]
+        stopped = stop is not None and stop.is_set() and len(counted) + len(failures) < plan.total
         if failures:
             write_table(
                 out / FAILED, list(Failure.model_fields), [failure.model_dump() for failure in failures], excel=excel
             )
         notes = [*([taken_over] if taken_over else []), *_notes(plan, passed_over, model, view)]
         record |= {"images": len(items), "planes": len(counted), "failed": len(failures), "notes": notes}
+        record |= {"stopped": stopped}
         record |= {"seconds": round(time.monotonic() - begun, 3)}
         shown = _thumbnails(items, rows, out, view, axes, most_pixels)
         write_text(out / REPORT, counts_report(counted, failures, shown, record))
         write_text(out / RECORD, json.dumps(record, indent=2))
         paths_written = [out / name for name in (TABLE, *PICTURES, FAILED, REPORT, RECORD)]
-        return Counted(counted, failures, notes, [path for path in paths_written if path.exists()])
+        return Counted(counted, failures, notes, [path for path in paths_written if path.exists()], stopped)
 
 
 def _begin(
@@ -228,8 +230,8 @@ def _begin(
         raise UsageError(f"nothing was done: {error}") from error
 
 
-def _count(task: Task, model: Model, folders: Sequence[str], quick: bool) -> tuple[list[Row], Drawn]:
-    """Count one plane; give its row and what is to be written for it. What was counted before is passed on."""
+def _count(task: Task, model: Model, sinks: Sinks, quick: bool) -> tuple[list[Row], Drawn]:
+    """Count one plane; give its row and what is to be kept of it. What was counted before is passed on."""
     if task.kept:
         return list(task.kept), {}
     if task.plane is None:
@@ -237,73 +239,9 @@ def _count(task: Task, model: Model, folders: Sequence[str], quick: bool) -> tup
     begun, plane = time.perf_counter(), task.plane
     pixels = plane.read()
     result = model.count(plane, pixels=pixels, quick=quick)
-    drawn: Drawn = {}
-    if MASKS in folders and result.mask is not None:
-        drawn[MASKS] = result.mask
-    if LABELS in folders:
-        drawn[LABELS] = result.labels()
-    if OVERLAYS in folders:
-        text = f"{result.objects} objects" if result.count is None else str(result.count)
-        drawn[OVERLAYS] = overlay(plane_grey(plane, pixels), result.labels(), text)
     row = Row.of(result, plane, image=task.item.image, seconds=0, model=model.version)  # separates the cells
-    return [row.model_copy(update={"seconds": round(time.perf_counter() - begun, DECIMALS["seconds"])})], drawn
-
-
-class _Sheets:
-    """Writes the pictures of planes: each to its file, or the planes of a scene to the one file that they share."""
-
-    def __init__(self) -> None:
-        self._open: dict[Path, Pages] = {}
-
-    def written(self, task: Task, outcome: tuple[list[Row], Drawn] | Failure) -> list[Row] | Failure:
-        """Write what was drawn of a plane; give its rows, or why it has none.
-
-        Raises:
-            OutputError: The disk is full.
-        """
-        try:
-            if not isinstance(outcome, Failure):
-                self._write(task, outcome[1])
-            if task.last[0]:  # what the planes of the scene share appears
-                for path in [path for path in task.files.values() if path in self._open]:
-                    self._open.pop(path).close()
-        except OutputError as error:
-            remove(task.files.values())
-            if _is_disk_full(error):
-                raise
-            failure = Failure.of(task.item.image, error, task.item.source)
-            return failure.at(task.plane.told) if task.plane else failure
-        if isinstance(outcome, Failure):
-            if task.pages == (1, 1):
-                remove(task.files.values())
-            return outcome.at(task.plane.told) if task.plane else outcome
-        return outcome[0]
-
-    def _write(self, task: Task, drawn: Drawn) -> None:
-        pixel_size = task.plane.described.pixel_size if task.plane else {}
-        for folder, pixels in drawn.items():
-            path = task.files[folder]
-            if folder == OVERLAYS:
-                write_png(path, pixels)
-            elif task.pages == (1, 1):
-                (write_mask if folder == MASKS else write_labels)(path, pixels, pixel_size)
-            else:
-                page = as_grey(pixels) if folder == MASKS else pixels
-                if path not in self._open:
-                    times, depths = task.pages
-                    self._open[path] = Pages(
-                        path, times=times, depths=depths, shape=page.shape, dtype=page.dtype, pixel_size=pixel_size
-                    )
-                self._open[path].write(page, t=task.page[0], z=task.page[1])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for pages in self._open.values():
-            pages.close(keep=False)
+    row = row.model_copy(update={"seconds": round(time.perf_counter() - begun, DECIMALS["seconds"])})
+    return [row], sinks.draw(task, result, pixels)
 
 
 def _notes(plan: Plan, passed_over: str, model: Model, view: View) -> list[str]:
@@ -347,8 +285,3 @@ def _thumbnails(
         with suppress(ImageError):  # the image is no longer there: the report goes without its picture
             thumbnails |= future.result()
     return thumbnails
-
-
-def _is_disk_full(error: BaseException) -> bool:
-    cause = error.__cause__
-    return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)

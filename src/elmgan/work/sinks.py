@@ -1,0 +1,196 @@
+"""What is written of each plane: drawn where it is counted, kept in the order of the planes."""
+
+import errno
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elmgan.counting import Failure, Result, Row
+from elmgan.errors import OutputError
+from elmgan.files import whole_file
+from elmgan.images import Pages, as_grey, packed_png, packed_tiff
+from elmgan.light import plane_grey
+from elmgan.report import overlay
+from elmgan.work.earlier import remove
+from elmgan.work.plan import LABELS, MASKS, OVERLAYS, Task
+
+FAST = 1
+"""Level of compression of what is unpacked again at once."""
+
+Drawn = Mapping[str, bytes]
+"""Name of a sink -> what it drew of a plane."""
+
+
+class Sink(Protocol):
+    """One kind of output.
+
+    :meth:`draw` runs where the plane was counted, in any thread or process: only bytes and a row leave there. The
+    other methods run in the order of the planes, in one thread. A copy in another process only draws.
+    """
+
+    name: str
+    """Of the sink, and of its folder or file."""
+
+    def draw(self, task: Task, result: Result, pixels: NDArray) -> bytes:
+        """Give what is to be kept of a plane.
+
+        Args:
+            task: Its plane is there.
+            result: What was counted.
+            pixels: As read.
+        """
+        ...
+
+    def keep(self, task: Task, drawn: bytes) -> None:
+        """Write what was drawn of a plane.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        ...
+
+    def end_scene(self, task: Task) -> None:
+        """Finish what the planes of a scene share, after its last plane, whether that was counted or failed.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        ...
+
+    def drop(self, task: Task) -> None:
+        """Remove what was kept of a plane that failed, or of an earlier one of its name."""
+        ...
+
+    def close(self, *, whole: bool) -> None:
+        """End, after the last plane, or with ``whole=False`` because of an error: what is unfinished is given up."""
+        ...
+
+
+class Pictures:
+    """A file for each plane, or one that the planes of a scene share.
+
+    Args:
+        name: ``masks``, ``labels`` or ``overlays``.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._open: dict[Path, Pages] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"name": self.name, "_open": {}}  # files stay where they are open
+
+    def draw(self, task: Task, result: Result, pixels: NDArray) -> bytes:
+        """Give a whole file, or the packed pixels of a page."""
+        assert task.plane is not None
+        if self.name == OVERLAYS:
+            text = f"{result.objects} objects" if result.count is None else str(result.count)
+            return packed_png(overlay(plane_grey(task.plane, pixels), result.labels(), text))
+        page: NDArray = result.labels() if self.name == LABELS else as_grey(_mask_of(result))
+        if task.pages != (1, 1):
+            return zlib.compress(np.ascontiguousarray(page).data, FAST)
+        return packed_tiff(page, task.plane.described.pixel_size)
+
+    def keep(self, task: Task, drawn: bytes) -> None:
+        """Write the file, or the page."""
+        path = task.files[self.name]
+        if task.pages == (1, 1) or self.name == OVERLAYS:
+            with whole_file(path) as temporary:
+                temporary.write_bytes(drawn)
+            return
+        assert task.plane is not None
+        if path not in self._open:
+            times, depths = task.pages
+            self._open[path] = Pages(
+                path,
+                times=times,
+                depths=depths,
+                shape=task.plane.shape,
+                dtype=np.uint32 if self.name == LABELS else np.uint8,
+                pixel_size=task.plane.described.pixel_size,
+            )
+        self._open[path].write(zlib.decompress(drawn), t=task.page[0], z=task.page[1])
+
+    def end_scene(self, task: Task) -> None:
+        """Let the file that the scene's planes share appear."""
+        pages = self._open.pop(task.files[self.name], None) if self.name in task.files else None
+        if pages is not None:
+            pages.close()
+
+    def drop(self, task: Task) -> None:
+        """Remove the plane's file; a page that did not come is empty."""
+        if self.name in task.files and (task.pages == (1, 1) or self.name == OVERLAYS):
+            remove([task.files[self.name]])
+
+    def close(self, *, whole: bool) -> None:
+        """Give up the files of scenes that did not end."""
+        for pages in self._open.values():
+            pages.close(keep=False)
+        self._open.clear()
+
+
+def pictures(*, masks: bool, labels: bool, overlays: bool) -> list[Sink]:
+    """Give the sinks of the pictures that are wanted."""
+    wanted = {MASKS: masks, LABELS: labels, OVERLAYS: overlays}
+    return [Pictures(name) for name, want in wanted.items() if want]
+
+
+class Sinks:
+    """All sinks of a count, as one; use it in a ``with`` block."""
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self._sinks = tuple(sinks)
+
+    def draw(self, task: Task, result: Result, pixels: NDArray) -> Drawn:
+        """Draw a plane for each sink; see :meth:`Sink.draw`."""
+        return {sink.name: sink.draw(task, result, pixels) for sink in self._sinks}
+
+    def keep(self, task: Task, outcome: tuple[list[Row], Drawn] | Failure) -> list[Row] | Failure:
+        """Keep what was drawn of a plane; give its rows, or why it has none.
+
+        Raises:
+            OutputError: The disk is full.
+        """
+        try:
+            if isinstance(outcome, Failure):
+                for sink in self._sinks:
+                    sink.drop(task)
+            else:
+                for sink in self._sinks:
+                    if sink.name in outcome[1]:  # not of what was counted before
+                        sink.keep(task, outcome[1][sink.name])
+            if task.last[0] and not task.kept:
+                for sink in self._sinks:
+                    sink.end_scene(task)
+        except OutputError as error:
+            remove(task.files.values())
+            if _is_disk_full(error):
+                raise
+            outcome = Failure.of(task.item.image, error, task.item.source)
+        if isinstance(outcome, Failure):
+            return outcome.at(task.plane.told) if task.plane else outcome
+        return outcome[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for sink in self._sinks:
+            sink.close(whole=error is None)
+
+
+def _mask_of(result: Result) -> NDArray[np.bool_]:
+    assert result.mask is not None, "asked for, and checked"
+    return result.mask
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
