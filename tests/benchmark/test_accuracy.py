@@ -11,13 +11,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from elmgan.apps.cli import app
-from elmgan.benchmark import accuracy, timing
+from elmgan.benchmark import timing
 from elmgan.benchmark.accuracy import (
     RUNS,
     Accuracy,
     AccuracyMeasured,
-    Drawn,
     ImageScored,
+    OnDrawn,
     Run,
     Setting,
     as_picture,
@@ -27,8 +27,8 @@ from elmgan.benchmark.accuracy import (
     read_accuracy,
     runs_of,
 )
-from elmgan.benchmark.accuracy_page import masks_side_by_side
-from elmgan.benchmark.arms import ARMS, BASELINE, FULL, chosen_arms, reference
+from elmgan.benchmark.accuracy_page import CAPTION, masks_side_by_side
+from elmgan.benchmark.arms import ARMS, FULL, OTSU, chosen_arms, reference
 from elmgan.benchmark.comparison import compare_arms
 from elmgan.benchmark.folds import folds_of, sides_of
 from elmgan.benchmark.timing import Conditions
@@ -38,6 +38,7 @@ from elmgan.errors import DataError, TrainingError, UsageError
 from elmgan.holding import held
 from elmgan.images import read_image
 from elmgan.training.feed import Draw, Feed
+from elmgan.training.trainer import Trainer
 from public_data import write_bbbc005
 
 TINY = Setting(name="reduced", scale=1, width=2, epochs=2, steps=2)
@@ -138,7 +139,7 @@ def test_arms_are_chosen_by_name() -> None:
     assert not any(arm.grid for arm in chosen_arms(None))
     with pytest.raises(UsageError, match="--arms has magic; there are: full, no-discriminator"):
         chosen_arms(["full", "magic"])
-    assert runs_of([ARMS[FULL], ARMS[BASELINE]], [1, 2], [3, 4]) == [
+    assert runs_of([ARMS[FULL], ARMS[OTSU]], [1, 2], [3, 4]) == [
         *(Run("full", fold, seed) for fold in (1, 2) for seed in (3, 4)),
         *(Run("otsu", fold, 0) for fold in (1, 2)),
     ]
@@ -179,17 +180,17 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
 def test_ctrl_c_ends_the_benchmark_and_keeps_the_epoch(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one_epoch = accuracy.Trainer.one_epoch
+    one_epoch = Trainer.one_epoch
 
-    def interrupted(self: accuracy.Trainer, show: Any) -> dict[str, float]:
+    def interrupted(self: Trainer, show: Any) -> dict[str, float]:
         if self.epoch == 1:
             raise KeyboardInterrupt
         return one_epoch(self, show)
 
-    runs = [Run(FULL, 1, 1), Run(BASELINE, 1, 0)]
+    runs = [Run(FULL, 1, 1), Run(OTSU, 1, 0)]
     benchmark = Accuracy(data, tmp_path, TINY, runs)
     with monkeypatch.context() as patch:
-        patch.setattr(accuracy.Trainer, "one_epoch", interrupted)
+        patch.setattr(Trainer, "one_epoch", interrupted)
         with pytest.raises(KeyboardInterrupt):
             measure_missing(benchmark)
     assert benchmark.missing == runs
@@ -225,13 +226,13 @@ def test_another_seed_adds_to_what_is_there(data: Path, tmp_path: Path) -> None:
 
 def test_what_is_held_out_does_not_train(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[str] = []
-    fit = accuracy.Trainer.fit
+    fit = Trainer.fit
 
-    def watched(self: accuracy.Trainer) -> None:
+    def watched(self: Trainer) -> None:
         trained.extend(example.name for example in self.material.train + self.material.validation)
         fit(self)
 
-    monkeypatch.setattr(accuracy.Trainer, "fit", watched)
+    monkeypatch.setattr(Trainer, "fit", watched)
     run = Run(FULL, 2, 1)
     benchmark = Accuracy(data, tmp_path, TINY, [run])
     measured = benchmark.measure(run)
@@ -246,7 +247,7 @@ def test_a_run_that_fails_or_is_made_elsewhere_does_not_stop_the_others(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[str] = []
-    runs = [Run(FULL, 1, 1), Run("no-count", 1, 1), Run(BASELINE, 1, 0)]
+    runs = [Run(FULL, 1, 1), Run("no-count", 1, 1), Run(OTSU, 1, 0)]
     benchmark = Accuracy(data, tmp_path, TINY, runs, tell=lines.append)
     train = Accuracy.train
 
@@ -300,10 +301,10 @@ def test_the_command_makes_what_is_missing_and_draws_the_page(data: Path, tmp_pa
     done = elmgan("benchmark", "accuracy", *small, "--json")
     assert done.exit_code == 0, done.stderr
     assert "missing" not in done.stderr  # nothing was left to do, or to say
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [each["arm"] for each in told] == arms.split(",")
-    assert all(each["there"] for each in told)
-    by_arm = {each["arm"]: each["scores"] for each in told}
+    runs = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [run["arm"] for run in runs] == arms.split(",")
+    assert all(run["there"] for run in runs)
+    by_arm = {run["arm"]: run["scores"] for run in runs}
     assert "mae" not in by_arm["no-count"]
     assert {"mae", "rmse", "relative_error", "r2", "bias", "dice", "iou", "psnr", "ssim"} <= by_arm["full"].keys()
 
@@ -317,7 +318,7 @@ def test_the_command_makes_what_is_missing_and_draws_the_page(data: Path, tmp_pa
     assert "the grid on training images alone" in page
     assert "cannot be told from this" in page  # there is one seed alone
     picture = read_image(tmp_path / "page" / "results-accuracy-reduced-masks.png")
-    assert picture.shape[0] > 3 * 64  # three rows: image, truth, and seven arms
+    assert picture.shape[0] == 3 * (29 + CAPTION)  # three rows: image, truth, and seven arms
 
 
 def test_faults_are_told_in_a_line(data: Path, tmp_path: Path) -> None:
@@ -356,7 +357,7 @@ def made(arm: str, seed: int, dice: float, error: float = 0.0, *, fold: int = 1)
     )
     mask = np.zeros((20, 30), bool)
     mask[5:10, 5:10] = True
-    extra = {"image": as_text(np.full((20, 30), 90, np.uint8)), "true_mask": as_text(mask)} if arm == BASELINE else {}
+    extra = {"image": as_text(np.full((20, 30), 90, np.uint8)), "true_mask": as_text(mask)} if arm == OTSU else {}
     return AccuracyMeasured(
         conditions=CONDITIONS,
         arm=arm,
@@ -368,7 +369,7 @@ def made(arm: str, seed: int, dice: float, error: float = 0.0, *, fold: int = 1)
         parameters=1,
         trained=5,
         seconds=60,
-        drawn=Drawn(truth=1, estimate=2.0, mask=as_text(mask), **extra),
+        drawn=OnDrawn(truth=1, estimate=2.0, mask=as_text(mask), **extra),
         rows=rows,
     )
 
@@ -408,16 +409,16 @@ def test_excellent_is_a_number_and_better_than_nothing_learned() -> None:
     assert judged(EXCELLENT, *good) == {"R²": "holds", "Dice": "holds"}
     assert judged(EXCELLENT, *good[:2]) == {"R²": "cannot be told from this", "Dice": "cannot be told from this"}
     poor = [made(FULL, seed, 0.5, error=40) for seed in (1, 2, 3)]
-    found = verdicts({run.run.name: run for run in [*poor, made(BASELINE, 0, 0.9, error=1)]})
+    found = verdicts({run.run.name: run for run in [*poor, made(OTSU, 0, 0.9, error=1)]})
     assert [each.verdict for each in found if each.claim == EXCELLENT] == ["does not hold"] * 4
 
 
 def test_runs_are_compared_on_the_same_folds_and_seeds() -> None:
     ours = [made(FULL, seed, 0.9, fold=fold) for fold in (1, 2) for seed in (1, 2, 3)]
     theirs = [made("l2", seed, 0.8, fold=1) for seed in (2, 3, 4)] + [made("l2", 2, 0.8, fold=2)]
-    compared = compare_arms([*ours, *theirs, made(BASELINE, 0, 0.7)])
+    compared = compare_arms([*ours, *theirs, made(OTSU, 0, 0.7)])
     assert (compared["l2"].folds, compared["l2"].seeds) == ((1,), (2, 3))
-    assert (compared[BASELINE].folds, compared[BASELINE].seeds) == ((1,), (1, 2, 3))
+    assert (compared[OTSU].folds, compared[OTSU].seeds) == ((1,), (1, 2, 3))
     assert compared["l2"].found["dice"].value == pytest.approx(-0.1)
     assert compare_arms(theirs) == {}
 
@@ -428,7 +429,7 @@ def test_pictures_come_back_as_they_were() -> None:
     assert np.array_equal(as_picture(as_text(picture > 100)) > 0, picture > 100)
     with pytest.raises(DataError, match="picture of the drawn image is damaged"):
         as_picture("bm8gcGljdHVyZQ==")
-    side_by_side = masks_side_by_side([made(FULL, 1, 0.9), made(BASELINE, 0, 0.8)])
+    side_by_side = masks_side_by_side([made(FULL, 1, 0.9), made(OTSU, 0, 0.8)])
     assert {0, 90, 255} <= set(np.unique(side_by_side))
 
 

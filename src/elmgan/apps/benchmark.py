@@ -165,7 +165,7 @@ def benchmark_accuracy(
             tell(f"error: {line}", debug=False)
     if as_json:
         for run in runs:
-            print_json(accuracy_tables.summary(benchmark, run))
+            print_json(accuracy_tables.run_told(benchmark, run))
     elif not quiet:
         print_sheets(console(), accuracy_tables.sheets_of(list(benchmark.there.values())))
         if benchmark.missing:

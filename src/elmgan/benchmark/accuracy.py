@@ -68,6 +68,9 @@ PASSES = 3
 JUDGED = 2 + 2 * PASSES
 """And the discriminator's in a step: forward and back to the mask for the generator, then two pairs of its own."""
 
+TIMED = 3
+"""Steps that are timed to tell the cost."""
+
 MOST_DRAWN = 40
 """Cells of the drawn image at most."""
 
@@ -139,7 +142,7 @@ class ImageScored(Strict):
         return Score(**self.model_dump())
 
 
-class Drawn(Strict):
+class OnDrawn(Strict):
     """What a run makes of a drawn image, the same for all runs on the same data."""
 
     truth: int
@@ -162,7 +165,7 @@ class AccuracyMeasured(Measured):
     parameters: int
     trained: int = Field(description="images to train on")
     seconds: float = Field(description="that training took")
-    drawn: Drawn
+    drawn: OnDrawn
     rows: tuple[ImageScored, ...] = Field(min_length=1)
 
     @property
@@ -254,7 +257,7 @@ class Accuracy:
         if len(known) < len(found):
             tell(f"{len(found) - len(known)} of {len(found)} images have no mask or no count, and are left out")
         self.records = group_alike(known)
-        self.there = {run: found for run in runs if (found := self.find(run))}
+        self.there = {run: measured for run in runs if (measured := self.find(run))}
 
     def find(self, run: Run) -> AccuracyMeasured | None:
         """Read a run's result; None where there is none yet.
@@ -314,9 +317,8 @@ class Accuracy:
     @cached_property
     def drawn(self) -> SyntheticImage:
         """Draw an image whose cells are as large as the data set's, of the size at which its images are seen."""
-        mask = self.examples[self.records[-1].name].mask
-        across = cell_diameter(mask) if mask is not None and mask.any() else 16.0
-        radius = float(np.clip(across / 2, 3, 100))
+        masks = [mask for example in self.examples.values() if (mask := example.mask) is not None and mask.any()]
+        radius = float(np.clip(np.median([cell_diameter(mask) for mask in masks]) / 2, 3, 100)) if masks else 8.0
         rows, columns = self.shape
         cells = int(min(MOST_DRAWN, rows * columns / (12 * radius**2)))
         scene = SyntheticScene(rows=rows, columns=columns, cells=cells, radius=radius, background=0.15)
@@ -333,7 +335,7 @@ class Accuracy:
         return work_of(arm.build, fitted, config.discriminator, size)
 
     def rate(self) -> float:
-        """Measure how many multiply-adds of training this machine does in a second, by two steps of the method."""
+        """Measure how many multiply-adds of training this machine does in a second, by a few steps of the method."""
         config = config_of(ARMS[FULL], self.setting, 0)
         rows, columns = padded_size(self.shape, config.architecture.multiple)
         architecture = config.architecture.model_copy(update={"size": (rows, columns)})
@@ -341,10 +343,12 @@ class Accuracy:
         image, ones = np.zeros((rows, columns), np.float32), np.ones((rows, columns), np.float32)
         image[::8] = 1
         batch = collate([Window(image, image, ones, ones, 1.0, np.full((1, 1), np.nan, np.float32))], self.device)
-        step([batch], adversarial=True)
-        started = time.perf_counter()
-        step([batch], adversarial=True)
-        return self.work(ARMS[FULL], self.setting).multiply_adds / (time.perf_counter() - started)
+        seconds = []
+        for _ in range(1 + TIMED):
+            started = time.perf_counter()
+            step([batch], adversarial=True)
+            seconds.append(time.perf_counter() - started)
+        return self.work(ARMS[FULL], self.setting).multiply_adds / min(seconds)
 
     def measure(self, run: Run, *, until: float = float("inf")) -> AccuracyMeasured | None:
         """Make a run, or go on with it, and write its file.
@@ -389,7 +393,7 @@ class Accuracy:
             parameters=parameters,
             trained=len(sides.train) if arm.learns else 0,
             seconds=round(seconds, 1),
-            drawn=Drawn(
+            drawn=OnDrawn(
                 truth=drawn.count,
                 estimate=on_drawn.estimate,
                 mask=as_text(np.asarray(on_drawn.mask)),

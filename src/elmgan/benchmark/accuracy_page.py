@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from elmgan.benchmark.accuracy import AccuracyMeasured, Setting, as_picture
 from elmgan.benchmark.accuracy_tables import sheets_of
-from elmgan.benchmark.arms import ARMS, BASELINE
+from elmgan.benchmark.arms import ARMS, OTSU
 from elmgan.benchmark.comparison import ENOUGH_SEEDS, arms_of, by_setting, compare_arms
 from elmgan.benchmark.texts import Sheet
 from elmgan.benchmark.timing import Measured
@@ -21,7 +21,7 @@ from elmgan.scores import SCORES
 PLOTTED = {"dice": "Dice", "mae": "count MAE, cells"}
 """Score -> the quantity on its plot."""
 
-ACROSS = 4
+MASKS_ACROSS = 4
 """Masks in a row of the picture."""
 
 CAPTION = 34
@@ -114,7 +114,7 @@ def masks_side_by_side(runs: Sequence[AccuracyMeasured]) -> NDArray[np.uint8]:
         A picture, (row, column).
     """
     panels = []
-    for name in [BASELINE, *(arm for arm in arms_of(runs) if arm != BASELINE)]:
+    for name in [OTSU, *(arm for arm in arms_of(runs) if arm != OTSU)]:
         of_arm = [run for run in runs if run.arm == name]
         if not of_arm:
             continue
@@ -125,9 +125,9 @@ def masks_side_by_side(runs: Sequence[AccuracyMeasured]) -> NDArray[np.uint8]:
         found = "no count" if drawn.estimate is None else f"{drawn.estimate:.1f}"
         panels.append(_panel(as_picture(drawn.mask), name, found))
     rows, columns = (max(panel.shape[axis] for panel in panels) for axis in (0, 1))
-    sheet = np.full((-(-len(panels) // ACROSS) * rows, min(ACROSS, len(panels)) * columns), 255, np.uint8)
+    sheet = np.full((-(-len(panels) // MASKS_ACROSS) * rows, min(MASKS_ACROSS, len(panels)) * columns), 255, np.uint8)
     for k, panel in enumerate(panels):
-        top, left = k // ACROSS * rows, k % ACROSS * columns
+        top, left = k // MASKS_ACROSS * rows, k % MASKS_ACROSS * columns
         sheet[top : top + panel.shape[0], left : left + panel.shape[1]] = panel
     return sheet
 

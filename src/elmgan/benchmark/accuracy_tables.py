@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from elmgan.benchmark.accuracy import SETTINGS, Accuracy, AccuracyMeasured, Run, runs_of
-from elmgan.benchmark.arms import ARMS, BASELINE, chosen_arms
+from elmgan.benchmark.arms import ARMS, OTSU, chosen_arms
 from elmgan.benchmark.comparison import Compared, arms_of, by_setting, compare_arms, scores_of
 from elmgan.benchmark.texts import Sheet, three_digits
 from elmgan.scores import SCORES
@@ -37,7 +37,6 @@ def plan(benchmark: Accuracy, rate: float) -> Sheet:
         rows.append(
             [
                 name,
-                ARMS[name].told,
                 three_digits(work.parameters / 1e6) if work.parameters else "",
                 three_digits(work.multiply_adds / 1e9) if work.multiply_adds else "",
                 f"{minutes(benchmark, Run(name, 1, 1), rate):.0f}",
@@ -45,13 +44,15 @@ def plan(benchmark: Accuracy, rate: float) -> Sheet:
                 _named(missing),
             ]
         )
-    columns = ["arm", "what it is", "M parameters", "G multiply-adds a step", "about min a run", "there", "missing"]
+    columns = ["arm", "M parameters", "G multiply-adds a step", "about min a run", "there", "missing"]
     return Sheet(f"Accuracy, {benchmark.setting.name} setting", columns, rows)
 
 
 def minutes(benchmark: Accuracy, run: Run, rate: float) -> float:
-    """Give about how long a run takes, by what its steps compute."""
+    """Give about how long a run takes: as such a run took before, or else by what its steps compute."""
     setting = benchmark.setting
+    if took := [found.seconds for found in benchmark.there.values() if found.arm == run.arm]:
+        return sum(took) / len(took) / 60
     return setting.epochs * setting.steps * benchmark.work(ARMS[run.arm], setting).multiply_adds / rate / 60
 
 
@@ -68,7 +69,7 @@ def costs(benchmark: Accuracy, rate: float) -> list[str]:
     return lines
 
 
-def summary(benchmark: Accuracy, run: Run) -> dict[str, Any]:
+def run_told(benchmark: Accuracy, run: Run) -> dict[str, Any]:
     """Give a run for a program: its scores if it is there."""
     found = benchmark.there.get(run)
     scores = {} if found is None else {name: values[0] for name, values in scores_of([found], run.arm).items()}
@@ -119,7 +120,7 @@ def _scored(runs: Sequence[AccuracyMeasured], name: str) -> list[str]:
 
 
 def _compared(each: Compared) -> list[str]:
-    seeds = "" if each.arm == BASELINE else str(len(each.seeds))
+    seeds = "" if each.arm == OTSU else str(len(each.seeds))
     cells = [signed(name, each.found[name]) if name in each.found else "–" for name in COMPARED]
     return [each.arm, ARMS[each.arm].told, seeds, *cells, *(each.reading(name) or "–" for name in READ)]
 

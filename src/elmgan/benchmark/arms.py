@@ -30,7 +30,7 @@ class Arm:
     grid: bool = False
 
 
-FULL, BASELINE, GRID_FULL = "full", "otsu", "grid-full"
+FULL, OTSU, GRID_FULL = "full", "otsu", "grid-full"
 """Arms that others are compared with: the whole method, nothing learned, the whole method within the grid."""
 
 NO_DISCRIMINATOR = "discriminator=null"
@@ -51,7 +51,7 @@ EVERY_ARM = (
     Arm("unet", "U-Net in place of LFMMG", build=unet),
     Arm("unet-alone", "U-Net, without CMTD", (NO_DISCRIMINATOR,), build=unet),
     Arm("pix2pix", "pix2pix's generator in place of LFMMG", build=pix2pix),
-    Arm(BASELINE, "Otsu + watershed, nothing learned", learns=False),
+    Arm(OTSU, "Otsu + watershed, nothing learned", learns=False),
     Arm(GRID_FULL, "the preset paper", grid=True),
     Arm("grid-no-discriminator", "without CMTD", (NO_DISCRIMINATOR,), grid=True),
     Arm("grid-slow", "CMTD learns at a tenth of the rate", ("discriminator.learning_rate=0.00001",), grid=True),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from elmgan.benchmark.accuracy import AccuracyMeasured, Setting
-from elmgan.benchmark.arms import ARMS, BASELINE, reference
+from elmgan.benchmark.arms import ARMS, OTSU, reference
 from elmgan.benchmark.timing import Measured
 from elmgan.scores import SCORES
 from elmgan.scores.paired import Difference, differences
@@ -95,7 +95,7 @@ def compare_arms(runs: Sequence[AccuracyMeasured], *, seed: int = 0) -> dict[str
             continue
         theirs = {(run.fold, run.seed): run for run in runs if run.arm == other}
         own = {(run.fold, run.seed): run for run in runs if run.arm == name}
-        if name == BASELINE:
+        if name == OTSU:
             own = {(fold, with_seed): own[fold, 0] for fold, with_seed in theirs if (fold, 0) in own}
         both = own.keys() & theirs.keys()
         seeds = tuple(sorted({with_seed for _, with_seed in both}))

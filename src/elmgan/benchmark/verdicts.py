@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from elmgan.benchmark.accuracy import AccuracyMeasured, Setting
 from elmgan.benchmark.accuracy_tables import signed
-from elmgan.benchmark.arms import ARMS, BASELINE, FULL
+from elmgan.benchmark.arms import ARMS, FULL, OTSU
 from elmgan.benchmark.comparison import ENOUGH_SEEDS, Compared, by_setting, compare_arms, scores_of
 from elmgan.benchmark.networks import GANS, U_NET, ModelMeasured
 from elmgan.benchmark.networks import PAPER_NETWORK as PAPER
@@ -118,7 +118,7 @@ def _of_accuracy(setting: Setting, runs: Sequence[AccuracyMeasured]) -> list[Ver
                 verdict = {"worse": HOLDS, "better": NEVER}.get(each.reading(score), OPEN)
                 found.append(Verdict(claim, measured, on, verdict))
     scores = scores_of(runs, FULL)
-    baseline = compared.get(BASELINE)
+    baseline = compared.get(OTSU)
     for score, least in EXCELLENT_AT_LEAST.items():
         if values := scores.get(score):
             shown = ", ".join(f"{value:{_digits(score)}}" for value in values)
@@ -130,7 +130,7 @@ def _of_accuracy(setting: Setting, runs: Sequence[AccuracyMeasured]) -> list[Ver
     for score in ("mae", "dice") if baseline else ():
         if baseline and (difference := baseline.found.get(score)):
             measured = f"{SCORES[score].heading} {signed(score, difference.times(-1))}"
-            on = f"{_where(setting, baseline)}: {FULL} less {ARMS[BASELINE].told}"
+            on = f"{_where(setting, baseline)}: {FULL} less {ARMS[OTSU].told}"
             verdict = {"worse": HOLDS, "better": NEVER}.get(baseline.reading(score), OPEN)
             found.append(Verdict(EXCELLENT, measured, on, verdict))
     return found

@@ -43,10 +43,10 @@ class Rival(Generator):
 def unet(architecture: Architecture) -> Rival:
     """Give U-Net of the architecture's width at full size: 64 to 1024 channels for the paper's 64."""
     width = architecture.width
-    return Rival(architecture, UNet(width), halvings=4, deepest=16 * width, scale=1)
+    return Rival(architecture, UNet(width), halvings=4, deepest=16 * width, scale=1.0)
 
 
 def pix2pix(architecture: Architecture) -> Rival:
     """Give pix2pix's generator, of the architecture's width at its first level."""
     width = architecture.width
-    return Rival(architecture, Pix2Pix(width=width), halvings=8, deepest=8 * width, scale=2)
+    return Rival(architecture, Pix2Pix(width=width), halvings=8, deepest=8 * width, scale=2.0)
