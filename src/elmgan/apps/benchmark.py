@@ -125,7 +125,7 @@ def benchmark_accuracy(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Data set with a mask and a count of each image.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for a JSON file of each run.")],
     full: Annotated[bool, typer.Option("--full", help="Full size and width, all folds: for a graphics card.")] = False,
-    arms: Annotated[str | None, typer.Option(help="Such as full,unet; all but the grid's by default.")] = None,
+    arms: Annotated[str | None, typer.Option(help="Such as full,unet or grid; all but the grid's by default.")] = None,
     folds: Annotated[str | None, typer.Option(help="Such as 1,2; the first by default, with --full all.")] = None,
     seeds: Annotated[str, typer.Option(help="Such as 1,2,3.")] = "1,2,3",
     budget: Annotated[

@@ -41,9 +41,9 @@ def about(setting: Setting, runs: Sequence[AccuracyMeasured]) -> str:
     lacking += [f"not run: {', '.join(absent)}"] if absent else []
     return (
         f"Images at {setting.scale:g} of their size, networks of width {setting.width}, {steps} steps of one image, "
-        f"the last epoch scored. Folds {_listed(folds)}{part}, {trained} images to train on and {scored} scored in the "
-        f"first; seeds {_listed(seeds)}. Images of one column and site are on one side. {len(runs)} runs, "
-        f"{hours:.1f} h of training on {', '.join(machines)}.\n\n"
+        f"the last epoch scored. {'Folds' if len(folds) > 1 else 'Fold'} {_listed(folds)}{part}, {trained} images to "
+        f"train on and {scored} scored in the first; seeds {_listed(seeds)}. Images of one column and site are on one "
+        f"side. {len(runs)} runs, {hours:.1f} h of training on {', '.join(machines)}.\n\n"
         "Each arm changes one thing of the preset `paper`, has its steps and sees the same windows in the same order. "
         f"An arm is *better* or *worse* where the 95 % interval over images and each of at least {ENOUGH_SEEDS} seeds "
         "agree, else it *cannot be told*." + (f" Missing: {'; '.join(lacking)}." if lacking else "")

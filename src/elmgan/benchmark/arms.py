@@ -57,6 +57,7 @@ EVERY_ARM = (
     Arm("grid-slow", "CMTD learns at a tenth of the rate", ("discriminator.learning_rate=0.00001",), grid=True),
     Arm("grid-fast", "CMTD learns at four times the rate", ("discriminator.learning_rate=0.0004",), grid=True),
     Arm("grid-light", "CMTD's terms weigh a tenth", ("loss.adversarial=0.1", "loss.coordination=0.1"), grid=True),
+    Arm("grid-coordination", "CMTD's count weighs a hundredth", ("loss.coordination=0.01",), grid=True),
     Arm("grid-late", "CMTD joins at half of the epochs", ("discriminator.start=0.5",), grid=True),
     Arm("grid-no-norm", "CMTD without instance norm", ("discriminator.norm=none",), grid=True),
     Arm("grid-relative", "counts compared relatively, in both networks", ("loss.count_norm=relative",), grid=True),
@@ -67,20 +68,23 @@ ARMS = {arm.name: arm for arm in EVERY_ARM}
 """By name, in the order in which they are run."""
 
 
+GRID = [arm.name for arm in EVERY_ARM if arm.grid]
+
+
 def reference(arm: Arm) -> Arm:
     """Give the arm that another one is compared with."""
     return ARMS[GRID_FULL if arm.grid else FULL]
 
 
 def chosen_arms(names: Sequence[str] | None) -> list[Arm]:
-    """Give arms by name, in the order given; all but those of the grid by default.
+    """Give arms by name, in the order given; ``grid`` stands for all of the grid, and the others are the default.
 
     Raises:
         UsageError: A name is not known.
     """
     if names is None:
         return [arm for arm in EVERY_ARM if not arm.grid]
-    unknown = [name for name in names if name not in ARMS]
-    if unknown:
-        raise UsageError(f"--arms has {', '.join(unknown)}; there are: {', '.join(ARMS)}")
+    names = [each for name in names for each in (GRID if name == "grid" else [name])]
+    if unknown := [name for name in names if name not in ARMS]:
+        raise UsageError(f"--arms has {', '.join(unknown)}; there are: grid, {', '.join(ARMS)}")
     return [ARMS[name] for name in dict.fromkeys(names)]

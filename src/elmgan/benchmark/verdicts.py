@@ -115,8 +115,7 @@ def _of_accuracy(setting: Setting, runs: Sequence[AccuracyMeasured]) -> list[Ver
                 seeds = ", ".join(f"{-value:+{_digits(score)}}" for value in difference.by_seed)
                 measured = f"{SCORES[score].heading} {signed(score, difference.times(-1))}; by seed {seeds}"
                 on = f"{_where(setting, each)}: {FULL} less {arm}, {ARMS[arm].told}"
-                verdict = {"worse": HOLDS, "better": NEVER}.get(each.reading(score), OPEN)
-                found.append(Verdict(claim, measured, on, verdict))
+                found.append(Verdict(claim, measured, on, _read(setting, each.reading(score))))
     scores = scores_of(runs, FULL)
     baseline = compared.get(OTSU)
     for score, least in EXCELLENT_AT_LEAST.items():
@@ -126,14 +125,24 @@ def _of_accuracy(setting: Setting, runs: Sequence[AccuracyMeasured]) -> list[Ver
             met = [value >= least for value in values]
             told = len(values) >= ENOUGH_SEEDS and len(set(met)) == 1
             on = f"{setting.name} setting: {FULL}"
-            found.append(Verdict(EXCELLENT, measured, on, (HOLDS if met[0] else NEVER) if told else OPEN))
+            reading = ("worse" if met[0] else "better") if told else ""
+            found.append(Verdict(EXCELLENT, measured, on, _read(setting, reading)))
     for score in ("mae", "dice") if baseline else ():
         if baseline and (difference := baseline.found.get(score)):
             measured = f"{SCORES[score].heading} {signed(score, difference.times(-1))}"
             on = f"{_where(setting, baseline)}: {FULL} less {ARMS[OTSU].told}"
-            verdict = {"worse": HOLDS, "better": NEVER}.get(baseline.reading(score), OPEN)
-            found.append(Verdict(EXCELLENT, measured, on, verdict))
+            found.append(Verdict(EXCELLENT, measured, on, _read(setting, baseline.reading(score))))
     return found
+
+
+def _read(setting: Setting, reading: str) -> str:
+    """Give the verdict on a claim from how the arm that lacks what is claimed did.
+
+    >>> _read(Setting(name="reduced", scale=0.5, width=32, epochs=1, steps=2), "worse")
+    'holds in the reduced setting'
+    """
+    verdict = {"worse": HOLDS, "better": NEVER}.get(reading, OPEN)
+    return verdict if verdict == OPEN or setting.name == "full" else f"{verdict} in the {setting.name} setting"
 
 
 def _where(setting: Setting, compared: Compared) -> str:
