@@ -19,7 +19,7 @@ from bundles import known, squares, tiny_bundle
 from elmgan.counting import Failure, Model, Result, Row
 from elmgan.counting.row import read_table
 from elmgan.errors import OutputError, UsageError
-from elmgan.images import PIXELS_ALLOWED, Plane, View, open_image, write_png
+from elmgan.images import Plane, View, open_image, write_png
 from elmgan.trust import Calibration
 from elmgan.work import count_images
 from elmgan.work.earlier import read_earlier
@@ -134,10 +134,11 @@ def test_the_run_is_recorded(tmp_path: Path) -> None:
         "paths": [str(tmp_path / "images")],
         "match": None,
         "axes": None,
-        "most_pixels": PIXELS_ALLOWED,
+        "most_pixels": None,
         "labels": False,
         "overlays": False,
         "quick": False,
+        "dask": None,
         "table": "csv",
     }
     assert record["view"] == View().model_dump()

@@ -39,7 +39,7 @@ from elmgan.data import is_data_set, layout_of, read_data_set, survey
 from elmgan.data.synthetic import write_data_set
 from elmgan.engines import open_engine
 from elmgan.errors import UsageError
-from elmgan.images import PIXELS_ALLOWED, View, open_image, readers
+from elmgan.images import View, open_image, readers
 from elmgan.launch import launch
 from elmgan.models import find_bundle, read_bundle, shipped
 from elmgan.report import write_contact_sheet
@@ -127,8 +127,12 @@ def count(
         ),
     ] = "csv",
     max_pixels: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Planes of more pixels are refused.")
-    ] = PIXELS_ALLOWED,
+        int | None, typer.Option(min=1, metavar="N", help="Planes of more pixels are refused.")
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(metavar="local|ADDRESS", help="Count on Dask workers: on this machine, or at tcp://HOST:8786."),
+    ] = None,
     engine: EngineName = "auto",
     precision: Precision = "auto",
     device: Device = "auto",
@@ -173,6 +177,8 @@ def count(
             overlays=overlays,
             resume=resume,
             command=command_line(),
+            dask=dask,
+            part=advance.part,
             watch=watch,
         )
     tell_shortcoming(counter, quiet)

@@ -5,6 +5,7 @@ from elmgan.counting.predictor import Predictor
 from elmgan.counting.result import Result
 from elmgan.counting.row import Failure, Place, Row
 from elmgan.counting.separation import separate
+from elmgan.counting.streaming import Streamed, is_streamed
 
 __all__ = [
     "Failure",
@@ -13,5 +14,7 @@ __all__ = [
     "Predictor",
     "Result",
     "Row",
+    "Streamed",
+    "is_streamed",
     "separate",
 ]

@@ -1,25 +1,27 @@
 """Count the cells of many images: a table, masks and a report in one folder."""
 
 import json
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from elmgan.counting import Failure, Model, Place, Row
-from elmgan.counting.row import COLUMNS, DECIMALS, FRACTIONS
+from elmgan.counting import Failure, Model, Place, Row, is_streamed
+from elmgan.counting.row import COLUMNS, FRACTIONS
 from elmgan.errors import ImageError, OutputError, UsageError
 from elmgan.files import whole_file, write_table, write_text
 from elmgan.holding import held
-from elmgan.images import PIXELS_ALLOWED, View, open_image
+from elmgan.images import View, open_image, read_every
 from elmgan.light import plane_grey
 from elmgan.models import shortcoming
 from elmgan.report import run_record, thumbnail
 from elmgan.report.counts import MOST_PICTURES, Pictures, Thumbnails, counts_report
+from elmgan.work.cluster import cluster, count_on_cluster
 from elmgan.work.earlier import FAILED, REPORT, TABLE, Earlier, clear, kept_rows, read_earlier, settings_of
 from elmgan.work.journal import JOURNAL, Journal
 from elmgan.work.pipeline import cores, in_order, outcomes
@@ -36,8 +38,15 @@ from elmgan.work.plan import (
     picture_files,
     readable_planes,
 )
-from elmgan.work.sinks import Drawn, Sinks, pictures
+from elmgan.work.planes import Outcome, count_plane
+from elmgan.work.sinks import Sinks, is_disk_full, pictures
 from elmgan.work.views import at_scales, scales_told, uncalibrated
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+SHOWN = 2048
+"""Rows and columns of a large plane that a thumbnail is made of, at most."""
 
 PIXELS_AT_ONCE = 1 << 23
 """Pixels of the planes that are worked on at once: two of 2048 x 2048, which take less than 1 GB with all else."""
@@ -66,14 +75,16 @@ def count_images(
     view: View | None = None,
     axes: str | None = None,
     match: str | None = None,
-    most_pixels: int = PIXELS_ALLOWED,
+    most_pixels: int | None = None,
     labels: bool = False,
     overlays: bool = False,
     excel: bool = False,
     quick: bool = False,
     resume: bool = False,
     command: str | None = None,
+    dask: str | None = None,
     stop: Event | None = None,
+    part: Callable[[float], None] = lambda share: None,
     watch: Callable[[int, Row | Failure], None] = lambda total, outcome: None,
 ) -> Counted:
     """Count images and write counts.csv, masks, run.json, report.html, and failed.csv if any failed, to a folder.
@@ -97,7 +108,7 @@ def count_images(
         view: Which planes are counted and how they are shown; by default the model's own view.
         axes: What the axes of files mean that do not say so; see :func:`~elmgan.images.open_image`.
         match: Pattern of the names that are taken in folders; see :func:`~elmgan.images.find_images`.
-        most_pixels: Larger planes are refused.
+        most_pixels: Larger planes are refused; by default see :func:`~elmgan.images.open_image`.
         labels: Whether to write the separated cells as label images too.
         overlays: Whether to draw the separated cells over the images too.
         excel: Whether the tables are for a spreadsheet whose decimal sign is a comma; see
@@ -106,18 +117,24 @@ def count_images(
         resume: Keep what an earlier count of these images, with the same program, model, engine and view, wrote to
             ``out``.
         command: The command line, if there is one, for the record and the report.
+        dask: Address of a Dask scheduler whose workers count, or ``local`` for workers on this machine; by default
+            threads of this process do.
         stop: Once another thread sets it, no further plane is kept: what is counted is in the table, as after an
             interruption, and the report is of that.
+        part: Told the share of a plane that is done, now and then, of one that is too large for memory; from another
+            thread.
         watch: Called with the number of planes, as far as it is known, and each plane's outcome, in order.
 
     Raises:
-        UsageError: Another run writes to ``out``, there is no image, labels or overlays are asked of a model that gives
-            no masks, ``out`` cannot be written to or holds something else than a count, or with ``resume`` a count that
-            cannot be resumed; nothing was counted or removed.
+        UsageError: The cluster cannot be used, another run writes to ``out``, there is no image, labels or overlays are
+            asked of a model that gives no masks, ``out`` cannot be written to or holds something else than a count, or
+            with ``resume`` a count that cannot be resumed; nothing was counted or removed.
         OutputError: The disk is full, or the table cannot be written; what was counted before is kept.
     """
     begun = time.monotonic()
-    with held(out) as taken_over:
+    with ExitStack() as opened:
+        taken_over = opened.enter_context(held(out))
+        client = None if dask is None else opened.enter_context(cluster(dask))
         view = view or model.view
         if not model.card.segments and (labels or overlays):
             raise UsageError(f"{shortcoming(model.card.learned)}; leave --labels and --overlays out")
@@ -132,6 +149,7 @@ def count_images(
             "labels": labels,
             "overlays": overlays,
             "quick": quick,
+            "dask": dask,
             "table": "excel" if excel else "csv",
         }
         earlier = read_earlier(out)
@@ -157,7 +175,8 @@ def count_images(
         _begin(out, earlier, kept, record, save)
         rows: dict[str, list[Row]] = {image: list(of) for image, of in kept.items()}
         failures: list[Failure] = []
-        plan = Plan(items, kept, out, folders, view=view, axes=axes, most_pixels=most_pixels)
+        opening: dict[str, Any] = {"view": view, "axes": axes, "most_pixels": most_pixels}
+        plan = Plan(items, kept, out, folders, **opening)
         with ExitStack() as stack:  # what is entered first is left last
             stack.callback(plan.close)
             journal = stack.enter_context(Journal(out / JOURNAL))
@@ -167,15 +186,9 @@ def count_images(
                 journal.remove()
 
             stack.callback(close_books)
-            sinks = stack.enter_context(Sinks(pictures(masks=model.card.segments, labels=labels, overlays=overlays)))
-            done = outcomes(
-                partial(_count, model=model, sinks=sinks, quick=quick),
-                plan,
-                named=lambda task: task.named,
-                workers=cores() + 1,
-                size=lambda task: task.pixels,
-                most=PIXELS_AT_ONCE,
-            )
+            wanted_sinks = pictures(masks=model.card.segments, labels=labels, overlays=overlays)
+            sinks = stack.enter_context(Sinks(wanted_sinks, out))
+            done = _outcomes(plan, model, sinks, quick=quick, part=part, client=client, **opening)
             for task, outcome in stack.enter_context(closing(done)):
                 result = sinks.keep(task, outcome)
                 plan.finish(task)
@@ -209,6 +222,30 @@ def count_images(
         return Counted(counted, failures, notes, [path for path in paths_written if path.exists()], stopped)
 
 
+def _outcomes(
+    plan: Plan,
+    model: Model,
+    sinks: Sinks,
+    *,
+    quick: bool,
+    part: Callable[[float], None],
+    client: "Client | None",
+    **opening: Any,
+) -> Generator[tuple[Task, Outcome | Failure], None, None]:
+    """Count the planes of a plan in threads, or on the workers of a cluster; in order."""
+    if client is not None:
+        return count_on_cluster(client, plan, model, sinks, quick=quick, **opening)
+    return outcomes(
+        partial(count_plane, model=model, sinks=sinks, quick=quick, part=part),
+        plan,
+        named=lambda task: task.named,
+        workers=cores() + 1,
+        size=lambda task: task.pixels,
+        most=PIXELS_AT_ONCE,
+        fatal=is_disk_full,
+    )
+
+
 def _begin(
     out: Path,
     earlier: Earlier,
@@ -230,20 +267,6 @@ def _begin(
         raise UsageError(f"nothing was done: {error}") from error
 
 
-def _count(task: Task, model: Model, sinks: Sinks, quick: bool) -> tuple[list[Row], Drawn]:
-    """Count one plane; give its row and what is to be kept of it. What was counted before is passed on."""
-    if task.kept:
-        return list(task.kept), {}
-    if task.plane is None:
-        raise task.error or ImageError("has no planes")
-    begun, plane = time.perf_counter(), task.plane
-    pixels = plane.read()
-    result = model.count(plane, pixels=pixels, quick=quick)
-    row = Row.of(result, plane, image=task.item.image, seconds=0, model=model.version)  # separates the cells
-    row = row.model_copy(update={"seconds": round(time.perf_counter() - begun, DECIMALS["seconds"])})
-    return [row], sinks.draw(task, result, pixels)
-
-
 def _notes(plan: Plan, passed_over: str, model: Model, view: View) -> list[str]:
     """Say what the numbers do not: what was assumed of files, what was passed over, and why there is no interval."""
     notes = [f"{number} image{'s' * (number > 1)}: {note[0].lower()}{note[1:]}" for note, number in plan.notes.items()]
@@ -254,7 +277,12 @@ def _notes(plan: Plan, passed_over: str, model: Model, view: View) -> list[str]:
 
 
 def _thumbnails(
-    items: Sequence[Item], rows: Mapping[str, Sequence[Row]], out: Path, view: View, axes: str | None, most_pixels: int
+    items: Sequence[Item],
+    rows: Mapping[str, Sequence[Row]],
+    out: Path,
+    view: View,
+    axes: str | None,
+    most_pixels: int | None,
 ) -> Thumbnails:
     """Small pictures of the first planes, from the files, since a resumed run has nothing else of them."""
 
@@ -267,11 +295,12 @@ def _thumbnails(
             for k, plane in enumerate(planes):
                 if plane.place not in shown:
                     continue
-                grey, pictures = plane_grey(plane, plane.read()), []
+                step = math.ceil(max(plane.shape) / SHOWN) if is_streamed(plane) else 1
+                grey, pictures = plane_grey(plane, read_every(plane, step)), []
                 if files[k].exists():
-                    with open_image(files[k]) as masks:
+                    with open_image(files[k], most_pixels=most_pixels) as masks:
                         pages = masks.planes(View(z="each"))
-                        mask = pages[k - first[plane.scene]].read()
+                        mask = read_every(pages[k - first[plane.scene]], step)
                     pictures.append(thumbnail(grey, mask))
                 drawn[item.image, plane.place] = (thumbnail(grey), *pictures)
         return drawn

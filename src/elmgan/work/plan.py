@@ -7,7 +7,7 @@ from pathlib import Path
 
 from elmgan.counting import Place, Row
 from elmgan.errors import ImageError, UsageError
-from elmgan.images import PIXELS_ALLOWED, Plane, Source, View, find_images, open_image
+from elmgan.images import Plane, Source, View, find_images, open_image
 from elmgan.work.names import image_names, output_stems
 
 RECORD = "run.json"
@@ -174,7 +174,7 @@ class Plan:
         *,
         view: View,
         axes: str | None = None,
-        most_pixels: int = PIXELS_ALLOWED,
+        most_pixels: int | None = None,
     ) -> None:
         self.total = len(items)
         """Planes, as far as they are known."""
