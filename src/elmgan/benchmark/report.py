@@ -26,9 +26,9 @@ ANY_MEASURED: TypeAdapter[AnyMeasured] = TypeAdapter(Annotated[AnyMeasured, Fiel
 INTRODUCTION = """\
 # Results: speed, size and accuracy
 
-The paper's claims, each beside what was measured. `elmgan benchmark report` draws this page from {files}; nothing of it
-is written by hand. `elmgan benchmark upsampling`, `model`, `throughput` and `accuracy`, each with `-o OUT`, measure
-another machine.
+The paper's claims, each beside what was measured. `elmgan benchmark report` draws this page from
+{files}; nothing of it is written by hand.
+`elmgan benchmark upsampling`, `model`, `throughput` and `accuracy`, each with `-o OUT`, measure another machine.
 
 Candidates are warmed up and take turns, forwards in one round and backwards in the next; a block of calls gives one
 time. Times are medians over the rounds, with quartiles; a ratio is formed within each round before its median is taken.
