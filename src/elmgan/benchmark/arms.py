@@ -54,14 +54,16 @@ EVERY_ARM = (
     Arm(OTSU, "Otsu + watershed, nothing learned", learns=False),
     Arm(GRID_FULL, "the preset paper", grid=True),
     Arm("grid-no-discriminator", "without CMTD", (NO_DISCRIMINATOR,), grid=True),
+    Arm("grid-count-1", "CMTD's count weighs 1", ("loss.coordination=1",), grid=True),
+    Arm("grid-count-0.1", "CMTD's count weighs 0.1", ("loss.coordination=0.1",), grid=True),
+    Arm("grid-count-0.001", "CMTD's count weighs 0.001", ("loss.coordination=0.001",), grid=True),
     Arm("grid-slow", "CMTD learns at a tenth of the rate", ("discriminator.learning_rate=0.00001",), grid=True),
     Arm("grid-fast", "CMTD learns at four times the rate", ("discriminator.learning_rate=0.0004",), grid=True),
-    Arm("grid-light", "CMTD's terms weigh a tenth", ("loss.adversarial=0.1", "loss.coordination=0.1"), grid=True),
-    Arm("grid-coordination", "CMTD's count weighs a hundredth", ("loss.coordination=0.01",), grid=True),
+    Arm("grid-light", "CMTD's adversarial term weighs 0.1", ("loss.adversarial=0.1",), grid=True),
     Arm("grid-late", "CMTD joins at half of the epochs", ("discriminator.start=0.5",), grid=True),
     Arm("grid-no-norm", "CMTD without instance norm", ("discriminator.norm=none",), grid=True),
-    Arm("grid-relative", "counts compared relatively, in both networks", ("loss.count_norm=relative",), grid=True),
-    Arm("grid-balance", "counts weigh a hundredth", ("loss.count=0.01", "loss.coordination=0.01"), grid=True),
+    Arm("grid-relative", "counts compared relatively", ("loss.count_norm=relative", "loss.coordination=1"), grid=True),
+    Arm("grid-balance", "the count's term weighs 0.01", ("loss.count=0.01",), grid=True),
 )
 
 ARMS = {arm.name: arm for arm in EVERY_ARM}
