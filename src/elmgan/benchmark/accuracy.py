@@ -59,7 +59,7 @@ from elmgan.training.windows import Window, padded_size
 RUNS = "runs"
 """Folder of the runs that are not finished, and of the curves of those that are."""
 
-SHOWN = 2
+LOOKED_AT = 2
 """Training images whose predictions a run draws, to look at."""
 
 PASSES = 3
@@ -432,7 +432,7 @@ class Accuracy:
             stack.enter_context(held(folder))
             train = [self.examples[record.name] for record in sides.train]
             # Nothing is chosen by what is validated: these are only looked at.
-            material = Material(train, [], train[:SHOWN], ("mask", "count"), ("mask", "count"))
+            material = Material(train, [], train[:LOOKED_AT], ("mask", "count"), ("mask", "count"))
             fitted = fitted_to(config, material)
             if (folder / CONFIG).exists():
                 check_folder(folder, config, resume=True)

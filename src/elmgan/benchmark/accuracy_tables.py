@@ -12,7 +12,7 @@ from elmgan.benchmark.texts import Sheet, three_digits
 from elmgan.scores import SCORES
 from elmgan.scores.paired import Difference
 
-SHOWN = ("mae", "rmse", "relative_error", "r2", "bias", "dice", "iou", "psnr", "ssim")
+IN_TABLE = ("mae", "rmse", "relative_error", "r2", "bias", "dice", "iou", "psnr", "ssim")
 """Scores in the table of scores."""
 
 COMPARED = ("mae", "relative_error", "dice", "ssim")
@@ -85,7 +85,7 @@ def sheets_of(results: Sequence[AccuracyMeasured]) -> list[Sheet]:
             names = [name for name in arms_of(runs) if ARMS[name].grid == grid]
             told = f"{setting.name} setting{', the grid on training images alone' if grid else ''}"
             if names:
-                columns = ["arm", "runs", *(SCORES[name].heading for name in SHOWN)]
+                columns = ["arm", "runs", *(SCORES[name].heading for name in IN_TABLE)]
                 title = f"Scores, {told}: mean over seeds ± their standard deviation"
                 made.append(Sheet(title, columns, [_scored(runs, name) for name in names]))
             if rows := [_compared(compared[name]) for name in names if name in compared]:
@@ -111,7 +111,7 @@ def _scored(runs: Sequence[AccuracyMeasured], name: str) -> list[str]:
     values = scores_of(runs, name)
     number = sum(run.arm == name for run in runs)
     cells = []
-    for score in SHOWN:
+    for score in IN_TABLE:
         of_seeds = values.get(score, [])
         text = f"{np.mean(of_seeds):{SCORES[score].format}}" if of_seeds else "–"
         digits = SCORES[score].format.lstrip("+")

@@ -70,7 +70,7 @@ ARMS = {arm.name: arm for arm in EVERY_ARM}
 """By name, in the order in which they are run."""
 
 
-GRID = [arm.name for arm in EVERY_ARM if arm.grid]
+GRID_ARMS = [arm.name for arm in EVERY_ARM if arm.grid]
 
 
 def reference(arm: Arm) -> Arm:
@@ -86,7 +86,7 @@ def chosen_arms(names: Sequence[str] | None) -> list[Arm]:
     """
     if names is None:
         return [arm for arm in EVERY_ARM if not arm.grid]
-    names = [each for name in names for each in (GRID if name == "grid" else [name])]
+    names = [each for name in names for each in (GRID_ARMS if name == "grid" else [name])]
     if unknown := [name for name in names if name not in ARMS]:
         raise UsageError(f"--arms has {', '.join(unknown)}; there are: grid, {', '.join(ARMS)}")
     return [ARMS[name] for name in dict.fromkeys(names)]
