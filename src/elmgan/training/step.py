@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from elmgan.counting.tiling import tiles_of
 from elmgan.errors import TrainingError
 from elmgan.images import Tile
+from elmgan.models import Architecture
 from elmgan.nn.discriminator import Discriminator, Judgement
 from elmgan.nn.generator import Generator
 from elmgan.nn.loss import Known, Sums, Targets, adversarial_loss, discriminator_loss, generator_loss, sums_of
@@ -68,14 +69,21 @@ class GanStep:
         config: Network sizes, loss and optimisation.
         steps: Steps of the whole run, for the learning rate's schedule.
         device: Where the networks live.
+        build: Makes the generator, or the network that is trained in its place.
     """
 
-    def __init__(self, config: TrainingConfig, steps: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        steps: int,
+        device: torch.device,
+        build: Callable[[Architecture], Generator] = Generator,
+    ) -> None:
         self.config = config
         self.steps = steps
         self.device = device
         self.done = 0
-        self.generator = Generator(config.architecture).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.generator = build(config.architecture).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.parallel_generator = parallel(self.generator)
         o = config.optimisation
         self.generator_optimiser = OPTIMISERS[o.optimiser](

@@ -23,7 +23,7 @@ from elmgan.errors import ConfigError, TrainingError, UsageError
 from elmgan.files import whole_file, write_text
 from elmgan.holding import held
 from elmgan.launch import launch
-from elmgan.models import Bundle, ModelCard, TrainingData, shortcoming
+from elmgan.models import Architecture, Bundle, ModelCard, TrainingData, shortcoming
 from elmgan.nn.engine import TorchEngine
 from elmgan.nn.generator import Generator
 from elmgan.training.bundling import Origin, bundle_run, with_progress
@@ -217,6 +217,7 @@ class Trainer:
         device: torch.device,
         console: Console,
         on_epoch: Callable[[dict[str, float]], None],
+        build: Callable[[Architecture], Generator] = Generator,
     ) -> None:
         self.run = run
         self.config = config
@@ -225,7 +226,7 @@ class Trainer:
         self.console = console
         self.on_epoch = on_epoch
         self.feed = Feed(config, material.train, material.synthetic, share=share())
-        self.step = GanStep(config, self.feed.steps * config.optimisation.epochs, device)
+        self.step = GanStep(config, self.feed.steps * config.optimisation.epochs, device, build)
         self.epoch = 0
         self.best_epoch = 0
         self.best_score = -math.inf
