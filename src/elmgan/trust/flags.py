@@ -36,6 +36,22 @@ ADVICE = {
 }
 """Flag -> what is wrong, where the name does not say it, and what to do."""
 
+MEANING = {
+    "blurred": "edges of cells are softer than in the images that the model learned from",
+    "saturated": "many cells are as bright as the file can hold, so that their detail is lost",
+    "low-contrast": "cells hardly stand out from the noise",
+    "empty": "no cell was found",
+    "crowded": "cells lie closer together than in the images that the model learned from",
+    "object-size": "cells are larger or smaller than in the other images or in training",
+    "unlike-training": "the image does not look like any that the model knows",
+    "unsure": "the model is unsure of most of what it found",
+    "uneven": "the background is much brighter in one place than in another",
+    "debris": "something is far brighter or darker than all else, such as text or dirt",
+    "merge": "several stains are in one picture",
+    "unchecked": "the image was looked at once, so that an unlike one is not noticed",
+}
+"""Flag -> what is the matter, as a sentence without its full stop."""
+
 
 def flags_of(
     image: NDArray,
