@@ -53,7 +53,7 @@ ON_DEMAND = {
     "elmgan.images.omezarr": {"zarr"},
     **{
         f"elmgan.apps.web.{name}": {"fastapi", "starlette", "uvicorn", "python_multipart"}
-        for name in ("service", "server", "upload", "jobs", "downloads")
+        for name in ("service", "server", "guard", "upload", "jobs")
     },
 }
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from elmgan.apps.web.jobs import UPLOADS, Job
+from elmgan.apps.web.job import UPLOADS, Job
 from elmgan.apps.web.records import Part
 from elmgan.apps.web.refusal import RefusedError
 from elmgan.counting import Failure

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.exceptions import HTTPException
+
 from elmgan.apps.web.refusal import RefusedError
 
 Scope = MutableMapping[str, Any]
@@ -136,7 +138,7 @@ def _bounded(receive: Receive) -> Receive:
         message = await receive()
         received += len(message.get("body", b""))
         if received > MOST_BODY:
-            raise RefusedError(413, f"the request is larger than {MOST_BODY} bytes")
+            raise HTTPException(413, f"the request is larger than {MOST_BODY} bytes")  # the framework passes it on
         return message
 
     return bounded

@@ -1,6 +1,5 @@
-"""Jobs: uploads that wait, are counted, counted again and calibrated, each in a folder of its own that is removed."""
+"""The jobs of a server: they wait, are counted, counted again and calibrated, and are removed with all they left."""
 
-import re
 import secrets
 import shutil
 import threading
@@ -8,13 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from elmgan.apps.web.job import MAPS, UPLOADS, Job, Run
 from elmgan.apps.web.models import Models
 from elmgan.apps.web.pictures import Shelf
 from elmgan.apps.web.records import (
@@ -29,168 +27,20 @@ from elmgan.apps.web.records import (
 )
 from elmgan.apps.web.refusal import Limits, RefusedError, size_told
 from elmgan.apps.web.upload import Upload
-from elmgan.counting import Failure, Model, Place, Result, Row
+from elmgan.apps.web.watched import Room, WatchedModel
+from elmgan.counting import Failure, Result, Row
 from elmgan.data import Record, group_alike
-from elmgan.errors import ElmganError, ImageError, one_line
+from elmgan.errors import ElmganError, one_line
 from elmgan.images import Plane, View
-from elmgan.models import Bundle
 from elmgan.trust import FEWEST
 from elmgan.work import calibrate, count_images
 from elmgan.work.calibrate import with_calibration
 from elmgan.work.count import PIXELS_AT_ONCE
 from elmgan.work.pipeline import cores
-from elmgan.work.plan import Item, items_of, picture_files, readable_planes
-
-UPLOADS, MAPS = "uploads", "maps"
-"""Folders of a job: what came, and the count maps; each count has one more."""
-
-UNFINISHED: tuple[JobState, ...] = ("waiting", "counting", "calibrating")
-
-OPTION = re.compile(r" ?\((?:elmgan count )?--[\w-]+(?: [A-Z]+)?\)|--(?=[a-z])")
-"""Options of the command line in a sentence: those in brackets, and the dashes of others."""
-
-At = tuple[int, int, int | str]
-"""Scene, t and z of a plane."""
+from elmgan.work.plan import items_of, readable_planes
 
 PATIENCE = 10.0
 """Seconds that the server waits at its end for planes that are being counted."""
-
-
-def plainly(sentence: str) -> str:
-    """Take the command line's way of naming options out of a sentence.
-
-    >>> plainly("name one with --channel"), plainly("several stains: name one with channel=N (--channel N)")
-    ('name one with channel', 'several stains: name one with channel=N')
-    """
-    return OPTION.sub("", sentence)
-
-
-class Room:
-    """Lets in work up to a size at a time, in the order in which it comes; what is larger is let in alone."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._used = 0
-        self._turn = threading.Lock()
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def taken(self, size: int) -> Iterator[None]:
-        """Wait until there is room, and take it for the block."""
-        with self._turn, self._changed:
-            self._changed.wait_for(lambda: self._used == 0 or self._used + size <= self._most)
-            self._used += size
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._used -= size
-                self._changed.notify_all()
-
-
-class WatchedModel(Model):
-    """A model whose results are looked at as planes are counted; it counts no more than there is room for."""
-
-    _keep: Callable[[Plane, Result], None]
-    _room: Room
-    _stop: threading.Event
-
-    @classmethod
-    def of(cls, model: Model, keep: Callable[[Plane, Result], None], room: Room, stop: threading.Event) -> Self:
-        """Return a model as one that is watched; the network is the same."""
-        watched = cls.__new__(cls)
-        vars(watched).update(vars(model), _keep=keep, _room=room, _stop=stop)
-        return watched
-
-    def count(self, image: ArrayLike | Plane, **options: Any) -> Result:
-        """Count as the model does."""
-        if not isinstance(image, Plane):
-            return super().count(image, **options)
-        with self._room.taken(image.shape[0] * image.shape[1]):
-            if self._stop.is_set():
-                raise ImageError("was not counted: the job was stopped")
-            result = super().count(image, **options)
-        self._keep(image, result)
-        return result
-
-
-@dataclass(frozen=True)
-class Run:
-    """One count of a job's images, or of one of them: where it wrote, and by what names."""
-
-    out: Path
-    view: View
-    stems: dict[int, str]
-    """Number of an image -> how the names of its pictures begin."""
-
-
-@dataclass
-class Job:
-    """An upload and what was counted of it. Its lock is held while it is changed or read."""
-
-    identity: str
-    session: str
-    folder: Path
-    labels: bool
-    overlays: bool
-    model: str
-    view: View = field(default_factory=View)
-    size: int = 0
-    items: list[Item] = field(default_factory=list)
-    lock: threading.RLock = field(default_factory=threading.RLock)
-    state: JobState = "waiting"
-    order: int = 0
-    stop: threading.Event = field(default_factory=threading.Event)
-    begun: float = 0.0
-    done: int = 0
-    total: int = 0
-    revision: int = 0
-    log: list[CountedRow | FailedImage] = field(default_factory=list)
-    rows: dict[int, list[CountedRow]] = field(default_factory=dict)
-    failures: dict[int, list[FailedImage]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    error: str = ""
-    places: dict[int, list[Place]] = field(default_factory=dict)
-    main: Run | None = None
-    single: dict[int, Run] = field(default_factory=dict)
-    own: dict[int, float] = field(default_factory=dict)
-    calibration: CalibrationState | None = None
-    calibrated: Bundle | None = None
-    touched: float = field(default_factory=time.monotonic)
-    gone: bool = False
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether it waits or something is being done."""
-        return self.state in UNFINISHED
-
-    def run_of(self, number: int) -> Run | None:
-        """The count that an image's results are of."""
-        return self.single.get(number, self.main)
-
-    def view_of(self, number: int) -> View:
-        """The view under which an image was counted last."""
-        return self.single[number].view if number in self.single else self.view
-
-    def written(self, number: int, place: At, kind: str) -> tuple[Path, int] | None:
-        """File and page of a plane's mask or labels, as a count writes them; None where it is not counted."""
-        with self.lock:
-            run, places = self.run_of(number), self.places.get(number, [])
-        if run is None or number not in run.stems or place not in places:
-            return None
-        paths = picture_files(run.out, run.stems[number], places)[kind]
-        index = places.index(place)  # type: ignore[arg-type]
-        pages = [k for k, path in enumerate(paths) if path == paths[index]]
-        return paths[index], pages.index(index)
-
-    def map_of(self, number: int, place: At) -> Path:
-        """File of the count map of a plane."""
-        return self.folder / MAPS / f"{number}-{'-'.join(str(part) for part in place)}.npy"
-
-    def told(self, sentence: str) -> str:
-        """Write a sentence for the page: without this machine's paths and the command line's options."""
-        uploads = str(self.folder.resolve() / UPLOADS)
-        return plainly(sentence.replace(f"{uploads}/", "").replace(uploads, "the upload"))
 
 
 class Jobs:

@@ -68,7 +68,7 @@ def displayed(path: Path, view: View, place: tuple[int, int, int | str], most_pi
     with open_image(path, most_pixels=most_pixels) as source:
         plane = plane_at(source.planes(view.changed(scene=place[0], t=place[1], z=place[2])))
         pixels = plane.read()
-        if plane.samples == 3 and pixels.dtype == np.uint8:
+        if plane.samples == 3 and view.channel is None and pixels.dtype == np.uint8:
             return pixels
         return for_display(plane_grey(plane, pixels))
 

@@ -25,7 +25,8 @@ from elmgan.apps.web import pictures
 from elmgan.apps.web.archive import zipped
 from elmgan.apps.web.downloads import Tickets, data_set_of, results_of
 from elmgan.apps.web.guard import Guard
-from elmgan.apps.web.jobs import Job, Jobs, plainly
+from elmgan.apps.web.job import Job, plainly
+from elmgan.apps.web.jobs import Jobs
 from elmgan.apps.web.records import (
     AboutServer,
     Calibrating,

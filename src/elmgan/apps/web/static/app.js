@@ -214,7 +214,7 @@ async function setCounts(counts) {
     if (value === null) table.own.delete(Number(number));
     else table.own.set(Number(number), value);
   }
-  status = { ...done, rows: [], failures: [] };
+  status = { ...status, calibration: done.calibration };
   panel.draw(table.own.size, status);
   if (Object.keys(counts).length > 1) table.draw();
 }

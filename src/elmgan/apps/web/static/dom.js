@@ -26,7 +26,7 @@ export function duration(seconds) {
 }
 
 export function tell(sentence) {
-  const alert = one("#alert");
+  const alert = one("dialog[open]") ? one("#viewer-alert") : one("#alert");
   alert.hidden = !sentence;
   alert.textContent = sentence || "";
   if (sentence) alert.scrollIntoView({ block: "nearest" });

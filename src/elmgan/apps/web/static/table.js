@@ -66,7 +66,7 @@ export class Table {
         const sorted = this.sort.key === key ? (this.sort.down ? "descending" : "ascending") : "none";
         const mark = sorted === "none" ? "" : this.sort.down ? " ▾" : " ▴";
         const sort = () => {
-          this.sort = { key, down: this.sort.key === key ? !this.sort.down : key === "count" || key === "objects" };
+          this.sort = { key, down: this.sort.key === key ? !this.sort.down : key !== "image" };
           this.head();
           this.draw();
           one(`[data-key=${key}] button`).focus();
@@ -110,13 +110,11 @@ export class Table {
   ordered() {
     const find = one("#find").value.trim().toLowerCase();
     const show = one("#show").value;
-    const several = new Set();
-    const met = new Set();
+    this.planes = new Map();
     for (const row of this.rows.values()) {
-      if (met.has(row.number)) several.add(row.number);
-      met.add(row.number);
+      if (this.planes.has(row.number)) this.planes.get(row.number).push(row);
+      else this.planes.set(row.number, [row]);
     }
-    this.several = several;
     const fits = (row) => {
       const flagged = row.error === undefined && row.flags.length > 0;
       if (show === "flagged" && !flagged) return false;
@@ -138,14 +136,14 @@ export class Table {
     const sign = this.sort.down ? -1 : 1;
     const first = one("#flagged-first").checked;
     const doubt = (row) => (row.error !== undefined || row.flags.length > 0 ? 0 : 1);
-    const place = (row) => [row.number, row.scene ?? 0, row.t ?? 0, row.z ?? 0];
+    const places = (row) => [row.number, row.scene ?? 0, row.t ?? 0, row.z ?? 0];
     return [...this.rows.entries()]
       .filter(([, row]) => fits(row))
       .sort(([, a], [, b]) => {
         if (first && doubt(a) !== doubt(b)) return doubt(a) - doubt(b);
         const [left, right] = [value(a), value(b)].map((each) => (Number.isNaN(each) ? -1 : each));
         if (left !== right) return sign * (left - right);
-        const [here, there] = [place(a), place(b)];
+        const [here, there] = [places(a), places(b)];
         const k = here.findIndex((each, index) => each !== there[index]);
         return k < 0 ? 0 : here[k] < there[k] ? -1 : 1;
       });
@@ -154,12 +152,25 @@ export class Table {
   draw() {
     const rows = this.ordered();
     const most = Math.max(1, ...[...this.rows.values()].map((row) => row.count ?? 0));
-    const focused = document.activeElement?.dataset?.own;
     this.visible = rows.map(([key]) => key);
-    one("#body").replaceChildren(...rows.slice(0, this.shown).map(([key, row]) => this.line(key, row, most)));
+    this.place(rows.slice(0, this.shown).map(([key, row]) => this.line(key, row, most)));
     one("#more").hidden = rows.length <= this.shown;
     one("#none").hidden = rows.length > 0 || this.rows.size === 0;
-    if (focused) one(`[data-own="${focused}"]`)?.focus();
+  }
+
+  // Lines that are in their place stay untouched, so that what is being typed goes on.
+  place(lines) {
+    const body = one("#body");
+    let here = body.firstElementChild;
+    for (const line of lines) {
+      if (line === here) here = here.nextElementSibling;
+      else body.insertBefore(line, here);
+    }
+    while (here) {
+      const next = here.nextElementSibling;
+      here.remove();
+      here = next;
+    }
   }
 
   line(key, row, most) {
@@ -169,9 +180,11 @@ export class Table {
     const line = this.lines.get(key);
     const bar = one(".bar", line);
     if (bar) bar.style.setProperty("--part", `${(100 * (row.count ?? 0)) / most}%`);
+    const place = one(".place", line);
+    if (place) place.textContent = this.placeTold(row);
     const input = one("input", line);
     if (input) {
-      const several = this.several.has(row.number);
+      const several = this.planes.get(row.number).length > 1;
       input.disabled = several;
       input.title = several ? "choose one plane in the view, and each image can be counted by eye" : "";
       if (input !== document.activeElement) input.value = this.own.get(row.number) ?? "";
@@ -180,10 +193,9 @@ export class Table {
   }
 
   counted(key, row) {
-    const place = this.placeTold(row);
     const picture = make(
       "button",
-      { type: "button", class: "picture", "aria-label": `Look at ${row.image}${place}`, onclick: () => this.open(key) },
+      { type: "button", class: "picture", "aria-label": `Look at ${row.image}${this.placeTold(row)}`, onclick: () => this.open(key) },
       make("img", { alt: "", width: "80", height: "60" }),
     );
     picture.dataset.key = key;
@@ -211,7 +223,7 @@ export class Table {
         "th",
         { scope: "row", class: "text name" },
         make("button", { type: "button", class: "plain link", onclick: () => this.open(key) }, row.image),
-        place ? make("span", { class: "place" }, place) : null,
+        make("span", { class: "place" }),
         make("span", { class: "soft small" }, facts.join(" · ")),
       ),
       make("td", { class: "bar", "data-label": "count" }, row.count === null ? "–" : grouped(row.count)),
@@ -233,7 +245,7 @@ export class Table {
   }
 
   placeTold(row) {
-    const planes = this.planesOf(row.number);
+    const planes = this.planes.get(row.number).filter((plane) => plane.error === undefined);
     const parts = ["scene", "t", "z"].filter((axis) => new Set(planes.map((plane) => plane[axis])).size > 1);
     return parts.length ? `, ${parts.map((axis) => `${axis} ${row[axis]}`).join(" ")}` : "";
   }

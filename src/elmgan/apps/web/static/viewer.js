@@ -67,6 +67,7 @@ export class Viewer {
 
   closed() {
     this.turn += 1;
+    one("#viewer-alert").hidden = true;
     this.table.draw();
     const button = document.querySelector(`[data-key="${this.key}"]`);
     if (button) button.focus();
