@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tifffile
 from fastapi.testclient import TestClient
-from httpx import Response
+from httpx2 import Response
 from numpy.typing import NDArray
 
 from bundles import write_tiny

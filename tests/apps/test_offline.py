@@ -112,7 +112,7 @@ SERVED = """
 import asyncio
 from pathlib import Path
 
-from httpx import ASGITransport, AsyncClient
+from httpx2 import ASGITransport, AsyncClient
 
 from elmgan.apps.web.jobs import Jobs
 from elmgan.apps.web.models import Models

@@ -28,7 +28,7 @@ HOSTILE = [
     "a\u202egnp.tif",
     "=cmd|'/c calc'!A1.tif",
     "%2e%2e%2foutside.tif",
-    "x" * 5000 + ".tif",
+    "x" * 1000 + ".tif",
     "/".join(["deep"] * 500) + "/a.tif",
     ".elmgan-lock",
     "counts.csv/a.tif",
@@ -62,7 +62,7 @@ def test_a_hostile_name_leads_nowhere(client: Client, tmp_path: Path, name: str)
     before = {path for path in tmp_path.rglob("*") if "private" not in path.parts}
     job = client.job({name: IMAGE, "b.tif": IMAGE})
     assert {path for path in tmp_path.rglob("*") if "private" not in path.parts} == before
-    assert len(list(tmp_path.rglob("outside*"))) == len([n for n in job["images"] if "outside" in n["image"]])
+    assert [path.name for path in (tmp_path / "private").iterdir()] == [job["job"]]
     with client.download(job["job"]) as archive:
         for entry in archive.infolist():
             assert not entry.filename.startswith("/")
@@ -125,7 +125,7 @@ def test_another_address_asks_for_a_token(tmp_path: Path) -> None:
         assert client.app.get("/").status_code == 200  # the page itself says nothing
         for wrong in ({}, {"x-elmgan-token": "wrong"}, {"authorization": "Bearer wrong"}, {"x-elmgan-token": "ä"}):
             asked = {name.encode(): value.encode("utf-8") for name, value in wrong.items()}
-            answer = client.app.get("/api/about", headers=asked)  # type: ignore[arg-type]
+            answer = client.app.get("/api/about", headers=asked)
             assert answer.status_code == 401
             assert "open the link" in answer.json()["error"]
         for right in ({"x-elmgan-token": "right"}, {"authorization": "Bearer right"}):
@@ -144,7 +144,7 @@ def test_uploads_are_limited(tmp_path: Path) -> None:
         assert large.status_code == 413
         assert large.json()["error"].startswith("a.tif is larger than")
         whole = client.send({"a.tif": bytes(4 * len(IMAGE))})
-        assert (whole.status_code, whole.json()["error"][:21]) == (413, "an upload may have 70"[:21])
+        assert (whole.status_code, whole.json()["error"][:18]) == (413, "an upload may have")
         assert not list((tmp_path / "private").iterdir())
         assert client.job({"a.tif": IMAGE})["state"] == "done"
 

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from typer.testing import CliRunner
 
 from bundles import squares, write_tiny
 from elmgan.apps.cli import app
-from elmgan.apps.web.server import FOLDER, remove_left
+from elmgan.apps.web.server import PRIVATE, remove_left
 from elmgan.holding import held
 from web_client import TINY, tiff
 
@@ -34,9 +34,9 @@ def running(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str]
         link = process.stdout.readline().split()[-1]
         for _ in range(200):
             try:
-                httpx.get(link)
+                httpx2.get(link)
                 break
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 time.sleep(0.05)
         yield process, link
     finally:
@@ -48,7 +48,7 @@ def running(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str]
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_server_that_is_stopped_in_the_middle_leaves_no_files(tmp_path: Path, how: signal.Signals) -> None:
     with running(tmp_path) as (process, link):
-        job = httpx.post(f"{link}api/count", files=IMAGES, data={"model": TINY}).json()
+        job = httpx2.post(f"{link}api/count", files=IMAGES, data={"model": TINY}).json()
         assert job["state"] in ("waiting", "counting")
         assert list((tmp_path / "tmp").glob("*/jobs/*/uploads/*"))
         process.send_signal(how)
@@ -64,22 +64,22 @@ def test_huge_headers_are_refused_and_others_still_served(tmp_path: Path) -> Non
             connection.settimeout(10)
             with suppress(ConnectionResetError):
                 assert b" 4" in connection.recv(200).split(b"\r\n")[0]
-        assert httpx.get(f"{link}api/about").status_code == 200
+        assert httpx2.get(f"{link}api/about").status_code == 200
 
 
 def test_what_a_killed_server_left_is_removed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     for name in ("left", "held", "young"):
-        (tmp_path / f"{FOLDER}{name}" / "jobs" / "a").mkdir(parents=True)
+        (tmp_path / f"{PRIVATE}{name}" / "jobs" / "a").mkdir(parents=True)
     for name in ("left", "held"):
-        os.utime(tmp_path / f"{FOLDER}{name}", (0, 0))
+        os.utime(tmp_path / f"{PRIVATE}{name}", (0, 0))
     (tmp_path / "other").mkdir()
-    (tmp_path / f"{FOLDER}link").symlink_to(tmp_path / "other")
-    with held(tmp_path / f"{FOLDER}held"):
-        os.utime(tmp_path / f"{FOLDER}held", (0, 0))
+    (tmp_path / f"{PRIVATE}link").symlink_to(tmp_path / "other")
+    with held(tmp_path / f"{PRIVATE}held"):
+        os.utime(tmp_path / f"{PRIVATE}held", (0, 0))
         remove_left()
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {f"{FOLDER}held", f"{FOLDER}young", f"{FOLDER}link", "other"}
+    assert left == {f"{PRIVATE}held", f"{PRIVATE}young", f"{PRIVATE}link", "other"}
 
 
 def test_a_port_that_is_taken_is_named() -> None:

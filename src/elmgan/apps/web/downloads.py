@@ -21,12 +21,18 @@ FRESH = 300.0
 OWN_TABLE = "counted-by-eye.csv"
 
 
+Ticket = tuple[float, Job | None, Part, str]
+"""Until when a link is good, and for what: a part of a job, or a model."""
+
+NONE: Ticket = (0.0, None, "results", "")
+
+
 class Tickets:
     """Links to downloads that are good once: who has one needs nothing else."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: dict[str, tuple[float, Job, Part, str]] = {}
+        self._open: dict[str, Ticket] = {}
 
     def issue(self, job: Job, part: Part, model: str) -> str:
         """Give a new ticket."""
@@ -44,7 +50,7 @@ class Tickets:
             RefusedError: It is not good, or no longer.
         """
         with self._lock:
-            until, job, part, model = self._open.pop(ticket, (0.0, None, "results", ""))
+            until, job, part, model = self._open.pop(ticket, NONE)
         if job is None or job.gone or until < time.monotonic():
             raise RefusedError(404, "the link is used up: press the button again")
         return job, part, model

@@ -99,7 +99,7 @@ class Guard:
         if not self._is_ours(host):
             raise RefusedError(421, f"this server is not {host!r:.100}: open it by the address that it printed")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and origin.lower().partition("://")[2] != host.lower():
             raise RefusedError(403, "the request comes from a page of another site, which may not ask here")
         api = scope["path"].startswith("/api/")
         if api and headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):

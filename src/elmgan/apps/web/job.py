@@ -34,7 +34,7 @@ def plainly(sentence: str) -> str:
 
 
 @dataclass(frozen=True)
-class Run:
+class OneCount:
     """One count of a job's images, or of one of them: where it wrote, and by what names."""
 
     out: Path
@@ -70,8 +70,8 @@ class Job:
     notes: list[str] = field(default_factory=list)
     error: str = ""
     places: dict[int, list[Place]] = field(default_factory=dict)
-    main: Run | None = None
-    single: dict[int, Run] = field(default_factory=dict)
+    main: OneCount | None = None
+    single: dict[int, OneCount] = field(default_factory=dict)
     own: dict[int, float] = field(default_factory=dict)
     calibration: CalibrationState | None = None
     calibrated: Bundle | None = None
@@ -83,7 +83,7 @@ class Job:
         """Whether it waits or something is being done."""
         return self.state in UNFINISHED
 
-    def run_of(self, number: int) -> Run | None:
+    def run_of(self, number: int) -> OneCount | None:
         """The count that an image's results are of."""
         return self.single.get(number, self.main)
 
@@ -98,7 +98,7 @@ class Job:
         if run is None or number not in run.stems or place not in places:
             return None
         paths = picture_files(run.out, run.stems[number], places)[kind]
-        index = places.index(place)  # type: ignore[arg-type]
+        index = places.index(place)
         pages = [k for k, path in enumerate(paths) if path == paths[index]]
         return paths[index], pages.index(index)
 

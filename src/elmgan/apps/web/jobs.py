@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from elmgan.apps.web.job import MAPS, UPLOADS, Job, Run
+from elmgan.apps.web.job import MAPS, UPLOADS, Job, OneCount
 from elmgan.apps.web.models import Models
 from elmgan.apps.web.pictures import Shelf
 from elmgan.apps.web.records import (
@@ -217,7 +217,7 @@ class Jobs:
                 if (earlier := job.single.get(how.image)) is not None:
                     shutil.rmtree(earlier.out, ignore_errors=True)
                 self.shelf.forget(lambda key: key[:2] == (job.identity, how.image))
-                job.single[how.image] = Run(job.folder / f"{how.image}-{secrets.token_hex(4)}", view, {})
+                job.single[how.image] = OneCount(job.folder / f"{how.image}-{secrets.token_hex(4)}", view, {})
         self._queue(job, "counting", lambda: self._count(job, how.diameter, how.image))
 
     def calibrate(self, job: Job, *, believe: bool) -> None:
@@ -330,7 +330,7 @@ class Jobs:
         by_name = {item.image: number for number, item in enumerate(job.items)}
         single = [job.folder / UPLOADS] if image is None else [item.source for item in items]
         stems = {numbers[item.source]: item.stem for item in (items if image is None else items_of(single, None)[0])}
-        run = Run(out, view, stems)
+        run = OneCount(out, view, stems)
         with job.lock:
             if image is None:
                 job.main, job.view = run, view

@@ -24,7 +24,7 @@ from elmgan.apps.web.service import Site, create_app
 from elmgan.errors import ElmganError, UsageError
 from elmgan.holding import held
 
-FOLDER = "elmgan-serve-"
+PRIVATE = "elmgan-serve-"
 """How the names of private folders begin."""
 
 USUAL_PORT = 8000
@@ -90,7 +90,7 @@ def run_server(
 @contextmanager
 def private_folder() -> Iterator[Path]:
     """Give a folder that is this process's alone, for all temporary files, and remove it with all that is in it."""
-    folder = Path(tempfile.mkdtemp(prefix=FOLDER))
+    folder = Path(tempfile.mkdtemp(prefix=PRIVATE))
     before = tempfile.tempdir
     try:
         with held(folder):
@@ -104,7 +104,7 @@ def private_folder() -> Iterator[Path]:
 
 def remove_left() -> None:
     """Remove what servers of this user left that were killed: private folders that no process holds."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
+    for folder in Path(tempfile.gettempdir()).glob(f"{PRIVATE}*"):
         with suppress(OSError, ElmganError):
             found = folder.lstat()
             ours = not hasattr(os, "getuid") or found.st_uid == os.getuid()

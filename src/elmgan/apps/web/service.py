@@ -132,6 +132,15 @@ def session_of(x_elmgan_session: Annotated[str | None, Header()] = None) -> str:
 Session = Annotated[str, Depends(session_of)]
 
 
+def job_of(job: str, session: Session, request: Request) -> Job:
+    """Give the job that a path names."""
+    jobs: Jobs = request.app.state.jobs
+    return jobs.get(job, session)
+
+
+KnownJob = Annotated[Job, Depends(job_of)]
+
+
 @dataclass(frozen=True)
 class At:
     """Which plane is meant: numbers from 1, or max and mean along z."""
@@ -168,14 +177,9 @@ def create_app(site: Site) -> FastAPI:
         responses=REFUSALS,
     )
     app.state.jobs = jobs
-    app.add_middleware(Guard, host=site.host, token=site.token)  # type: ignore[arg-type]
+    app.add_middleware(Guard, host=site.host, token=site.token)
     _tell_errors(app)
     _serve_files(app)
-
-    def job_of(job: str, session: Session) -> Job:
-        return jobs.get(job, session)
-
-    Known = Annotated[Job, Depends(job_of)]
 
     @app.get("/api/about")
     def about(session: Session) -> AboutServer:
@@ -242,7 +246,7 @@ def create_app(site: Site) -> FastAPI:
 
     @app.get("/api/jobs/{job}")
     def job_status(
-        known: Known,
+        known: KnownJob,
         after: Annotated[int | None, Query(ge=0, description="only what came after so much news")] = None,
         masks: Annotated[bool, Query(description="each row has its mask")] = False,
     ) -> JobStatus:
@@ -251,24 +255,24 @@ def create_app(site: Site) -> FastAPI:
         return _with_masks(known, status) if masks else status
 
     @app.post("/api/jobs/{job}/cancel")
-    def cancel(known: Known) -> JobStatus:
+    def cancel(known: KnownJob) -> JobStatus:
         """Stop what is being done for a job; what was counted stays."""
         jobs.cancel(known)
         return jobs.status(known)
 
     @app.delete("/api/jobs/{job}", status_code=204)
-    def remove(known: Known) -> None:
+    def remove(known: KnownJob) -> None:
         """Remove a job, its images and its results."""
         jobs.forget(known)
 
     @app.post("/api/jobs/{job}/recount")
-    def recount(known: Known, how: Recount) -> JobStatus:
+    def recount(known: KnownJob, how: Recount) -> JobStatus:
         """Count a job's images again, or one of them, by another model or under another view."""
         jobs.recount(known, how)
         return jobs.status(known)
 
     @app.put("/api/jobs/{job}/counts")
-    def own_counts(known: Known, own: OwnCounts) -> JobStatus:
+    def own_counts(known: KnownJob, own: OwnCounts) -> JobStatus:
         """Note counts by eye."""
         with known.lock:
             for text, value in own.counts.items():
@@ -285,13 +289,13 @@ def create_app(site: Site) -> FastAPI:
             return jobs.status(known, after=len(known.log))
 
     @app.post("/api/jobs/{job}/calibrate")
-    def calibrate(known: Known, how: Calibrating) -> JobStatus:
+    def calibrate(known: KnownJob, how: Calibrating) -> JobStatus:
         """Fit the job's model to the counts by eye; the job says how good it is before and after."""
         jobs.calibrate(known, believe=how.believe)
         return jobs.status(known, after=len(known.log))
 
     @app.post("/api/jobs/{job}/model")
-    def save_model(known: Known, named: NamedModel) -> list[ModelChoice]:
+    def save_model(known: KnownJob, named: NamedModel) -> list[ModelChoice]:
         """Save the calibrated model under a name, and list the models."""
         with known.lock:
             if not known.session:
@@ -303,7 +307,7 @@ def create_app(site: Site) -> FastAPI:
         return jobs.models.choices(known.session)
 
     @app.get("/api/jobs/{job}/images/{number}")
-    def image_facts(known: Known, number: int) -> ImageFacts:
+    def image_facts(known: KnownJob, number: int) -> ImageFacts:
         """Say what a file holds."""
         with open_image(_source(known, number), most_pixels=jobs.limits.pixels) as source:
             return ImageFacts(
@@ -312,7 +316,7 @@ def create_app(site: Site) -> FastAPI:
 
     @app.get("/api/jobs/{job}/images/{number}/picture", response_class=Response)
     def picture(
-        known: Known,
+        known: KnownJob,
         number: int,
         place: AtPlace,
         layer: pictures.Layer = "image",
@@ -345,7 +349,7 @@ def create_app(site: Site) -> FastAPI:
         return Response(pictures.picture(shown, region, side), media_type="image/jpeg")
 
     @app.get("/api/jobs/{job}/images/{number}/cells")
-    def cells(known: Known, number: int, place: AtPlace) -> Centres:
+    def cells(known: KnownJob, number: int, place: AtPlace) -> Centres:
         """Say where the separated cells are."""
         centres = pictures.centres_of(_cells(jobs, known, number, place, LABELS, needed=True))
         if len(centres) > MOST_CENTRES:
@@ -353,7 +357,7 @@ def create_app(site: Site) -> FastAPI:
         return Centres(cells=[Centre(row=round(row, 1), column=round(column, 1)) for row, column in centres.tolist()])
 
     @app.post("/api/jobs/{job}/images/{number}/region")
-    def region_count(known: Known, number: int, place: AtPlace, drawn: DrawnRegion) -> RegionCount:
+    def region_count(known: KnownJob, number: int, place: AtPlace, drawn: DrawnRegion) -> RegionCount:
         """Count the cells in a part of a plane."""
         row = _row(known, number, place)
         shape = row.height, row.width
@@ -373,7 +377,7 @@ def create_app(site: Site) -> FastAPI:
         )
 
     @app.post("/api/jobs/{job}/download")
-    def download(known: Known, wanted: Wanted) -> Link:
+    def download(known: KnownJob, wanted: Wanted) -> Link:
         """Give a link to a download: the results, the images with counts by eye as a data set, or a saved model."""
         if wanted.part == "data-set" and not known.own:
             raise RefusedError(400, "no image has a count by eye: type some first")

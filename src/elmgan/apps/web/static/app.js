@@ -135,7 +135,7 @@ function draw(rows) {
   if (status.error) tell(status.error);
   for (const name of ["again", "own"]) one(`#${name}`).hidden = images.length === 0;
   one("#recount").disabled = busy;
-  one("#download").disabled = table.rows.size === 0;
+  one("#download").disabled = busy || table.rows.size === 0;
   if (rows) {
     table.draw();
     numbers();
@@ -220,7 +220,12 @@ async function setCounts(counts) {
 }
 
 async function countAgain(how) {
-  if (!(await trying(() => post(`/api/jobs/${job}/recount`, how)))) return false;
+  one("#download").disabled = true;
+  show({ state: "Waiting", part: 0 });
+  if (!(await trying(() => post(`/api/jobs/${job}/recount`, how)))) {
+    draw(false);
+    return false;
+  }
   if (how.image !== undefined) table.clear(how.image);
   const whole = await get(`/api/jobs/${job}`);
   learned(whole, true);
@@ -234,6 +239,7 @@ const recount = {
 };
 
 async function saved(name, count) {
+  if (count) show({ state: "Waiting", part: 0 });
   about.models = await get("/api/models");
   for (const form of [startForm, againForm]) form.offer(about.models);
   if (count) {

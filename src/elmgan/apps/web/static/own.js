@@ -60,7 +60,7 @@ export class OwnPanel {
         make("td", {}, show(after)),
       );
     const cells = (value) => value.toFixed(1);
-    const signed = (value) => (value > 0 ? "+" : "") + value.toFixed(1);
+    const signed = (value) => (Math.abs(value) < 0.05 ? "0.0" : (value > 0 ? "+" : "−") + Math.abs(value).toFixed(1));
     const share = (value) => (value === null ? "no interval" : `${(100 * value).toFixed(0)} %`);
     const width = (value) => (value === null ? "–" : value.toFixed(1));
     const table = make(
@@ -77,7 +77,7 @@ export class OwnPanel {
       ),
     );
     const said = `${calibration.correction}; ${calibration.promise}.`;
-    const parts = [table, make("p", { class: "soft small" }, `Each image is judged by a model that was fitted to the others. ${said}`)];
+    const parts = [table, make("p", { class: "soft small" }, `Each image is judged by a model that was fitted to the others. ${said.charAt(0).toUpperCase()}${said.slice(1)}`)];
     if (calibration.flagged) parts.push(make("p", { class: "alert" }, `${calibration.flagged}.`));
     if (calibration.doubts.length && !calibration.ready) {
       parts.push(

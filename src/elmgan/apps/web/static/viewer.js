@@ -430,14 +430,14 @@ export class Viewer {
     if (row.channel) facts.push(`channel ${row.channel}`);
     facts.push(`scale ${row.scale}`);
     if (this.facts) facts.push(this.facts.kind);
-    this.side.replaceChildren(
+    const parts = [
       make(
         "div",
         { class: "found" },
         make("b", { class: "large" }, row.count === null ? `${row.objects} objects` : grouped(row.count)),
         make("span", {}, interval(row) ? `90 % interval ${interval(row)}` : "no interval"),
         make("span", { class: "soft small" }, row.count !== null && row.objects !== null
-          ? `${grouped(row.objects)} outlines: touching cells may share one, so that the count can be larger`
+          ? `${grouped(row.objects)} outlines: touching cells may share one, and an odd one may be two`
           : ""),
         make("span", { class: "soft small" }, facts.join(" · ")),
       ),
@@ -446,7 +446,8 @@ export class Viewer {
       this.panelPlanes(),
       this.panelTools(),
       this.panelHow(),
-    );
+    ];
+    this.side.replaceChildren(...parts.filter(Boolean));
     this.panelRegion();
   }
 
