@@ -321,6 +321,7 @@ class Jobs:
         with job.lock:
             job.total = len(job.items) if image is None else 1
         model = self.models.get(job.model, job.session)
+        engine = self.models.engine(self.models.bundle(job.model, job.session))
         view = job.view if image is None else job.single[image].view
         if diameter is not None:
             view = view.changed(scale=model.scale_of(diameter))
@@ -368,7 +369,7 @@ class Jobs:
             counted = count_images(
                 single,
                 out,
-                WatchedModel.of(model, keep, self._room, stop),
+                WatchedModel.of(model, engine, keep=keep, room=self._room, stop=stop),
                 view=view,
                 most_pixels=self.limits.pixels,
                 labels=job.labels and model.card.segments,

@@ -55,6 +55,7 @@ class Models:
         self._engines: OrderedDict[str, Engine] = OrderedDict()
         self._shared: dict[str, Bundle] = {name: read_bundle(find_bundle(name)) for name in shipped()}
         self._own: dict[str, dict[str, Bundle]] = {}
+        self._recent: tuple[Bundle | None, Model | None] = None, None
         given = [Path(path) for path in paths if str(path) not in shipped()]
         if folder is not None and folder.is_dir():
             given += sorted(
@@ -115,7 +116,14 @@ class Models:
             RefusedError: The session has none of that name.
         """
         bundle = self.bundle(name, session)
-        return Model(bundle, self.engine(bundle))
+        with self._lock:
+            known, model = self._recent
+            if known is bundle and model is not None:
+                return model
+        model = Model(bundle, self.engine(bundle))  # whose version takes a while
+        with self._lock:
+            self._recent = bundle, model
+        return model
 
     def engine(self, bundle: Bundle) -> Engine:
         """Give what runs a model's network, the same for all models that have it."""
