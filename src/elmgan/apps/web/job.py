@@ -3,6 +3,7 @@
 import re
 import threading
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,6 +61,7 @@ class Job:
     state: JobState = "waiting"
     order: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
+    future: Future[None] | None = None
     begun: float = 0.0
     done: int = 0
     total: int = 0

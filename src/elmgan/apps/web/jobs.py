@@ -313,7 +313,7 @@ class Jobs:
             if job.gone:
                 self._remove(job)
 
-        self._pool.submit(carry_out)
+        job.future = self._pool.submit(carry_out)
 
     def _count(self, job: Job, diameter: float | None, image: int | None) -> None:
         """Count all images of a job, or one."""

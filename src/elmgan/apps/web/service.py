@@ -56,7 +56,7 @@ from elmgan.counting.region import pixels_of
 from elmgan.errors import ElmganError, OutputError, one_line
 from elmgan.images import COLOUR_SAMPLES, Scene, View, endings, open_image
 from elmgan.models import write_bundle
-from elmgan.trust import ADVICE, FEWEST, MEANING
+from elmgan.trust import FEWEST, MEANING, REMEDY
 from elmgan.work.plan import LABELS, MASKS
 
 STATIC = Path(__file__).parent / "static"
@@ -195,7 +195,7 @@ def create_app(site: Site) -> FastAPI:
             fewest=FEWEST,
             endings=sorted(endings()),
             models=jobs.models.choices(session),
-            flags=[Flag(flag=flag, meaning=meaning, advice=plainly(ADVICE[flag])) for flag, meaning in MEANING.items()],
+            flags=[Flag(flag=flag, meaning=meaning, advice=plainly(REMEDY[flag])) for flag, meaning in MEANING.items()],
             columns=[
                 Column(column=name, description=str(field.description)) for name, field in Row.model_fields.items()
             ],
@@ -233,7 +233,8 @@ def create_app(site: Site) -> FastAPI:
                 if await request.is_disconnected():
                     jobs.cancel(job)
                     break
-                await asyncio.sleep(0.02)
+                if job.future is not None:
+                    await asyncio.wait([asyncio.wrap_future(job.future)], timeout=0.5)
             status = jobs.status(job)
             return await run_in_threadpool(_with_masks, job, status) if masks else status
         finally:

@@ -125,7 +125,7 @@ function draw(rows) {
   const busy = UNFINISHED.includes(status.state);
   const doing = {
     waiting: status.ahead ? `Waiting: ${many(status.ahead, "upload")} before this one` : "Waiting",
-    counting: `${grouped(status.done)} of ${many(status.total, "plane")} counted`,
+    counting: status.done ? `${grouped(status.done)} of ${many(status.total, "plane")} counted` : "Looking for the size of the cells",
     calibrating: `Fitting the model: ${status.done} of ${many(status.total, "image")}`,
     done: `Done: ${many([...table.rows.values()].filter((row) => row.error === undefined).length, "plane")} counted`,
     cancelled: "Cancelled: what was counted is below",
@@ -161,6 +161,7 @@ function numbers() {
   const flagged = counted.filter((row) => row.flags.length).length;
   const failed = rows.length - counted.length;
   const card = (value, name, warn) => make("div", { class: warn ? "warn" : "" }, make("b", {}, value), name);
+  if (!rows.length) return one("#numbers").replaceChildren();
   one("#numbers").replaceChildren(
     card(grouped(new Set(counted.map((row) => row.number)).size), "images counted"),
     card(grouped(sum), byCount ? "cells" : "objects"),
