@@ -7,7 +7,6 @@ import typer
 
 from elmgan.apps.terminal import Debug, Quiet, console, errors_told
 from elmgan.errors import UsageError
-from elmgan.images import PIXELS_ALLOWED
 
 
 def serve(
@@ -26,8 +25,8 @@ def serve(
     ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
     max_pixels: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Planes of more pixels are refused.")
-    ] = PIXELS_ALLOWED,
+        int | None, typer.Option(min=1, metavar="N", help="Planes of more pixels are refused.")
+    ] = None,
     engine: Annotated[
         str, typer.Option("--engine", help="auto, the fastest that is installed; onnxruntime, openvino or torch.")
     ] = "auto",

@@ -64,6 +64,8 @@ class Job:
     future: Future[None] | None = None
     begun: float = 0.0
     done: int = 0
+    part: float = 0.0
+    """Share that is done of a plane that is too large for memory."""
     total: int = 0
     revision: int = 0
     log: list[CountedRow | FailedImage] = field(default_factory=list)

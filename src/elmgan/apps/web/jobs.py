@@ -28,7 +28,7 @@ from elmgan.apps.web.records import (
 from elmgan.apps.web.refusal import Limits, RefusedError, size_told
 from elmgan.apps.web.upload import Upload
 from elmgan.apps.web.watched import Room, WatchedModel
-from elmgan.counting import Failure, Result, Row
+from elmgan.counting import Failure, Result, Row, Streamed
 from elmgan.data import Record, group_alike
 from elmgan.errors import ElmganError, one_line
 from elmgan.images import Plane, View
@@ -161,12 +161,14 @@ class Jobs:
                 rows = [entry for entry in job.log[after:] if isinstance(entry, CountedRow)]
                 failures = [entry for entry in job.log[after:] if isinstance(entry, FailedImage)]
             passed = time.monotonic() - job.begun
-            left = passed / job.done * (job.total - job.done) if job.state == "counting" and job.done else None
+            done = job.done + job.part
+            left = passed / done * (job.total - done) if job.state == "counting" and done > 0 else None
             return JobStatus(
                 job=job.identity,
                 state=job.state,
                 ahead=ahead if job.state == "waiting" else 0,
                 done=job.done,
+                part=job.part,
                 total=job.total,
                 seconds_left=None if left is None else round(left, 1),
                 model=job.model,
@@ -295,7 +297,7 @@ class Jobs:
         with self._lock, job.lock:
             self._number += 1
             job.order, job.state, job.stop = self._number, "waiting", threading.Event()
-            job.done, job.total, job.error = 0, 0, ""
+            job.done, job.part, job.total, job.error = 0, 0.0, 0, ""
 
         def carry_out() -> None:
             with job.lock:
@@ -338,12 +340,12 @@ class Jobs:
             else:
                 job.single[image] = run
 
-        def keep(plane: Plane, result: Result) -> None:
+        def keep(plane: Plane, result: Result | Streamed) -> None:
             number = numbers[plane.source.path]
             with job.lock:
                 if number not in job.places:
                     job.places[number] = [each.place for each in readable_planes(plane.source, view)[0]]
-            if result.count_map is not None and result.count_map.size > 1:
+            if isinstance(result, Result) and result.count_map is not None and result.count_map.size > 1:
                 np.save(job.map_of(number, plane.place), result.count_map)
 
         def watch(total: int, outcome: Row | Failure) -> None:
@@ -352,7 +354,7 @@ class Jobs:
             number = by_name[outcome.image] if image is None else image
             named = {"image": job.items[number].image, "number": number}
             with job.lock:
-                job.total, job.done = total, job.done + 1
+                job.total, job.done, job.part = total, job.done + 1, 0.0
                 if isinstance(outcome, Row):
                     row = CountedRow.model_validate(outcome.model_dump() | named)
                     job.rows.setdefault(number, []).append(row)
@@ -365,6 +367,10 @@ class Jobs:
                     job.error = f"the images have more than {self.limits.planes} planes: send fewer, or choose one"
                     stop.set()
 
+        def part(share: float) -> None:
+            with job.lock:
+                job.part = share
+
         try:
             counted = count_images(
                 single,
@@ -376,6 +382,7 @@ class Jobs:
                 overlays=job.overlays and model.card.segments,
                 watch=watch,
                 stop=stop,
+                part=part,
             )
         except ElmganError as error:
             if image is None:

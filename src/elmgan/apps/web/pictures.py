@@ -29,6 +29,12 @@ FILL = (0, 158, 255)
 
 JPEG_QUALITY = 90
 
+ROWS = 512
+"""Of a plane that is too large for memory, read at a time."""
+
+Asked = tuple[int, int, int | None, int | None]
+"""Top, left, height and width of a part that is asked for; None is as far as the image goes."""
+
 
 class Shelf:
     """Keeps the arrays that were asked for last."""
@@ -58,7 +64,7 @@ class Shelf:
                 del self._kept[key]
 
 
-def displayed(path: Path, view: View, place: tuple[int, int, int | str], most_pixels: int) -> NDArray[np.uint8]:
+def displayed(path: Path, view: View, place: tuple[int, int, int | str], most_pixels: int | None) -> NDArray[np.uint8]:
     """Give a plane as people see it: grey stretched over its range, (row, column), or colour, (row, column, RGB).
 
     Raises:
@@ -67,10 +73,57 @@ def displayed(path: Path, view: View, place: tuple[int, int, int | str], most_pi
     """
     with open_image(path, most_pixels=most_pixels) as source:
         plane = plane_at(source.planes(view.changed(scene=place[0], t=place[1], z=place[2])))
-        pixels = plane.read()
-        if plane.samples == 3 and view.channel is None and pixels.dtype == np.uint8:
-            return pixels
-        return for_display(plane_grey(plane, pixels))
+        return _for_people(plane, plane.read())
+
+
+def displayed_part(
+    path: Path, view: View, place: tuple[int, int, int | str], asked: Asked, side: int, most_pixels: int | None
+) -> NDArray[np.uint8]:
+    """Give a part of a plane that is too large for memory, its longer side at most ``side`` pixels, as people see it.
+
+    Raises:
+        ImageError: It cannot be read.
+        RefusedError: The image has no such plane, or the plane no such part.
+    """
+    with open_image(path, most_pixels=most_pixels) as source:
+        plane = plane_at(source.planes(view.changed(scene=place[0], t=place[1], z=place[2])))
+        region = region_within(plane.shape, *asked)
+        return _for_people(plane, read_sampled(plane, region, shape_within((region.height, region.width), side)))
+
+
+def cells_part(path: Path, page: int, asked: Asked, side: int) -> NDArray:
+    """Give a part of masks or labels that are too large for memory, its longer side at most ``side`` pixels.
+
+    Raises:
+        ImageError: They cannot be read.
+        RefusedError: They have no such part.
+    """
+    with open_image(path, most_pixels=None) as source:
+        plane = source.planes(View(z="each"))[page]
+        region = region_within(plane.shape, *asked)
+        return read_sampled(plane, region, shape_within((region.height, region.width), side))
+
+
+def read_sampled(plane: Plane, region: Tile, shape: tuple[int, int]) -> NDArray:
+    """Read a part of a plane some rows at a time: each pixel of the picture is the one at its centre."""
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(np.intp)
+        for new, old in zip(shape, (region.height, region.width), strict=True)
+    )
+    parts = []
+    for top in range(0, region.height, ROWS):
+        here = rows[(rows >= top) & (rows < top + ROWS)]
+        if len(here):
+            height = min(ROWS, region.height - top)
+            read = plane.read(Tile(region.top + top, region.left, height, region.width))
+            parts.append(read[np.ix_(here - top, columns)])
+    return np.concatenate(parts)
+
+
+def _for_people(plane: Plane, pixels: NDArray) -> NDArray[np.uint8]:
+    if plane.samples == 3 and plane.view.channel is None and pixels.dtype == np.uint8:
+        return pixels
+    return for_display(plane_grey(plane, pixels))
 
 
 def plane_at(planes: list[Plane]) -> Plane:

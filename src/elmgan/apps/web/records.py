@@ -71,6 +71,7 @@ class JobStatus(BaseModel):
     state: JobState
     ahead: int = Field(description="jobs that are counted before it")
     done: int = Field(description="planes that are counted or failed")
+    part: float = Field(description="share that is done of a plane that is too large for memory")
     total: int = Field(description="planes, as far as they are known")
     seconds_left: float | None = Field(description="by the speed so far")
     model: str = Field(description="name of the model that counts")

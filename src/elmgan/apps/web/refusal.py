@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from elmgan.images import PIXELS_ALLOWED
-
 
 class RefusedError(Exception):
     """A request that is not carried out: a status of HTTP, and a sentence that says why and what to do."""
@@ -27,7 +25,7 @@ class Limits:
         unfinished: Jobs of all clients that wait or are counted.
         of_session: The same, of one session.
         planes: Planes of one job.
-        pixels: Pixels of one plane.
+        pixels: Pixels of one plane; None for as many as are read.
         idle: Seconds after which a job that nobody asks for is removed.
     """
 
@@ -39,7 +37,7 @@ class Limits:
     unfinished: int = 200
     of_session: int = 40
     planes: int = 100_000
-    pixels: int = PIXELS_ALLOWED
+    pixels: int | None = None
     idle: float = 3600.0
 
 

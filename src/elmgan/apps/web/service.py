@@ -53,8 +53,9 @@ from elmgan.apps.web.refusal import RefusedError
 from elmgan.apps.web.upload import Upload, receive
 from elmgan.counting import Result, Row
 from elmgan.counting.region import pixels_of
+from elmgan.counting.streaming import STREAMED
 from elmgan.errors import ElmganError, OutputError, one_line
-from elmgan.images import COLOUR_SAMPLES, Scene, View, endings, open_image
+from elmgan.images import COLOUR_SAMPLES, Scene, Tile, View, endings, open_image
 from elmgan.models import write_bundle
 from elmgan.trust import FEWEST, MEANING, REMEDY
 from elmgan.work.plan import LABELS, MASKS
@@ -331,9 +332,13 @@ def create_app(site: Site) -> FastAPI:
         """Show a plane, or a part of it: JPEG of the image, PNG of the layers that lie over it."""
         if layer == "count-map":
             return Response(pictures.map_layer(_count_map(known, number, place), side), media_type="image/png")
+        asked = top, left, height, width
+        if _is_large(known, number):
+            drawn = _large_picture(jobs, known, number, place, layer, asked, side, channel)
+            return Response(drawn, media_type="image/png" if layer in ("outlines", "mask") else "image/jpeg")
         if layer in ("outlines", "mask"):
             cells = _cells(jobs, known, number, place, LABELS if layer == "outlines" else MASKS)
-            region = pictures.region_within(cells.shape, top, left, height, width)
+            region = pictures.region_within(cells.shape, *asked)
             drawn = pictures.drawn_layer(cells, region, side, filled=layer == "mask")
             return Response(drawn, media_type="image/png")
         view = known.view_of(number).changed(channel=channel)
@@ -346,7 +351,7 @@ def create_app(site: Site) -> FastAPI:
             except RefusedError:  # the model learned no masks, or it is not counted
                 outlined = None
             return Response(pictures.thumbnail_picture(shown, outlined), media_type="image/jpeg")
-        region = pictures.region_within(shown.shape, top, left, height, width)
+        region = pictures.region_within(shown.shape, *asked)
         return Response(pictures.picture(shown, region, side), media_type="image/jpeg")
 
     @app.get("/api/jobs/{job}/images/{number}/cells")
@@ -361,6 +366,8 @@ def create_app(site: Site) -> FastAPI:
     def region_count(known: KnownJob, number: int, place: AtPlace, drawn: DrawnRegion) -> RegionCount:
         """Count the cells in a part of a plane."""
         row = _row(known, number, place)
+        if _is_large(known, number):
+            raise RefusedError(413, f"regions are counted of planes of up to {STREAMED} pixels")
         shape = row.height, row.width
         inside = pixels_of(drawn.vertices, shape)
         try:
@@ -508,7 +515,7 @@ def _count_map(job: Job, number: int, place: At) -> NDArray[np.float32]:
     try:
         return np.asarray(np.load(job.map_of(number, place.parts)), np.float32)
     except FileNotFoundError:
-        raise RefusedError(404, "the model gives no count map") from None
+        raise RefusedError(404, "there is no count map: the model gives none, or the plane is too large") from None
 
 
 def _cells(jobs: Jobs, job: Job, number: int, place: At, kind: str, *, needed: bool = False) -> NDArray:
@@ -518,6 +525,8 @@ def _cells(jobs: Jobs, job: Job, number: int, place: At, kind: str, *, needed: b
         RefusedError: There is none, or it is not written yet.
     """
     _row(job, number, place)
+    if _is_large(job, number):
+        raise RefusedError(413, f"cells are told one by one of planes of up to {STREAMED} pixels")
     for each in (kind,) if needed or kind == MASKS else (kind, MASKS):
         written = job.written(number, place.parts, each)
         if written is not None and written[0].exists():
@@ -525,6 +534,39 @@ def _cells(jobs: Jobs, job: Job, number: int, place: At, kind: str, *, needed: b
             key = (job.identity, number, path, page, path.stat().st_mtime_ns)
             return jobs.shelf.get(key, partial(pictures.page_of, path, page))
     raise RefusedError(404, "the cells of this plane are not told apart, or are not written yet")
+
+
+def _is_large(job: Job, number: int) -> bool:
+    """Whether planes of an image are too large for memory."""
+    with job.lock:
+        return any(row.height * row.width > STREAMED for row in job.rows.get(number, []))
+
+
+def _large_picture(
+    jobs: Jobs,
+    job: Job,
+    number: int,
+    place: At,
+    layer: pictures.Layer,
+    asked: pictures.Asked,
+    side: int,
+    channel: str | None,
+) -> bytes:
+    """Show a part of a plane that is too large for memory."""
+    if layer in ("outlines", "mask"):
+        _row(job, number, place)
+        for kind in (LABELS, MASKS) if layer == "outlines" else (MASKS,):
+            written = job.written(number, place.parts, kind)
+            if written is not None and written[0].exists():
+                cells = pictures.cells_part(*written, asked, side)
+                whole = Tile(0, 0, *cells.shape)
+                return pictures.drawn_layer(cells, whole, side, filled=layer == "mask")
+        raise RefusedError(404, "the cells of this plane are not told apart, or are not written yet")
+    view, path = job.view_of(number).changed(channel=channel), _source(job, number)
+    if layer == "thumbnail":
+        side = pictures.THUMBNAIL
+    shown = pictures.displayed_part(path, view, place.parts, asked, side, jobs.limits.pixels)
+    return pictures.picture(shown, Tile(0, 0, *shown.shape[:2]), side)
 
 
 def _with_masks(job: Job, status: JobStatus) -> JobStatus:

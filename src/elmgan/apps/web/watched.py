@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from elmgan.counting import Model, Predictor, Result
+from elmgan.counting import Model, Predictor, Result, Streamed
 from elmgan.engines import Engine, Runtime
 from elmgan.errors import ImageError
 from elmgan.images import Plane
@@ -90,7 +90,7 @@ class RememberingEngine:
 class WatchedModel(Model):
     """A model whose results are looked at as planes are counted; it counts no more than there is room for."""
 
-    _keep: Callable[[Plane, Result], None]
+    _keep: Callable[[Plane, Result | Streamed], None]
     _room: Room
     _stop: threading.Event
     _engine: RememberingEngine
@@ -101,7 +101,7 @@ class WatchedModel(Model):
         model: Model,
         engine: Engine,
         *,
-        keep: Callable[[Plane, Result], None],
+        keep: Callable[[Plane, Result | Streamed], None],
         room: Room,
         stop: threading.Event,
     ) -> Self:
@@ -115,6 +115,13 @@ class WatchedModel(Model):
         """Look at a sample as the model does."""
         with self._engine.remembering():
             return super().at_scales_of(planes, **options)
+
+    def stream(self, plane: Plane, **options: Any) -> Streamed:
+        """Count a plane that is too large for memory, as the model does; others are not counted meanwhile."""
+        with self._room.taken(plane.shape[0] * plane.shape[1]):
+            found = super().stream(plane, **options)
+        self._keep(plane, found)
+        return found
 
     def count(self, image: ArrayLike | Plane, **options: Any) -> Result:
         """Count as the model does."""

@@ -131,7 +131,7 @@ function draw(rows) {
     cancelled: "Cancelled: what was counted is below",
     failed: "Not counted",
   }[status.state];
-  show({ state: doing, part: status.total ? status.done / status.total : 0, left: status.seconds_left, busy });
+  show({ state: doing, part: status.total ? (status.done + status.part) / status.total : 0, left: status.seconds_left, busy });
   if (status.error) tell(status.error);
   for (const name of ["again", "own"]) one(`#${name}`).hidden = images.length === 0;
   one("#recount").disabled = busy;
