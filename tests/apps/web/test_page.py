@@ -24,6 +24,8 @@ from elmgan.apps.web.refusal import Limits
 from elmgan.apps.web.service import Site, create_app
 from elmgan.data.synthetic import write_data_set
 
+IMAGES = 22
+
 FAULTS: list[str] = []
 """Errors of scripts of any page."""
 
@@ -58,9 +60,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Images of cells: 24 pictures, a stack, and a file that is damaged and has a nasty name."""
+    """Images of cells: pictures, a stack, and a file that is damaged and has a nasty name."""
     folder = tmp_path_factory.mktemp("images")
-    write_data_set(folder / "set", 24, seed=3, size=(160, 200))
+    write_data_set(folder / "set", IMAGES, seed=3, size=(128, 160))
     for path in sorted((folder / "set" / "images").iterdir()):
         path.rename(folder / path.name)
     shutil.rmtree(folder / "set")
@@ -104,7 +106,7 @@ def test_from_images_to_a_calibrated_model_and_a_table(browser: Browser, address
     shot(page, "start-wide")
     assert serious(page) == []
     counted(page, folder)
-    assert page.locator("tbody tr").count() == 24 + 2 + 1
+    assert page.locator("tbody tr").count() == IMAGES + 2 + 1
     assert page.title() == "elmgan: count cells"  # nothing of a name was run
     expect(page.locator("tr.failed")).to_contain_text("Not counted")
     expect(page.locator("tr.failed th")).to_contain_text("_img src=x")
@@ -126,7 +128,7 @@ def test_from_images_to_a_calibrated_model_and_a_table(browser: Browser, address
     page.click("th[data-key=image] button")
     page.uncheck("#flagged-first")
     inputs = page.locator("input.own:not(:disabled)")
-    assert inputs.count() == 24
+    assert inputs.count() == IMAGES
     rows = page.locator("tbody tr").filter(has=page.locator("input.own:not(:disabled)"))
     truths = [int(text.replace("\u202f", "")) for text in rows.locator("td.bar").all_inner_texts()]
     inputs.first.focus()
@@ -204,7 +206,7 @@ def test_an_image_is_looked_at_corrected_and_counted_again(browser: Browser, add
 
     page.reload()  # the tab still knows its session
     page.wait_for_selector("html[data-ready]")
-    assert page.locator("tbody tr").count() == 24 + 2 + 1
+    assert page.locator("tbody tr").count() == IMAGES + 2 + 1
     assert FAULTS == []
 
 

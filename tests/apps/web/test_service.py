@@ -288,3 +288,26 @@ def test_about_says_what_flags_and_columns_mean(client: Client) -> None:
     assert not [flag for flag in about["flags"] if "--" in flag["advice"]]
     assert about["models"][0]["name"] == "nuclei"
     assert TINY in [model["name"] for model in about["models"]]
+
+
+def test_a_plane_that_is_too_large_for_memory_is_counted_and_shown_in_parts(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = client.job({"a.tif": tiff(squares(12))}, labels="true")
+    for where in ("elmgan.counting.streaming", "elmgan.apps.web.service"):
+        monkeypatch.setattr(f"{where}.STREAMED", 1000)
+    monkeypatch.setattr("elmgan.apps.web.pictures.ROWS_READ", 32)
+    large = client.job({"a.tif": tiff(squares(12))}, labels="true")
+    assert [row["count"] for row in large["rows"]] == [row["count"] for row in small["rows"]] == [12]
+    for layer in ("image", "mask", "outlines"):
+        part = f"picture?layer={layer}&top=5&left=7&height=40&width=60"
+        shown = [
+            decoded(client.ask("GET", f"/api/jobs/{job['job']}/images/0/{part}").content) for job in (small, large)
+        ]
+        assert shown[0].shape == shown[1].shape
+        if layer != "image":  # whose contrast is that of the part
+            assert np.array_equal(*shown)
+    path = f"/api/jobs/{large['job']}/images/0"
+    assert decoded(client.ask("GET", f"{path}/picture?layer=thumbnail").content).shape[:2] == (96, 120)
+    refused = client.ask("POST", f"{path}/region", json={"vertices": [[0, 0], [0, 9], [9, 9]]})
+    assert (refused.status_code, "up to 1000 pixels" in refused.json()["error"]) == (413, True)

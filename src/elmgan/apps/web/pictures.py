@@ -29,7 +29,7 @@ FILL = (0, 158, 255)
 
 JPEG_QUALITY = 90
 
-ROWS = 512
+ROWS_READ = 512
 """Of a plane that is too large for memory, read at a time."""
 
 Asked = tuple[int, int, int | None, int | None]
@@ -111,10 +111,10 @@ def read_sampled(plane: Plane, region: Tile, shape: tuple[int, int]) -> NDArray:
         for new, old in zip(shape, (region.height, region.width), strict=True)
     )
     parts = []
-    for top in range(0, region.height, ROWS):
-        here = rows[(rows >= top) & (rows < top + ROWS)]
+    for top in range(0, region.height, ROWS_READ):
+        here = rows[(rows >= top) & (rows < top + ROWS_READ)]
         if len(here):
-            height = min(ROWS, region.height - top)
+            height = min(ROWS_READ, region.height - top)
             read = plane.read(Tile(region.top + top, region.left, height, region.width))
             parts.append(read[np.ix_(here - top, columns)])
     return np.concatenate(parts)

@@ -45,7 +45,7 @@ def size_told(number: float) -> str:
     """Write a number of bytes for people.
 
     >>> size_told(2_500_000), size_told(3 << 30), size_told(900)
-    ('2.5 MB', '3.2 GB', '0.9 kB')
+    ('2.5 MB', '3.22 GB', '0.9 kB')
     """
     for unit, bytes_of in (("GB", 1e9), ("MB", 1e6)):
         if number >= bytes_of:

@@ -51,7 +51,7 @@ def safe_name(given: str, files: Collection[str] = (), folders: Collection[str] 
         files: Names of files that are there already, casefolded: the new one is another.
         folders: The same of folders.
 
-    >>> safe_name("plate 1/a.tif"), safe_name("../../etc/passwd"), safe_name("C:\images\<b>.png")
+    >>> safe_name("plate 1/a.tif"), safe_name("../../etc/passwd"), safe_name(r"C:\images\<b>.png")
     ('plate 1/a.tif', 'etc/passwd', 'C_/images/_b_.png')
     >>> safe_name("A.tif", {"a.tif"}), safe_name("a.tif/b.tif", {"a.tif"}), safe_name("")
     ('A-2.tif', 'a-2.tif/b.tif', 'image')
