@@ -130,7 +130,7 @@ def test_a_large_mask_is_separated_as_a_small_one(seed: int, sigma: float, rows:
     count_map = counted(mask, 20) * rng.random((-(-rows // 4), 13), np.float32) if counts else None
     whole = separate(mask, count_map)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(separation, "STRIP", 400)  # of 8 rows
+        patch.setattr(separation, "STRIP_PIXELS", 400)  # of 8 rows
         patch.setattr(hills, "SOME", 150)
         assert np.array_equal(separate(mask, count_map), whole)
 

@@ -20,7 +20,7 @@ MODEL = Model(tiny_bundle(), "onnxruntime", tile=64)
 
 @pytest.fixture(autouse=True)
 def small_strips(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predictor, "BAND", 1 << 14)
+    monkeypatch.setattr(predictor, "BAND_PIXELS", 1 << 14)
     monkeypatch.setattr(streaming, "ROWS", 50)
 
 
@@ -122,7 +122,7 @@ def test_a_tile_that_is_cut_off_fails_the_plane(tmp_path: Path) -> None:
 
 
 def test_stains_that_differ_are_refused(tmp_path: Path) -> None:
-    one, other = (squares(number, (300, 300)) / 20 for number in (30, 3))
+    one, other = (squares(number, (300, 300)) / 20 for number in (30, 12))
     merge = np.stack([one, other[::-1], np.full_like(one, 9)], axis=2)
     merge = (merge + np.random.default_rng(0).normal(0, 2, merge.shape)).clip(0, 255).astype(np.uint8)
     tifffile.imwrite(tmp_path / "merge.tif", merge, photometric="rgb")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from elmgan.errors import ImageError
 from elmgan.images import Tile
-from elmgan.light import Normalisation, Surveyed, see, survey
+from elmgan.light import Normalisation, Surveyed, see, survey_plane
 
 NORMALISATION = Normalisation()
 
@@ -24,7 +24,7 @@ def field(shape: tuple[int, int] = (620, 840), seed: int = 0) -> NDArray[np.floa
 
 
 def surveyed(image: NDArray, rows: int, **asked: Any) -> Surveyed:
-    return survey(lambda tile: tile.of(image), image.shape[:2], NORMALISATION, rows=rows, **asked)
+    return survey_plane(lambda tile: tile.of(image), image.shape[:2], NORMALISATION, rows=rows, **asked)
 
 
 def put_together(image: NDArray, found: Surveyed, rows: int = 111) -> tuple[NDArray, NDArray]:
@@ -106,7 +106,7 @@ def test_each_row_is_read_once_where_nothing_looks_like_a_margin() -> None:
         read.append((tile.top, tile.height))
         return tile.of(image)
 
-    survey(reading, image.shape, NORMALISATION, rows=100)
+    survey_plane(reading, image.shape, NORMALISATION, rows=100)
     assert read == [(top, min(100, 620 - top)) for top in range(0, 620, 100)]
 
 

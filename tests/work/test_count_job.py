@@ -3,9 +3,6 @@ import errno
 import json
 import os
 import re
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -392,49 +389,6 @@ def test_the_journal_grows_with_the_run_and_is_gone_at_its_end(tmp_path: Path) -
     assert lengths == [1, 2, 3]
     assert not (out / JOURNAL).exists()
     assert len(table(out)) == 3
-
-
-COUNTING = """
-import sys
-from pathlib import Path
-from bundles import tiny_bundle
-from elmgan.counting import Model
-from elmgan.work import count_images
-images, out = map(Path, sys.argv[1:])
-count_images([images], out, Model(tiny_bundle(), "onnxruntime"), labels=True, resume=True,
-             watch=lambda *_: print("counted", flush=True))
-"""
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_run_that_is_killed_loses_nothing_and_ends_with_the_same_table(tmp_path: Path, seed: int) -> None:
-    """Killed at some moment after so many images, and again, and then resumed."""
-    images, out = folder_of(tmp_path / "images", *range(1, 13)), tmp_path / "out"
-    expected = count_images([images], tmp_path / "whole", Model(tiny_bundle(), "onnxruntime"), labels=True)
-    random = np.random.default_rng(seed)
-    kept = 0
-    for _ in range(2):
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-        with subprocess.Popen(
-            [sys.executable, "-c", COUNTING, str(images), str(out)], stdout=subprocess.PIPE, env=environment
-        ) as process:
-            assert process.stdout is not None
-            for _ in range(kept + int(random.integers(1, 5))):
-                assert process.stdout.readline()
-            time.sleep(float(random.uniform(0, 0.01)))
-            process.kill()
-        kept = len(read_earlier(out).rows)
-        assert kept > 0
-    counted = count_images([images], out, Model(tiny_bundle(), "onnxruntime"), labels=True, resume=True)
-
-    def but_for_seconds(rows: list[Row]) -> list[dict[str, str]]:
-        return [row.texts() | {"seconds": ""} for row in rows]
-
-    assert but_for_seconds(counted.rows) == but_for_seconds(expected.rows)
-    assert any("was taken over from process" in note for note in counted.notes)
-    for path in sorted((tmp_path / "whole" / "labels").iterdir()):
-        assert (out / "labels" / path.name).read_bytes() == path.read_bytes()
-    assert {path.name for path in out.iterdir()} == {path.name for path in (tmp_path / "whole").iterdir()}
 
 
 def test_a_line_of_the_journal_that_is_not_whole_is_none(tmp_path: Path) -> None:

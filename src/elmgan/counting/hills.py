@@ -18,10 +18,10 @@ CRUMB = 0.4  # a part with less of a cell than this is none
 FARTHEST = np.float32(256)
 """Pixels; farther from the background none is told from another, so that strips of a mask can be separated."""
 
-REACH = 8
+BLURRED = 8
 """Rows that the blur reaches, and some."""
 
-HALO = int(FARTHEST) + REACH + 1
+HALO = int(FARTHEST) + BLURRED + 1
 """Rows around a strip of a mask that settle how high its pixels are."""
 
 SOME = 2**18  # pixels that are worked on at a time
@@ -45,7 +45,7 @@ def heights(mask: NDArray[np.bool_], rows: slice) -> NDArray[np.float32]:
         Of ``rows.stop - rows.start + 2`` rows, the first before and the last after those asked for, and two more
         columns than the mask has.
     """
-    first, last = max(rows.start - REACH, 0), min(rows.stop + REACH, len(mask))
+    first, last = max(rows.start - BLURRED, 0), min(rows.stop + BLURRED, len(mask))
     near = _distance(mask.view(np.uint8))[first:last]
     smooth = cv2.GaussianBlur(near, (0, 0), SMOOTHING)
     found = np.zeros((rows.stop - rows.start + 2, mask.shape[1] + 2), np.float32)
@@ -93,7 +93,7 @@ def least_neck(shares: NDArray[np.float64] | None) -> float:
     return NECK if shares is None else NECK - WEIGHT
 
 
-def joined(
+def join_parts(
     ends: Indices, ways: NDArray[np.float32], tops: NDArray[np.float32], shares: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     """Join parts with no neck between them; the widest ways are taken first.

@@ -35,7 +35,7 @@ WHOLE = 1.6
 """Images of up to so many sides of a tile, 2048 pixels by default, are read whole: their tiles would be mostly halo."""
 
 
-BAND = 1 << 25
+BAND_PIXELS = 1 << 25
 """Pixels of the rows that are predicted at a time, at most, of a large image."""
 
 ReadRows = Callable[[range], NDArray[np.float32]]
@@ -221,7 +221,7 @@ class Predictor:
             halo=architecture.halo,
             stride=stride,
             grid=architecture.multiple,
-            pixels=BAND,
+            pixels=BAND_PIXELS,
         ):
             height = min(len(probability), rows - top)
             if height > 0:

@@ -9,7 +9,7 @@ from elmgan.counting.region import pixels_in_blocks
 from elmgan.counting.strips import Strips
 from elmgan.models import STRIDE
 
-STRIP = 2**24
+STRIP_PIXELS = 2**24
 """Pixels of the strips in which large masks are separated."""
 
 
@@ -43,7 +43,7 @@ def separate(mask: NDArray[np.bool_], count_map: NDArray[np.float32] | None = No
     density = None
     if count_map is not None:
         density = np.divide(count_map, np.maximum(pixels_in_blocks(mask, STRIDE), 1), dtype=np.float32)
-    with closing(Strips(mask.shape[1], counts=density is not None, pixels=STRIP)) as strips:
+    with closing(Strips(mask.shape[1], counts=density is not None, pixels=STRIP_PIXELS)) as strips:
         strips.add(mask, density)
         labels = list(strips.labels())
     return labels[0] if len(labels) == 1 else np.concatenate(labels)

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from elmgan.counting.predictor import Predictor
 from elmgan.counting.region import pixels_in_blocks
-from elmgan.counting.separation import STRIP
+from elmgan.counting.separation import STRIP_PIXELS
 from elmgan.counting.strips import Strips
 from elmgan.errors import ModelError
 from elmgan.images import Plane, Tile
-from elmgan.light import Cells, Grey, Measuring, Normalisation, Seen, Surveyed, survey
+from elmgan.light import Cells, Grey, Measuring, Normalisation, Seen, Surveyed, survey_plane
 from elmgan.light.appearance import REACH
 from elmgan.models import STRIDE
-from elmgan.trust import Tally
+from elmgan.trust import PixelTally
 
 STREAMED = 1 << 26
 """Planes of more pixels, samples of colour counted each, are not held in memory."""
@@ -49,7 +49,7 @@ class OnDisk:
         self, plane: Plane, normalisation: Normalisation, *, channel: int | str | None = None, cells: Cells = "auto"
     ) -> None:
         self.plane, self.view_channel = plane, channel
-        self.surveyed: Surveyed = survey(
+        self.surveyed: Surveyed = survey_plane(
             plane.read, plane.shape, normalisation, channel=channel, cells=cells, rows=ROWS
         )
         self.box, self.stretch, self.channel = self.surveyed.box, self.surveyed.stretch, self.surveyed.channel
@@ -101,11 +101,11 @@ class _Rows:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class Findings:
     """What was found in the pixels of a plane, before it is judged."""
 
     cells: float
-    tally: Tally
+    tally: PixelTally
     measuring: Measuring
     strips: Strips | None
     """The separated cells; None of a model that learned no masks."""
@@ -122,7 +122,7 @@ def find_in_strips(
     counts: bool,
     scratch: Path | None,
     watch: Callable[[float], None],
-) -> Found:
+) -> Findings:
     """Predict, measure and separate a plane.
 
     Args:
@@ -143,8 +143,8 @@ def find_in_strips(
     """
     rows, (height, width) = _Rows(on_disk), on_disk.shape
     measuring = Measuring(on_disk.surveyed.sample, on_disk.stretch, on_disk.shape)
-    strips = Strips(width, counts=counts, pixels=STRIP, scratch=scratch) if segments else None
-    tally = Tally(inside=0 if segments else None)
+    strips = Strips(width, counts=counts, pixels=STRIP_PIXELS, scratch=scratch) if segments else None
+    tally = PixelTally(inside=0 if segments else None)
     total, measured = 0.0, 0
     masks, first = np.zeros((0, width), np.bool_), 0
 
@@ -169,7 +169,7 @@ def find_in_strips(
             total += cells
             mask = probability >= threshold if segments else None
             image = pixels if on_disk.view_channel is None or seen.as_read is None else seen.as_read
-            tally = tally + Tally.of(image, mask, probability=probability if segments else None, data=seen.data)
+            tally = tally + PixelTally.of(image, mask, probability=probability if segments else None, data=seen.data)
             if mask is None or strips is None:
                 rows.forget(max(0, end - _lag(predictor, scale)))
                 watch(end / height)
@@ -191,7 +191,7 @@ def find_in_strips(
             watch(end / height)
         bands.close()
         stack.pop_all()  # the strips are wanted
-    return Found(total, tally, measuring, strips)
+    return Findings(total, tally, measuring, strips)
 
 
 def _lag(predictor: Predictor, scale: float) -> int:

@@ -1,7 +1,7 @@
 """Separation of a mask that comes in rows from top to bottom, in memory that does not grow with its rows.
 
 Each strip of rows is parted into hills by itself. A hill that goes on in another strip has a number in each; those are
-linked when the next strip comes. What is joined with what is decided once, at the end, for all hills together, so that
+linked when the next strip comes. What is joined is decided once, at the end, for all hills together, so that
 the cells are those of the whole mask, whatever its strips. Only runs of numbers are kept of a strip meanwhile.
 """
 
@@ -13,7 +13,7 @@ from tempfile import SpooledTemporaryFile
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.counting.hills import HALO, Indices, follow, heights, joined, least_neck, parted, uphill
+from elmgan.counting.hills import HALO, Indices, follow, heights, join_parts, least_neck, parted, uphill
 from elmgan.models import STRIDE
 
 IN_MEMORY = 2**27
@@ -257,7 +257,7 @@ class Strips:
                 shares = np.bincount(link[numbers], sums, minlength=self._number + 1).astype(np.float64)
             ways = self._ways[0] if len(self._ways) == 1 else _Ways.together(self._ways).between(link).widest()
             order = np.lexsort((ways.place, -ways.neck))
-            cell, kept = joined(ways.ends[:, order], ways.neck[order], np.concatenate(self._tops), shares)
+            cell, kept = join_parts(ways.ends[:, order], ways.neck[order], np.concatenate(self._tops), shares)
             kept &= link == np.arange(len(link))
             self._found = np.where(kept, np.cumsum(kept), 0)[cell[link]].astype(np.int32), int(kept.sum())
             self._ways.clear()

@@ -19,7 +19,7 @@ from elmgan.files import cannot_write, whole_file
 CLASSIC = 3 << 30
 """Bytes of pixels from which a file is a BigTIFF."""
 
-TILE = 512
+STORED_TILE = 512
 """Side of the tiles of large images, in pixels."""
 
 PROGRAM = "ImageJ=1.54f"
@@ -106,7 +106,7 @@ def write_tiles(
             _tiles(rows, shape[1], np.dtype(dtype)),
             shape=shape,
             dtype=dtype,
-            tile=(TILE, TILE),
+            tile=(STORED_TILE, STORED_TILE),
             bigtiff=True,
             photometric="minisblack",
             compression="zlib",
@@ -123,13 +123,13 @@ def _tiles(rows: Iterable[NDArray], width: int, dtype: np.dtype) -> Iterator[NDA
     for some in chain(rows, [None]):
         if some is not None:
             waiting = np.concatenate([waiting, some]) if len(waiting) else some
-        while len(waiting) >= TILE or (some is None and len(waiting)):
-            for left in range(0, width, TILE):
-                tile = np.zeros((TILE, TILE), dtype)
-                part = waiting[:TILE, left : left + TILE]
+        while len(waiting) >= STORED_TILE or (some is None and len(waiting)):
+            for left in range(0, width, STORED_TILE):
+                tile = np.zeros((STORED_TILE, STORED_TILE), dtype)
+                part = waiting[:STORED_TILE, left : left + STORED_TILE]
                 tile[: part.shape[0], : part.shape[1]] = part
                 yield tile
-            waiting = waiting[TILE:]
+            waiting = waiting[STORED_TILE:]
 
 
 class Pages:

@@ -5,7 +5,7 @@ from elmgan.light.grey import channel_left, plane_grey, to_grey
 from elmgan.light.no_data import data_of
 from elmgan.light.normalise import Cells, Grey, Normalisation, Stretch
 from elmgan.light.see import Seen, see
-from elmgan.light.survey import Surveyed, survey
+from elmgan.light.survey import Surveyed, survey_plane
 
 __all__ = [
     "Appearance",
@@ -25,6 +25,6 @@ __all__ = [
     "plane_grey",
     "ranges_of",
     "see",
-    "survey",
+    "survey_plane",
     "to_grey",
 ]

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.light.normalise import DETAIL_GAIN, Grey, Sample, step_of, surrounded
+from elmgan.light.normalise import DETAIL_GAIN, Grey, GridSample, step_of, surrounded
 
 Measure = Literal["density", "darkness", "diameter", "agreement", "sharpness", "contrast"]
 Appearance = Mapping[Measure, float]
@@ -63,7 +63,7 @@ def appearance_of(
     >>> {name: round(value, 1) for name, value in appearance_of(image + mask, np.positive, mask, cells=1).items()}
     {'density': 416.7, 'darkness': 0.0, 'diameter': 22.6, 'agreement': 1.0, 'sharpness': 0.5}
     """
-    measuring = Measuring(Sample.of(grey, data), stretch, grey.shape)
+    measuring = Measuring(GridSample.of(grey, data), stretch, grey.shape)
     if mask is not None:
         measuring.add(grey, mask, data, slice(0, len(grey)))
     pixels = grey.size if data is None else int(np.count_nonzero(data))
@@ -79,7 +79,9 @@ class Measuring:
         shape: Of the image.
     """
 
-    def __init__(self, taken: Sample, stretch: Callable[[Grey], NDArray[np.float32]], shape: tuple[int, int]) -> None:
+    def __init__(
+        self, taken: GridSample, stretch: Callable[[Grey], NDArray[np.float32]], shape: tuple[int, int]
+    ) -> None:
         self._taken, self._stretch, self._step = taken, stretch, step_of(shape)
         self._top = 0
         self.held = 0

@@ -98,9 +98,9 @@ class Normalisation(BaseModel):
             cells: Whether what stands out is brighter or darker than the background, which is then looked for on the
                 other side of the middle of the span if it would lie on the wrong one.
         """
-        return self.stretch_of(Sample.of(grey, data), cells)
+        return self.stretch_of(GridSample.of(grey, data), cells)
 
-    def stretch_of(self, taken: "Sample", cells: Cells = "auto") -> "Stretch":
+    def stretch_of(self, taken: "GridSample", cells: Cells = "auto") -> "Stretch":
         """Give what becomes of each value of the image that a sample was taken of; see :meth:`stretch`."""
         values = _sorted(taken.held)
         low, high = (_percentile(values, percentage) for percentage in (self.low, self.high))
@@ -189,7 +189,7 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Sample:
+class GridSample:
     """What the statistics of an image are taken from: its pixels on a regular grid; all are (row, column)."""
 
     grey: Grey
@@ -217,7 +217,8 @@ class Sample:
         """Take it of the pixels at :func:`places`, of (three rows, three columns) for each one of the grid.
 
         >>> image = np.random.default_rng(0).normal(100, 5, (1300, 900)).astype(np.float32)
-        >>> one, other = Sample.of(image), Sample.of_nine(image[np.ix_(*(places(k, image.shape) for k in (0, 1)))])
+        >>> nine = image[np.ix_(*(places(axis, image.shape) for axis in (0, 1)))]
+        >>> one, other = GridSample.of(image), GridSample.of_nine(nine)
         >>> bool((one.grey == other.grey).all() and np.allclose(one.detail, other.detail, atol=1e-3))
         True
         """
@@ -299,7 +300,7 @@ def densest(values: NDArray[np.float32], share: float, rounding: float) -> float
     return (float(values[first + length // 2]) + float(values[last + (length + 1) // 2])) / 2
 
 
-def _noise(taken: Sample, values: NDArray[np.float32]) -> float:
+def _noise(taken: GridSample, values: NDArray[np.float32]) -> float:
     """Estimate the standard deviation of an image's noise; ``values`` are the sample's pixels, sorted.
 
     After Immerkaer, Fast noise variance estimation, CVIU 64 (1996) 300, with the median in place of the mean, so that

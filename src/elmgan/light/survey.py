@@ -14,7 +14,7 @@ from elmgan.errors import ImageError
 from elmgan.images import Tile
 from elmgan.light.grey import RGB, glass_of, haematoxylin, one_channel
 from elmgan.light.no_data import Lines, Margin, Search, candidates, holding, no_value
-from elmgan.light.normalise import Cells, Grey, Normalisation, Sample, Stretch, places
+from elmgan.light.normalise import Cells, Grey, GridSample, Normalisation, Stretch, places
 from elmgan.light.see import (
     CURVED,
     SMOOTH,
@@ -57,7 +57,7 @@ class Surveyed:
     channel: int | str | None
     remarks: tuple[str, ...]
     stains: tuple[int, ...]
-    sample: Sample
+    sample: GridSample
     preview: NDArray
     _glass: NDArray[np.float32] | None
     _none: float | None
@@ -92,7 +92,7 @@ class Surveyed:
         return one_channel(pixels, None if self._glass is not None else self.channel)
 
 
-def survey(
+def survey_plane(
     read: Read,
     shape: tuple[int, int],
     normalisation: Normalisation,
@@ -185,11 +185,11 @@ def _levelled(
     held: Sequence[NDArray[np.bool_] | None],
     normalisation: Normalisation,
     cells: Cells,
-) -> tuple[Sample, tuple[Slope, ...], bool]:
+) -> tuple[GridSample, tuple[Slope, ...], bool]:
     """Find the background's slopes, which are to be subtracted, and the sample without them; see ``see``."""
     box = grids[0].within
     shape = box.height, box.width
-    taken = Sample.of_nine(nine, held[0])
+    taken = GridSample.of_nine(nine, held[0])
     if not taken.held.size:
         raise ImageError("hardly any pixel holds data: cut the image to what it shows")
     slope = slope_in(blocks, held[2])
@@ -201,7 +201,7 @@ def _levelled(
     rest = slope_in(level.astype(np.float32), held[2])
     slopes = (slope,) if rest is None else (slope, rest)
     off = sum(each.at(shape, grids[0].rows, grids[0].columns) for each in slopes)
-    return Sample.of_nine((nine - off).astype(np.float32), held[0]), slopes, slope.curved > CURVED
+    return GridSample.of_nine((nine - off).astype(np.float32), held[0]), slopes, slope.curved > CURVED
 
 
 def _strips(within: Tile, rows: int) -> list[Tile]:

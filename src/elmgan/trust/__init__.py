@@ -1,7 +1,7 @@
 """How far a count can be trusted: intervals, nearness, flags. Pure mathematics on measures and counts."""
 
 from elmgan.trust.calibration import cross_validate, resplits
-from elmgan.trust.flags import ADVICE, MEANING, REMEDY, Tally, darkness_told, flags_by, flags_of
+from elmgan.trust.flags import ADVICE, MEANING, REMEDY, PixelTally, darkness_told, flags_by, flags_of
 from elmgan.trust.interval import FEWEST, LEVEL, Calibration, spread
 from elmgan.trust.nearness import ImagePlace, KnownImages
 
@@ -14,7 +14,7 @@ __all__ = [
     "Calibration",
     "ImagePlace",
     "KnownImages",
-    "Tally",
+    "PixelTally",
     "cross_validate",
     "darkness_told",
     "flags_by",

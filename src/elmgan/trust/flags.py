@@ -107,12 +107,12 @@ def flags_of(
     >>> flags_of(image, image == 40, {"diameter": 30, "darkness": 0.1}, {"diameter": (10, 19), "darkness": (0, 0.05)})
     ('object-size',)
     """
-    tally = Tally.of(image, mask, probability=probability, data=data)
+    tally = PixelTally.of(image, mask, probability=probability, data=data)
     return flags_by(tally, appearance, training, far=far, remarks=remarks)
 
 
 @dataclass
-class Tally:
+class PixelTally:
     """Numbers of pixels by which an image is judged; those of its parts add up.
 
     Attributes:
@@ -142,7 +142,7 @@ class Tally:
         *,
         probability: NDArray[np.float32] | None = None,
         data: NDArray[np.bool_] | None = None,
-    ) -> "Tally":
+    ) -> "PixelTally":
         """Count the pixels of an image, or of a part of it; see :func:`flags_of`."""
         found = cls(inside=None if mask is None else int(np.count_nonzero(mask)))
         found.held = math.prod(image.shape[:2]) if data is None else int(np.count_nonzero(data))
@@ -162,11 +162,11 @@ class Tally:
             found.clipped_inside = int(np.count_nonzero(clipped & mask)) if mask is not None else 0
         return found
 
-    def __add__(self, other: "Tally") -> "Tally":
+    def __add__(self, other: "PixelTally") -> "PixelTally":
         """Add up two parts of an image; what reaches the larger of their largest values counts as clipped."""
         top = max(self.top, other.top)
         reached = [part for part in (self, other) if part.top == top]
-        return Tally(
+        return PixelTally(
             top,
             sum(part.clipped for part in reached),
             sum(part.clipped_inside for part in reached),
@@ -199,7 +199,7 @@ class Tally:
 
 
 def flags_by(
-    tally: Tally,
+    tally: PixelTally,
     appearance: Appearance | None = None,
     training: Ranges | None = None,
     *,

@@ -25,7 +25,7 @@ LOCAL = "local"
 PLANES_AT_ONCE, PIXELS_AT_ONCE = 16, 1 << 25
 """Planes of a file that a worker counts in one go, at most, and their pixels."""
 
-AHEAD = 4
+ERRANDS_AHEAD = 4
 """Errands that are under way for each worker's thread."""
 
 CONNECTED = 20
@@ -178,7 +178,7 @@ def count_on_cluster(
                     most_pixels,
                 )
                 under_way.append((group, client.submit(run_errand, errand, sent, sinks, quick, pure=False)))
-            while len(under_way) > AHEAD * threads:
+            while len(under_way) > ERRANDS_AHEAD * threads:
                 yield from first()
         while under_way:
             yield from first()

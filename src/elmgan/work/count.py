@@ -20,7 +20,7 @@ from elmgan.images import View, open_image, read_every
 from elmgan.light import plane_grey
 from elmgan.models import shortcoming
 from elmgan.report import run_record, thumbnail
-from elmgan.report.counts import MOST_PICTURES, Pictures, Thumbnails, counts_report
+from elmgan.report.counts import RowPictures, Thumbnails, counts_report, rows_to_picture
 from elmgan.work.cluster import cluster, count_on_cluster
 from elmgan.work.earlier import FAILED, REPORT, TABLE, Earlier, clear, kept_rows, read_earlier, settings_of
 from elmgan.work.journal import JOURNAL, Journal
@@ -215,7 +215,7 @@ def count_images(
         record |= {"images": len(items), "planes": len(counted), "failed": len(failures), "notes": notes}
         record |= {"stopped": stopped}
         record |= {"seconds": round(time.monotonic() - begun, 3)}
-        shown = _thumbnails(items, rows, out, view, axes, most_pixels)
+        shown = _thumbnails(items, rows_to_picture(counted), out, view, axes, most_pixels)
         write_text(out / REPORT, counts_report(counted, failures, shown, record))
         write_text(out / RECORD, json.dumps(record, indent=2))
         paths_written = [out / name for name in (TABLE, *PICTURES, FAILED, REPORT, RECORD)]
@@ -284,32 +284,31 @@ def _thumbnails(
     axes: str | None,
     most_pixels: int | None,
 ) -> Thumbnails:
-    """Small pictures of the first planes, from the files, since a resumed run has nothing else of them."""
+    """Small pictures of the planes of rows, from the files, since a resumed run has nothing else of them."""
 
     def draw(item: Item) -> Thumbnails:
-        drawn, shown = {}, {row.place for row in rows[item.image][:MOST_PICTURES]}
+        drawn, shown = {}, {row.place for row in rows[item.image]}
         with open_image(item.source, axes=axes, most_pixels=most_pixels) as source:
             planes = readable_planes(source, view)[0]
             first = {plane.scene: k for k, plane in reversed(list(enumerate(planes)))}
-            files = picture_files(out, item.stem, [plane.place for plane in planes])[MASKS]
+            written = picture_files(out, item.stem, [plane.place for plane in planes])
+            files = written[MASKS]
             for k, plane in enumerate(planes):
                 if plane.place not in shown:
                     continue
                 step = math.ceil(max(plane.shape) / SHOWN) if is_streamed(plane) else 1
-                grey, pictures = plane_grey(plane, read_every(plane, step)), []
+                grey, outlined = plane_grey(plane, read_every(plane, step)), None
                 if files[k].exists():
                     with open_image(files[k], most_pixels=most_pixels) as masks:
                         pages = masks.planes(View(z="each"))
                         mask = read_every(pages[k - first[plane.scene]], step)
-                    pictures.append(thumbnail(grey, mask))
-                drawn[item.image, plane.place] = (thumbnail(grey), *pictures)
+                    outlined = thumbnail(grey, mask)
+                file = written[OVERLAYS][k].relative_to(out).as_posix() if written[OVERLAYS][k].exists() else ""
+                drawn[item.image, plane.place] = RowPictures(thumbnail(grey), outlined, file)
         return drawn
 
-    chosen: list[Item] = []
-    for item in items:
-        if sum(len(rows[other.image]) for other in chosen) < MOST_PICTURES and rows.get(item.image):
-            chosen.append(item)
-    thumbnails: dict[tuple[str, Place], Pictures] = {}
+    chosen = [item for item in items if item.image in rows]
+    thumbnails: dict[tuple[str, Place], RowPictures] = {}
     for _, future in in_order(draw, chosen, workers=cores(), size=lambda item: 1, most=cores()):
         with suppress(ImageError):  # the image is no longer there: the report goes without its picture
             thumbnails |= future.result()

@@ -84,7 +84,7 @@ class Sink(Protocol):
         ...
 
 
-class Pictures:
+class PictureSink:
     """A file for each plane, or one that the planes of a scene share.
 
     Args:
@@ -178,7 +178,7 @@ class Pictures:
 def pictures(*, masks: bool, labels: bool, overlays: bool) -> list[Sink]:
     """Give the sinks of the pictures that are wanted."""
     wanted = {MASKS: masks, LABELS: labels, OVERLAYS: overlays}
-    return [Pictures(name) for name, want in wanted.items() if want]
+    return [PictureSink(name) for name, want in wanted.items() if want]
 
 
 class Sinks:

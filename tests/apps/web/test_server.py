@@ -67,6 +67,19 @@ def test_huge_headers_are_refused_and_others_still_served(tmp_path: Path) -> Non
         assert httpx2.get(f"{link}api/about").status_code == 200
 
 
+def test_the_python_of_its_page_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "page.md").read_text(encoding="utf-8")
+    block = page.partition("```python\n")[2].partition("```")[0]
+    for name in ("a.tif", "b.tif"):
+        (tmp_path / name).write_bytes(tiff(squares(3)))
+    monkeypatch.chdir(tmp_path)
+    with running(tmp_path) as (_, link):
+        exec(block.replace("http://127.0.0.1:8000", link.rstrip("/")), {})
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["a.tif", "b.tif"]
+
+
 def test_what_a_killed_server_left_is_removed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     for name in ("left", "held", "young"):
