@@ -19,6 +19,7 @@ from elmgan.apps.data_set import print_survey
 from elmgan.apps.images import folder_json, image_json, print_folder, print_image
 from elmgan.apps.models import print_card, print_models, tell_shortcoming
 from elmgan.apps.results import print_calibrated, print_counted, print_evaluated
+from elmgan.apps.serve import serve
 from elmgan.apps.terminal import (
     SOME_FAILED,
     AsJson,
@@ -90,6 +91,7 @@ def _options(
 
 
 app.add_typer(benchmarks, name="benchmark")
+app.command()(serve)
 
 
 @app.command()

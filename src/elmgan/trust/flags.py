@@ -20,21 +20,40 @@ ROOM = 0.1
 DOUBTFUL = 0.1, 0.9
 DOUBTFUL_SHARE = 0.5
 
-ADVICE = {
-    "blurred": "focus again",
+MEANING = {
+    "blurred": "edges of cells are softer than in the images that the model learned from",
+    "saturated": "many cells are as bright as the file can hold, so that their detail is lost",
+    "low-contrast": "cells hardly stand out from the noise",
+    "empty": "no cell was found",
+    "crowded": "cells lie closer together than in the images that the model learned from",
+    "object-size": "cells are of another size than in the other images or in training",
+    "unlike-training": "the image does not look like any that the model knows",
+    "unsure": "the model hesitates over most of what it found",
+    "uneven": "the background goes up or down much",
+    "debris": "something is far brighter or darker than all else, such as text or dirt",
+    "merge": "several stains are in one picture",
+    "unchecked": "the image was looked at once, so that an unlike one is not noticed",
+}
+"""Flag -> what is the matter, as a sentence without its full stop."""
+
+REMEDY = {
+    "blurred": "focus again; if cells are large, look whether the scale is right",
     "saturated": "expose less",
     "low-contrast": "expose longer",
-    "empty": "look whether there is really no cell",
+    "empty": "look whether there is really none",
     "crowded": "count some by hand, and train with such images",
-    "object-size": "cells of another size than in the other images or in training: look at the overlay",
-    "unlike-training": "the model knows no such images: choose another, or train one",
-    "unsure": "the model hesitates over most of what it sees: choose another, or train one",
-    "uneven": "the background goes up or down much: look at the overlay; subtract it before if cells were missed",
-    "debris": "something far brighter or darker than all else, as text or dirt: look whether it was counted",
-    "merge": "several stains in one picture; name one with --channel",
+    "object-size": "look at the outlines, and give the scale if it is wrong",
+    "unlike-training": "choose another model, or train one",
+    "unsure": "say whether cells are bright or dark (--cells), choose another model, or train one",
+    "uneven": "look at the outlines; subtract the background before if cells were missed",
+    "debris": "look whether it was counted, and cut it off",
+    "merge": "name one with --channel",
     "unchecked": "leave --quick out",
 }
-"""Flag -> what is wrong, where the name does not say it, and what to do."""
+"""Flag -> what to do."""
+
+ADVICE = {flag: f"{meaning}: {REMEDY[flag]}" for flag, meaning in MEANING.items()}
+"""Flag -> what is the matter, and what to do, in one line."""
 
 
 def flags_of(

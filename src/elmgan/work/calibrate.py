@@ -136,13 +136,18 @@ def calibrate_model(
         if not believe:
             raise DataError(f"{data}: {doubt}; correct counts.csv, or, if it is right, add --believe")
         tell(f"{data}: {doubt}; believed")
-    scored = "\nThe scores above are from before this calibration.\n" if bundle.card.scores else ""
     if said := scales_told(done.scales, view, bundle.version):
         tell(f"{data}: {said}")
+    write_bundle(out, with_calibration(bundle, done, view))
+    return done
+
+
+def with_calibration(bundle: Bundle, done: Calibrated, view: View) -> Bundle:
+    """Give a model with what was learned of images that were shown under a view, which it keeps."""
+    scored = "\nThe scores above are from before this calibration.\n" if bundle.card.scores else ""
     new = bundle.calibrated(done.calibration, done.text + scored, view)
     new = replace(new, card=new.card.model_copy(update={"scores": {}}))  # they were of the counts before
-    write_bundle(out, replace(new, known=known_with(bundle.known, done.places)))
-    return done
+    return replace(new, known=known_with(bundle.known, done.places))
 
 
 def calibrate(
