@@ -59,6 +59,8 @@ def test_resume_takes_the_runs_own_configuration(tmp_path: Path, data: Path) -> 
     done = elmgan("train", data, "-o", tmp_path / "run", "--resume", "--set", "seed=3")
     assert done.exit_code == 2
     assert "leave --config, --from, and --set of all but machine.KEY out" in done.stderr
+    done = elmgan("train", data, "-o", tmp_path / "run", "--resume", "--set", "machine.workers=0")
+    assert "leave --config" not in done.stderr
 
 
 def test_a_run_that_is_not_there_cannot_be_resumed(tmp_path: Path, data: Path) -> None:

@@ -11,9 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 from bundles import tiny_bundle
+from elmgan.counting import predictor
+from elmgan.counting.predictor import Predictor
 from elmgan.engines import Engine, Gathered, OnnxEngine, Runtime, open_engine, registry
 from elmgan.errors import ModelError
 from elmgan.models import find_bundle, read_bundle
+from elmgan.work import count
 
 Predicted = tuple[NDArray[np.float32], NDArray[np.float32]]
 NUCLEI = read_bundle(find_bundle("nuclei"))
@@ -158,3 +161,35 @@ def test_a_graphics_card_is_asked_for_batches(monkeypatch: pytest.MonkeyPatch, d
 
     monkeypatch.setattr(registry, "engines", lambda: {"torch": Entry()})
     assert isinstance(open_engine(tiny_bundle(), "torch"), Gathered) is (device == "cuda")
+
+
+@pytest.mark.parametrize(("device", "at_once"), [("cpu", 1), ("cuda", 2)])
+def test_large_images_take_turns_on_a_processor_alone(
+    monkeypatch: pytest.MonkeyPatch, device: str, at_once: int
+) -> None:
+    monkeypatch.setattr(predictor, "SMALL", 0)
+    together, inside, most = Barrier(at_once), [], []
+
+    class Watched:
+        runtime = Runtime("watched", "0", "fp32", device)
+
+        def predict(self, images: NDArray[np.float32]) -> Predicted:
+            inside.append(images)
+            most.append(len(inside))
+            together.wait(30)
+            time.sleep(0.01)
+            inside.pop()
+            return images, images[..., ::4, ::4]
+
+    predict = Predictor(NUCLEI.card.architecture, Watched())
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(predict, [np.zeros((64, 64), np.float32)] * 4))
+    assert max(most) == at_once
+
+
+def test_beside_a_graphics_card_there_is_work_for_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(count, "cores", lambda: 16)
+    assert count.pixels_at_once("cpu") == count.PIXELS_AT_ONCE
+    assert count.pixels_at_once("cuda") >= 16 * 1024 * 1024
+    monkeypatch.setattr(count, "cores", lambda: 1)
+    assert count.pixels_at_once("cuda") == count.PIXELS_AT_ONCE
