@@ -34,7 +34,7 @@ def test_free_memory_is_what_the_machine_and_its_container_have_left(
 ) -> None:
     (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemFree: 7 kB\nMemAvailable:    5000 kB\n")
     monkeypatch.setattr(memory, "MEMORY_INFO", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "GROUP", tmp_path)
+    monkeypatch.setattr(memory, "CONTAINER", tmp_path)
     assert free_memory() == 5000 * 1024
     (tmp_path / "memory.current").write_text("1000\n")
     for most, expected in (("max\n", 5000 * 1024), ("3000\n", 2000), ("500\n", 0)):

@@ -27,30 +27,30 @@ EXAMPLES = "examples"
 """Name of the file that holds them."""
 
 
-class Place(NamedTuple):
+class Span(NamedTuple):
     """Bytes of a file."""
 
     start: int
     stop: int
 
 
-def put(thing: object, file: BinaryIO) -> Place:
+def put(thing: object, file: BinaryIO) -> Span:
     """Append a thing to a file, its arrays apart from all else; say where."""
-    arrays: list[Place] = []
+    arrays: list[Span] = []
 
     def apart(buffer: pickle.PickleBuffer) -> None:
         file.write(bytes(-file.tell() % ALIGNED))
         start = file.tell()
         file.write(buffer.raw())
-        arrays.append(Place(start, file.tell()))
+        arrays.append(Span(start, file.tell()))
 
     rest = pickle.dumps(thing, protocol=5, buffer_callback=apart)
     start = file.tell()
     pickle.dump((rest, arrays), file, protocol=5)
-    return Place(start, file.tell())
+    return Span(start, file.tell())
 
 
-def take(place: Place, mapped: mmap.mmap) -> Any:
+def take(place: Span, mapped: mmap.mmap) -> Any:
     """Give a thing that was put into a file, which its arrays keep mapped."""
     view = memoryview(mapped)
     rest, arrays = pickle.loads(view[place.start : place.stop])
@@ -99,7 +99,7 @@ class Shelf:
         self._kept: list[Example] = []
         self._folder: TemporaryDirectory[str] | None = None
         self._file: BinaryIO | None = None
-        self.places: list[Place] = []
+        self.places: list[Span] = []
         """Of the examples in the file; none while they are in memory."""
 
     @property

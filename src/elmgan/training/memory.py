@@ -35,7 +35,7 @@ def freed_memory_kept() -> Iterator[None]:
 
 
 MEMORY_INFO = Path("/proc/meminfo")
-GROUP = Path("/sys/fs/cgroup")
+CONTAINER = Path("/sys/fs/cgroup")
 """What Linux says of the memory of the machine, and of that which a container or a queue's job is held to."""
 
 UNKNOWN = 4 << 30
@@ -56,6 +56,6 @@ def free_memory() -> int:
 def _left_to_group() -> int:
     """Bytes that are left of what this process is held to; a lot where it is held to nothing."""
     with suppress(OSError, ValueError):  # there is no such file, or no such bound
-        most, taken = (int((GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        most, taken = (int((CONTAINER / name).read_text()) for name in ("memory.max", "memory.current"))
         return max(0, most - taken)
     return 1 << 62

@@ -22,20 +22,20 @@ from elmgan.errors import ElmganError, TrainingError, one_line
 from elmgan.launch import launch
 from elmgan.training.config import TrainingConfig
 from elmgan.training.feed import AHEAD, Renderer, Step
-from elmgan.training.mapped import Place, Shelf, opened, private_folder, put, take
+from elmgan.training.mapped import Shelf, Span, opened, private_folder, put, take
 from elmgan.training.memory import freed_memory_kept
 from elmgan.training.windows import Windows
 
 FEWEST_CORES, MOST_WORKERS = 4, 8
 """Of a machine with a GPU: cores for which processes render by themselves, and how many do at most."""
 
-ROOM = 2 << 30
+MOST_WAITING = 2 << 30
 """Bytes of windows that wait for their turn, at most, unless two steps are more."""
 
 PATIENCE = 10.0
 """Seconds that a process has to end when it is asked to."""
 
-Told = tuple[str, Place] | Exception
+Told = tuple[str, Span] | Exception
 """What a process says of a step: the file that holds its windows and where they are in it, or what went wrong."""
 
 
@@ -111,7 +111,7 @@ class Renderers:
 
     def _ahead(self) -> int:
         """Steps that are waited for when one is given out; few until it is known how large one is."""
-        return min(AHEAD * len(self._ends), max(AHEAD, ROOM // self._largest)) if self._largest else AHEAD
+        return min(AHEAD * len(self._ends), max(AHEAD, MOST_WAITING // self._largest)) if self._largest else AHEAD
 
     def _send(self, k: int, step: Step) -> None:
         try:
@@ -180,7 +180,7 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _render(end: Connection, config: TrainingConfig, path: Path, places: Sequence[Place], folder: Path) -> None:
+def _render(end: Connection, config: TrainingConfig, path: Path, places: Sequence[Span], folder: Path) -> None:
     """Render steps as they come, until there is nobody left to send any; then remove what is left of the files."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)

@@ -190,7 +190,7 @@ class GanStep:
         self.generator_optimiser.step()
         self.schedule.step()
         if self.averaged is not None and self.config.optimisation.ema:
-            follow(self.averaged, self.generator, self.config.optimisation.ema)
+            average_in(self.averaged, self.generator, self.config.optimisation.ema)
         self.done += 1
 
     def fetch(self, *, now: bool = False) -> list[dict[str, float]]:
@@ -389,7 +389,7 @@ class GanStep:
 
 
 @torch.no_grad()
-def follow(averaged: AveragedModel, network: nn.Module, decay: float) -> None:
+def average_in(averaged: AveragedModel, network: nn.Module, decay: float) -> None:
     """Move averaged weights on: a moving average that forgets faster at the beginning, when weights are still far off.
 
     The first time it is the network itself. What ``averaged`` would do by itself is the same, but waits for the device.
