@@ -350,8 +350,11 @@ def train(
     with errors_told(debug):
         with torch_needed("training"):
             from elmgan import training
-        if resume and (config or settings or start):
-            raise UsageError("--resume goes on with the run's own configuration; leave --config, --set and --from out")
+        if resume and (config or start or not all(setting.startswith("machine.") for setting in settings or [])):
+            raise UsageError(
+                "--resume goes on with the run's own configuration: leave --config, --from, and --set of all but "
+                "machine.KEY out"
+            )
         if device not in ("auto", "cpu", "cuda"):
             raise UsageError(f"--device is {device}; expected auto, cpu or cuda")
         if not launch().first:

@@ -5,7 +5,7 @@ from dataclasses import astuple, dataclass
 from typing import Literal, NamedTuple, assert_never
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
@@ -245,7 +245,12 @@ def adversarial_loss(judgement: Judgement, targets: Targets, weights: LossWeight
 
 
 def discriminator_loss(
-    true_pair: Judgement, predicted_pair: Judgement, targets: Targets, weights: LossWeights, known: Known
+    true_pair: Judgement,
+    predicted_pair: Judgement,
+    targets: Targets,
+    weights: LossWeights,
+    known: Known,
+    masked: Int64[Tensor, " m"] | None = None,
 ) -> dict[str, Tensor]:
     """Give the discriminator's terms by name; their sum is its loss.
 
@@ -256,11 +261,12 @@ def discriminator_loss(
         targets: What is true of all images.
         weights: Norm and weight of its count.
         known: How many images the means are over.
+        masked: Numbers of the images with a true mask; where they are not given, the device is waited for.
 
     Returns:
         ``discriminator``, half the least squares of both pairs, and ``discriminator_count``, of the true pair.
     """
-    masked = targets.masked
+    masked = targets.masked.nonzero()[:, 0] if masked is None else masked
     right = mean_over(squares(true_pair, 1.0), targets.present[masked], known.paired)
     wrong = mean_over(squares(predicted_pair, 0.0), targets.present, known.images)
     seen_count = totals_in(true_pair.count_map, targets.core[masked], (1, 1))[:, 0, 0]

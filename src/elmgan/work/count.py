@@ -66,6 +66,9 @@ SHOWN = 2048
 PIXELS_AT_ONCE = 1 << 23
 """Pixels of the planes that are worked on at once: two of 2048 x 2048, which take less than 1 GB with all else."""
 
+PIXELS_PER_CORE = 1 << 21
+"""The same beside a graphics card, which planes that wait for a core leave idle: two cores for one of 2048 x 2048."""
+
 
 @dataclass(frozen=True)
 class Counted:
@@ -288,7 +291,7 @@ def _outcomes(
         named=lambda task: task.named,
         workers=cores() + 1,
         size=lambda task: task.pixels,
-        most=PIXELS_AT_ONCE,
+        most=pixels_at_once(model.runtime.device),
         fatal=is_disk_full,
     )
 
@@ -311,6 +314,11 @@ def _check(model: Model, options: Sequence[str], exports: Sequence[str], regions
         raise UsageError(
             f"{model.version} gives one number for the whole image: use a model with a count map or leave --regions out"
         )
+
+
+def pixels_at_once(device: str) -> int:
+    """Pixels of the planes that are worked on at once, by where the network runs."""
+    return PIXELS_AT_ONCE if device == "cpu" else max(PIXELS_AT_ONCE, cores() * PIXELS_PER_CORE)
 
 
 def _begin(
