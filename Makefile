@@ -10,12 +10,13 @@ export PIP_CONSTRAINT = constraints.txt
 export PIP_BUILD_CONSTRAINT = constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format docs clean
 help:
 	@echo "make demo     count synthetic cells with the bundled model (installs the runtime into $(RUNTIME))"
 	@echo "make test     check style, format and types, run all tests (installs everything into $(DEVELOPMENT))"
 	@echo "make lint     check style, format and types only"
 	@echo "make format   put the code into the common format"
+	@echo "make docs     build the documentation as a site, site/index.html, and check its links"
 	@echo "make clean    remove the environments, the demo's output and all caches"
 	@echo "With another Python: make demo PYTHON=python3.12"
 
@@ -34,8 +35,11 @@ format: $(DEVELOPMENT)/installed
 	$(DEVELOPMENT)/bin/ruff check --fix
 	$(DEVELOPMENT)/bin/ruff format
 
+docs: $(DEVELOPMENT)/installed
+	NO_MKDOCS_2_WARNING=1 $(DEVELOPMENT)/bin/mkdocs build --quiet
+
 clean:
-	rm -rf $(DEVELOPMENT) $(RUNTIME) .venv-czi demo-out build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(DEVELOPMENT) $(RUNTIME) .venv-czi demo-out build site dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests examples -name __pycache__ -prune -exec rm -rf {} +
 
 # Editable installs: a change in src counts at once, only other requirements install again.

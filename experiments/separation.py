@@ -31,7 +31,8 @@ from skimage.segmentation import watershed
 
 import elmgan
 from elmgan.benchmark.counting import field
-from elmgan.counting import Model, separation
+from elmgan.counting import Model, hills
+from elmgan.counting import separate as separate_cells
 from elmgan.data import read_data_set, read_labels
 from elmgan.images import read_image
 from elmgan.scores import average_precision
@@ -90,7 +91,7 @@ def read(dataset: Path, split: Path, side: str, most: int, model: Model | None =
     return groups
 
 
-def ap50(groups: Groups, separate: Separate = separation.separate) -> dict[str, float]:
+def ap50(groups: Groups, separate: Separate = separate_cells) -> dict[str, float]:
     """Give the mean AP50 of each group with the constants as they are set, and the groups' mean."""
     scores = {
         group: float(np.mean([average_precision(separate(item.mask, item.count_map), item.labels) for item in members]))
@@ -106,7 +107,7 @@ def components(mask: NDArray[np.bool_], _: NDArray[np.float32] | None) -> NDArra
 
 def by_shape(mask: NDArray[np.bool_], _: NDArray[np.float32] | None) -> NDArray[np.uint32]:
     """Separate without the count map, to compare with."""
-    return separation.separate(mask)
+    return separate_cells(mask)
 
 
 def plain_watershed(mask: NDArray[np.bool_], _: NDArray[np.float32] | None, *, distance: int) -> NDArray:
@@ -130,7 +131,7 @@ def milliseconds(network: Model, distance: int) -> Results:
     result = network.count(field(0))
     assert result.mask is not None
     ways: dict[str, Separate] = {
-        SEPARATED: separation.separate,
+        SEPARATED: separate_cells,
         "plain watershed": partial(plain_watershed, distance=distance),
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
@@ -148,11 +149,11 @@ def milliseconds(network: Model, distance: int) -> Results:
 
 def search(names: tuple[str, str], grid: Iterable[tuple[float, float]], train: Groups, validation: Groups) -> Results:
     """Try pairs of constants on the training side; score the best and the program's own on the validation side."""
-    own = tuple(getattr(separation, name) for name in names)
+    own = tuple(getattr(hills, name) for name in names)
 
     def score(values: tuple[float, ...], groups: Groups) -> Results:
         for name, value in zip(names, values, strict=True):
-            setattr(separation, name, value)
+            setattr(hills, name, value)
         return {name.lower(): value for name, value in zip(names, values, strict=True)} | {"ap50": ap50(groups)}
 
     tried = []

@@ -45,9 +45,17 @@ TORCH_FOLDERS = {"nn", "training", "benchmark"}
 EXTRA_PACKAGES = {
     *("torch", "onnx", "onnxscript", "tensorboard", "jaxtyping"),
     *("scipy", "skimage", "openvino", "zarr"),
+    *("fastapi", "starlette", "uvicorn", "python_multipart"),
 }
 # Modules of other folders that need some of them all the same, and are imported on demand.
-ON_DEMAND = {"elmgan.export.standalone": {"onnx"}, "elmgan.images.omezarr": {"zarr"}}
+ON_DEMAND = {
+    "elmgan.export.standalone": {"onnx"},
+    "elmgan.images.omezarr": {"zarr"},
+    **{
+        f"elmgan.apps.web.{name}": {"fastapi", "starlette", "uvicorn", "python_multipart"}
+        for name in ("service", "server", "guard", "upload", "jobs")
+    },
+}
 
 
 # Names that two folders may have: the same idea in both.

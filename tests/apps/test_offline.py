@@ -94,9 +94,10 @@ def test_no_command_opens_a_connection(tmp_path: Path) -> None:
         ["benchmark", "upsampling", *quick, "--width", "2"],
         ["benchmark", "model", *quick, "--network", "LFMMG small", "--batch", "1"],
         ["benchmark", "throughput", *quick, "--model", "nuclei-small", "--images", "2", "--large", "320"],
+        ["benchmark", "accuracy", data, "-o", f"{speed}/runs", "--arms", "full", "--steps", "1", "--width", "2"],
         ["benchmark", "report", f"{speed}/model.json", "-o", f"{speed}/page.md"],
     ]
-    every = set(names(get_command(app)))
+    every = set(names(get_command(app))) - {("serve",)}  # it listens; see below
     assert {name for name in every if any(command[: len(name)] == name for command in map(tuple, commands))} == every
     home = tmp_path / "home"
     done = run(home, COMMANDS, json.dumps(commands))
@@ -106,6 +107,40 @@ def test_no_command_opens_a_connection(tmp_path: Path) -> None:
     assert [path.name for path in home.rglob("*") if path.suffix != ".blob"] == [".cache", "elmgan"]
     for folder, engine in (("counted", "openvino"), ("by-onnxruntime", "onnxruntime"), ("by-torch", "torch")):
         assert json.loads((tmp_path / folder / "run.json").read_text())["engine"]["name"] == engine
+
+
+SERVED = """
+import asyncio
+from pathlib import Path
+
+from httpx2 import ASGITransport, AsyncClient
+
+from elmgan.apps.web.jobs import Jobs
+from elmgan.apps.web.models import Models
+from elmgan.apps.web.refusal import Limits
+from elmgan.apps.web.service import Site, create_app
+
+
+async def main():
+    jobs = Jobs(Path(sys.argv[1]), Models(), Limits())
+    transport = ASGITransport(create_app(Site(jobs)))
+    async with AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        image = Path(sys.argv[2]).read_bytes()
+        answer = await client.post("/api/count", files={"images": ("a.tif", image)}, data={"wait": "true"})
+        assert answer.json()["rows"], answer.text
+    jobs.close()
+
+
+asyncio.run(main())
+"""
+
+
+def test_the_server_opens_no_connection(tmp_path: Path) -> None:
+    write_data_set(tmp_path / "data", 1, seed=1, size=(64, 64))
+    (tmp_path / "private").mkdir()
+    image = next((tmp_path / "data" / "images").iterdir())
+    done = run(tmp_path / "home", SERVED, str(tmp_path / "private"), str(image))
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("family", ["AF_INET", "AF_INET6"])

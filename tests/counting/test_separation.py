@@ -12,7 +12,7 @@ from scipy.ndimage import distance_transform_edt
 from skimage.feature import peak_local_max
 from skimage.segmentation import watershed
 
-from elmgan.counting import separate, separation
+from elmgan.counting import hills, separate, separation
 from elmgan.data.synthetic import SyntheticScene, draw
 from elmgan.scores import average_precision
 
@@ -130,8 +130,8 @@ def test_a_large_mask_is_separated_as_a_small_one(seed: int, sigma: float, rows:
     count_map = counted(mask, 20) * rng.random((-(-rows // 4), 13), np.float32) if counts else None
     whole = separate(mask, count_map)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(separation, "PIXELS_OF_A_STRIP", 400)  # strips of 8 rows
-        patch.setattr(separation, "SOME", 150)
+        patch.setattr(separation, "STRIP_PIXELS", 400)  # of 8 rows
+        patch.setattr(hills, "SOME", 150)
         assert np.array_equal(separate(mask, count_map), whole)
 
 
@@ -139,7 +139,7 @@ def test_a_large_mask_is_separated_as_a_small_one(seed: int, sigma: float, rows:
 def test_distances_are_the_nearest_numbers_to_the_true_ones(seed: int, sigma: float) -> None:
     mask = cv2.GaussianBlur(np.random.default_rng(seed).standard_normal((90, 70)), (0, 0), sigma) > 0
     assume(not mask.all())
-    found = separation._distance(mask.view(np.uint8))
+    found = hills._distance(mask.view(np.uint8))
     assert np.array_equal(found, distance_transform_edt(mask).astype(np.float32))
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from elmgan.counting.tiling import predict_in_tiles, tiles_of
+from elmgan.counting.tiling import Maps, assembled, predict_in_bands, tiles_of
 from elmgan.images import Tile
 
 sides = st.integers(1, 60)
@@ -44,14 +44,15 @@ def local(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.f
     return smooth, smooth.reshape(rows // 4, 4, columns // 4, 4).sum(axis=(1, 3))
 
 
-def in_tiles(image: NDArray[np.float32], tile: int, halo: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def in_tiles(image: NDArray[np.float32], tile: int, halo: int, pixels: int = 1 << 62) -> Maps:
     seen = []
 
     def predict(part: Tile) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         seen.append(part)
         return local(part.of(image))
 
-    made = predict_in_tiles(predict, image.shape, tile=tile, halo=halo, stride=4, grid=4)
+    bands = predict_in_bands(predict, image.shape, tile=tile, halo=halo, stride=4, grid=4, pixels=pixels)
+    made = assembled(bands, image.shape, stride=4)
     ((height, width),) = {(part.height, part.width) for part in seen}
     assert max(height, width) <= tile + 2 * halo
     assert all(part.of(image).shape == (height, width) for part in seen)
@@ -61,8 +62,9 @@ def in_tiles(image: NDArray[np.float32], tile: int, halo: int) -> tuple[NDArray[
 @given(rows=st.integers(1, 12), columns=st.integers(1, 12), tile=st.integers(1, 6), halo=st.integers(1, 3))
 def test_tiles_give_what_the_whole_image_gives(rows: int, columns: int, tile: int, halo: int) -> None:
     image = np.random.default_rng(rows * columns).random((4 * rows, 4 * columns), dtype=np.float32)
-    for tiled, whole in zip(in_tiles(image, tile=4 * tile, halo=4 * halo), local(image), strict=True):
-        np.testing.assert_allclose(tiled, whole, rtol=1e-4)
+    for pixels in (1 << 62, 100):
+        for tiled, whole in zip(in_tiles(image, 4 * tile, 4 * halo, pixels), local(image), strict=True):
+            np.testing.assert_allclose(tiled, whole, rtol=1e-4)
 
 
 def test_a_halo_that_is_too_small_shows() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from architectures import architectures, fields_of_words, words
-from elmgan.counting.tiling import predict_in_tiles
+from elmgan.counting.tiling import assembled, predict_in_bands
 from elmgan.errors import UsageError
 from elmgan.models import Architecture
 from elmgan.nn.fbu import FBU
@@ -174,7 +174,7 @@ def test_tiles_with_the_halo_give_what_the_whole_image_gives(upsampling: str) ->
     network = trained(architecture)
     image = noise(8 * 16, 13 * 16).numpy()
     probability, count_map = predict(network, image)
-    tiled_probability, tiled_count_map = predict_in_tiles(
+    bands = predict_in_bands(
         lambda part: predict(network, part.of(image)),
         image.shape,
         tile=32,
@@ -182,6 +182,7 @@ def test_tiles_with_the_halo_give_what_the_whole_image_gives(upsampling: str) ->
         stride=architecture.stride,
         grid=architecture.multiple,
     )
+    tiled_probability, tiled_count_map = assembled(bands, image.shape, architecture.stride)
     assert min(probability.std(), count_map.std()) > 10 * 1e-4
     np.testing.assert_allclose(tiled_probability, probability, atol=1e-4)
     np.testing.assert_allclose(tiled_count_map, count_map, atol=1e-4)

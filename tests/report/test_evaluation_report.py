@@ -37,7 +37,7 @@ def test_the_page_loads_nothing_and_shows_everything() -> None:
     read = Links(page(scores, others, [Case(scores[0], picture, picture)], [Failure(image="b.tif", error="is <bad>")]))
     assert all(address.startswith("data:") for address in read.loaded)
     assert len(read.loaded) == 3  # two pictures and the icon
-    assert "script" not in read.tags
+    assert read.tags.count("script") == 1  # the page's own
     assert read.tags.count("svg") == 3
     for shown in (name, "10 → 12.2", "0.9123", "a<b/c", "b.tif", "is <bad>", MODEL.version, "2000 draws with seed 3"):
         assert shown in read.text
@@ -50,6 +50,18 @@ def test_a_page_of_masks_alone_has_no_plots() -> None:
     assert "svg" not in read.tags
     assert "MAE" not in read.text
     assert "0.5000 to 0.5000" in read.text
+
+
+def test_the_page_says_in_words_how_good_the_counts_are() -> None:
+    scores = [score("a", 10, 12, low=9, high=14, flags=("blurred",)), score("b", 20, 20, low=30, high=31)]
+    read = Links(page(scores, scores, [], []))
+    for shown in (
+        "A count is 1.0 cells off on average, where an image has 15.0 cells.",
+        "On average 1.0 cells too many are counted.",
+        "50 % of the true counts lie in their interval; 90 % should.",
+        "1 of 2 images are flagged, most often blurred (1): focus again.",
+    ):
+        assert shown in read.text
 
 
 def test_a_page_of_failures_alone() -> None:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from elmgan.report import MOST_POINTS, Dots, Line, Points, dot_plot, scatter
-from elmgan.report.plot import HEIGHT, WIDTH, ticks
+from elmgan.report import MOST_POINTS, Dots, Line, Points, distribution_plot, dot_plot, scatter
+from elmgan.report.plot import HEIGHT, MOST_BINS, WIDTH, ticks
 
 ENDS = st.floats(-1e6, 1e6)
 
@@ -63,6 +63,23 @@ def test_a_plot_of_nothing() -> None:
     assert not drawn([], [], []).findall("circle")
 
 
+@given(st.lists(st.tuples(st.integers(0, 10**9), st.booleans()), min_size=1))
+def test_a_histogram_shows_every_value_once(values: list[tuple[int, bool]]) -> None:
+    numbers, marked = np.array(values).T
+    plot = ElementTree.fromstring(
+        distribution_plot(numbers.astype(float), marked.astype(bool), title="a < b", x_label="a & b", y_label="images")
+    )
+    bars = plot.findall("rect")
+    assert len({bar.get("x") for bar in bars}) <= MOST_BINS
+    for style, wanted in (("model", marked == 0), ("flagged", marked == 1)):
+        told = [bar[0].text or "" for bar in bars if bar.get("class") == style]
+        assert sum(int(text.partition(": ")[2].split()[0]) for text in told) == wanted.sum()
+    for bar in bars:
+        top, left = float(bar.get("y", "")), float(bar.get("x", ""))
+        assert 0 < left < left + float(bar.get("width", "")) < WIDTH
+        assert 0 < top < top + float(bar.get("height", "")) < HEIGHT
+
+
 def test_dots_lie_on_a_logarithmic_scale() -> None:
     drawn = dot_plot(
         [Dots("<one>", {"a": (0.5, 1, 10), "b": (100, 100, 100)}), Dots("two", {"b": (10, 10, 10)})],
@@ -84,3 +101,16 @@ def test_dots_lie_on_a_logarithmic_scale() -> None:
 
 def test_a_dot_plot_of_one_value() -> None:
     assert "nan" not in dot_plot([Dots("one", {"a": (1, 1, 1)})], title="", x_label="")
+
+
+def test_dots_lie_on_a_linear_scale() -> None:
+    values = {"a": (-0.3, -0.2, -0.1), "b": (0.0, 0.0, 0.0), "c": (0.1, 0.2, 0.3)}
+    drawn = dot_plot([Dots("one", values)], title="", x_label="", marked=(0,), linear=True)
+    picture = ElementTree.fromstring(drawn)
+    space = "{http://www.w3.org/2000/svg}"
+    below, none, above = (float(dot.get("cx", "")) for dot in picture.iter(f"{space}circle") if len(dot))
+    assert above - none == pytest.approx(none - below, abs=0.2)
+    (marked,) = (path for path in picture.iter(f"{space}path") if path.get("class") == "mark")
+    assert marked.get("d", "").startswith(f"M{none:.1f} ")
+    assert {"−0.2", "0", "0.2"} <= {text.text for text in picture.iter(f"{space}text")}
+    assert "nan" not in dot_plot([Dots("one", {"a": (-1, -1, -1)})], title="", x_label="", linear=True)

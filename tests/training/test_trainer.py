@@ -2,7 +2,9 @@
 
 import csv
 import shutil
+import tempfile
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from elmgan.training.bundling import known_of
 from elmgan.training.config import TrainingConfig, read_config, shipped_configs
 from elmgan.training.material import Material, at_usual_scale, fitted_to
 from elmgan.training.step import Batch, GanStep
-from elmgan.training.trainer import starting_from, train
+from elmgan.training.trainer import room_for, starting_from, train
 
 TINY = [
     "architecture.width=4",
@@ -104,22 +106,105 @@ def test_resumed_training_is_the_uninterrupted_one(four_epochs: Path, data: Path
         assert {k: v for k, v in one.items() if k not in timed} == {k: v for k, v in other.items() if k not in timed}
 
 
+@pytest.mark.parametrize("at_once", [True, False])
 def test_a_loss_that_is_not_finite_keeps_the_last_good_epoch(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool
 ) -> None:
-    step = GanStep.__call__
+    """Also where it is found out at the end of the epoch alone, as on a GPU."""
+    move = GanStep.move
 
-    def breaks_in_epoch_two(self: GanStep, groups: list[Batch], *, adversarial: bool) -> dict[str, float]:
-        if self.done >= 3:
+    def breaks_in_epoch_two(self: GanStep, groups: list[Batch], *, adversarial: bool) -> None:
+        self.at_once = at_once
+        if self.done == 3:
             groups[0].targets.total[:] = np.inf
-        return step(self, groups, adversarial=adversarial)
+        move(self, groups, adversarial=adversarial)
 
-    monkeypatch.setattr(GanStep, "__call__", breaks_in_epoch_two)
+    monkeypatch.setattr(GanStep, "move", breaks_in_epoch_two)
     with pytest.raises(TrainingError, match=r"epoch 2: the loss is not finite \(count.*epoch 1 is kept"):
         train(data, tmp_path / "run", tiny())
     state = torch.load(tmp_path / "run/last.pt", weights_only=True)
     assert state["epoch"] == 1
     assert all(torch.isfinite(values).all() for values in state["step"]["generator"].values())
+
+
+def test_nothing_is_saved_of_a_first_epoch_that_is_stopped_broken(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move = GanStep.move
+
+    def breaks_and_is_stopped(self: GanStep, groups: list[Batch], *, adversarial: bool) -> None:
+        self.at_once = False
+        if self.done == 1:
+            raise KeyboardInterrupt
+        groups[0].targets.total[:] = np.inf
+        move(self, groups, adversarial=adversarial)
+
+    monkeypatch.setattr(GanStep, "move", breaks_and_is_stopped)
+    with pytest.raises(TrainingError, match="the loss is not finite"):
+        train(data, tmp_path / "run", tiny())
+    assert not list((tmp_path / "run").glob("*.pt"))
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """That nothing but the speed differs, to the last bit."""
+    states = [torch.load(run / "last.pt", weights_only=True)["step"]["generator"] for run in (one, other)]
+    for name, values in states[0].items():
+        torch.testing.assert_close(states[1][name], values, rtol=0, atol=0, msg=name)
+    for row, same in zip(rows(one), rows(other), strict=True):
+        assert {**row, "images_per_second": ""} == {**same, "images_per_second": ""}
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for all files of a run that do not outlive it."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setattr("elmgan.training.mapped.FOLDER_OF_MEMORY", folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_processes_that_render_change_nothing_and_leave_nothing(
+    four_epochs: Path, data: Path, tmp_path: Path, scratch: Path
+) -> None:
+    """Begun with two processes, stopped, and gone on with by one thread."""
+
+    def stop_after_two(row: dict[str, float]) -> None:
+        if row["epoch"] == 2:
+            assert len(active_children()) == 2
+            raise KeyboardInterrupt
+
+    settings = ["optimisation.epochs=4", "samples_every=2"]
+    train(data, tmp_path / "run", tiny("base", *settings, "machine.workers=2"), on_epoch=stop_after_two)
+    assert not active_children()
+    assert not list(scratch.iterdir())
+    train(data, tmp_path / "run", tiny("base", *settings, "machine.workers=0"), resume=True)
+    assert_same_run(four_epochs, tmp_path / "run")
+
+
+def test_a_data_set_beyond_memory_trains_as_one_within(
+    four_epochs: Path, data: Path, tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The memory takes two of the six images; none has more than its own when the rest are on disk."""
+    monkeypatch.setattr("elmgan.training.trainer.room_for", lambda config: 2.5 * 96 * 128 * 6)
+    left: list[int] = []
+    move = GanStep.move
+
+    def watched(self: GanStep, groups: list[Batch], *, adversarial: bool) -> None:
+        left.append(len(list(scratch.iterdir())))
+        move(self, groups, adversarial=adversarial)
+
+    monkeypatch.setattr(GanStep, "move", watched)
+    train(data, tmp_path / "run", tiny("base", "optimisation.epochs=4", "samples_every=2"))
+    assert_same_run(four_epochs, tmp_path / "run")
+    assert set(left) == {0}  # a file that is mapped needs no name, and none is left by whatever ends the run
+
+
+def test_memory_for_images_is_a_setting_or_half_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert room_for(tiny("base", "machine.memory=300")) == 300_000_000
+    monkeypatch.setattr("elmgan.training.trainer.free_memory", lambda: 8 << 30)
+    assert room_for(tiny("base", "machine.memory=auto")) == 4 << 30
 
 
 @pytest.mark.parametrize("config", shipped_configs())

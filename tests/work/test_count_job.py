@@ -3,9 +3,6 @@ import errno
 import json
 import os
 import re
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -19,7 +16,7 @@ from bundles import known, squares, tiny_bundle
 from elmgan.counting import Failure, Model, Result, Row
 from elmgan.counting.row import read_table
 from elmgan.errors import OutputError, UsageError
-from elmgan.images import PIXELS_ALLOWED, Plane, View, open_image, write_png
+from elmgan.images import Plane, View, open_image, write_png
 from elmgan.trust import Calibration
 from elmgan.work import count_images
 from elmgan.work.earlier import read_earlier
@@ -106,11 +103,18 @@ def test_a_model_of_counts_alone_writes_no_masks(tmp_path: Path) -> None:
     assert json.loads((out / "run.json").read_text())["model"]["learned"] == ["count"]
 
 
-@pytest.mark.parametrize("pictures", [{"labels": True}, {"overlays": True}])
-def test_pictures_of_cells_that_cannot_be_had_are_refused(tmp_path: Path, pictures: dict[str, bool]) -> None:
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"labels": True}, "--labels"),
+        ({"overlays": True, "measure": True}, "--overlays and --measure"),
+        ({"exports": ["qupath"]}, "--export"),
+    ],
+)
+def test_what_cells_are_taken_for_and_cannot_be_had_is_refused(tmp_path: Path, given: Any, told: str) -> None:
     images, out = folder_of(tmp_path / "images", 3), tmp_path / "out"
-    with pytest.raises(UsageError, match=r"learned counts alone: .*; leave --labels and --overlays out"):
-        count_images([images], out, COUNTS_ALONE, **pictures)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=rf"learned counts alone: .*; leave {told} out"):
+        count_images([images], out, COUNTS_ALONE, **given)
     assert not out.exists()
 
 
@@ -134,10 +138,14 @@ def test_the_run_is_recorded(tmp_path: Path) -> None:
         "paths": [str(tmp_path / "images")],
         "match": None,
         "axes": None,
-        "most_pixels": PIXELS_ALLOWED,
+        "most_pixels": None,
         "labels": False,
         "overlays": False,
+        "measure": False,
+        "exports": [],
+        "regions": None,
         "quick": False,
+        "dask": None,
         "table": "csv",
     }
     assert record["view"] == View().model_dump()
@@ -391,49 +399,6 @@ def test_the_journal_grows_with_the_run_and_is_gone_at_its_end(tmp_path: Path) -
     assert lengths == [1, 2, 3]
     assert not (out / JOURNAL).exists()
     assert len(table(out)) == 3
-
-
-COUNTING = """
-import sys
-from pathlib import Path
-from bundles import tiny_bundle
-from elmgan.counting import Model
-from elmgan.work import count_images
-images, out = map(Path, sys.argv[1:])
-count_images([images], out, Model(tiny_bundle(), "onnxruntime"), labels=True, resume=True,
-             watch=lambda *_: print("counted", flush=True))
-"""
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_run_that_is_killed_loses_nothing_and_ends_with_the_same_table(tmp_path: Path, seed: int) -> None:
-    """Killed at some moment after so many images, and again, and then resumed."""
-    images, out = folder_of(tmp_path / "images", *range(1, 13)), tmp_path / "out"
-    expected = count_images([images], tmp_path / "whole", Model(tiny_bundle(), "onnxruntime"), labels=True)
-    random = np.random.default_rng(seed)
-    kept = 0
-    for _ in range(2):
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-        with subprocess.Popen(
-            [sys.executable, "-c", COUNTING, str(images), str(out)], stdout=subprocess.PIPE, env=environment
-        ) as process:
-            assert process.stdout is not None
-            for _ in range(kept + int(random.integers(1, 5))):
-                assert process.stdout.readline()
-            time.sleep(float(random.uniform(0, 0.01)))
-            process.kill()
-        kept = len(read_earlier(out).rows)
-        assert kept > 0
-    counted = count_images([images], out, Model(tiny_bundle(), "onnxruntime"), labels=True, resume=True)
-
-    def but_for_seconds(rows: list[Row]) -> list[dict[str, str]]:
-        return [row.texts() | {"seconds": ""} for row in rows]
-
-    assert but_for_seconds(counted.rows) == but_for_seconds(expected.rows)
-    assert any("was taken over from process" in note for note in counted.notes)
-    for path in sorted((tmp_path / "whole" / "labels").iterdir()):
-        assert (out / "labels" / path.name).read_bytes() == path.read_bytes()
-    assert {path.name for path in out.iterdir()} == {path.name for path in (tmp_path / "whole").iterdir()}
 
 
 def test_a_line_of_the_journal_that_is_not_whole_is_none(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from elmgan.apps.data_set import print_survey
 from elmgan.apps.images import folder_json, image_json, print_folder, print_image
 from elmgan.apps.models import print_card, print_models, tell_shortcoming
 from elmgan.apps.results import print_calibrated, print_counted, print_evaluated
+from elmgan.apps.serve import serve
 from elmgan.apps.terminal import (
     SOME_FAILED,
     AsJson,
@@ -39,7 +40,7 @@ from elmgan.data import is_data_set, layout_of, read_data_set, survey
 from elmgan.data.synthetic import write_data_set
 from elmgan.engines import open_engine
 from elmgan.errors import UsageError
-from elmgan.images import PIXELS_ALLOWED, View, open_image, readers
+from elmgan.images import View, open_image, readers
 from elmgan.launch import launch
 from elmgan.models import find_bundle, read_bundle, shipped
 from elmgan.report import write_contact_sheet
@@ -90,6 +91,7 @@ def _options(
 
 
 app.add_typer(benchmarks, name="benchmark")
+app.command()(serve)
 
 
 @app.command()
@@ -118,6 +120,17 @@ def count(
     ] = False,
     labels: Annotated[bool, typer.Option("--labels", help="Write the separated cells as label images.")] = False,
     overlays: Annotated[bool, typer.Option("--overlays", help="Draw the separated cells over the images.")] = False,
+    measure: Annotated[bool, typer.Option("--measure", help="Measure the separated cells, in cells.csv.")] = False,
+    export: Annotated[
+        list[str] | None,
+        typer.Option(metavar="qupath|imagej", help="Write the separated cells for this program too; may be repeated."),
+    ] = None,
+    regions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Count in regions too: GeoJSON, ROIs, a label image, or a folder with one per image."
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Keep what an interrupted count has done.")] = False,
     table: Annotated[
         str,
@@ -127,8 +140,12 @@ def count(
         ),
     ] = "csv",
     max_pixels: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Planes of more pixels are refused.")
-    ] = PIXELS_ALLOWED,
+        int | None, typer.Option(min=1, metavar="N", help="Planes of more pixels are refused.")
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(metavar="local|ADDRESS", help="Count on Dask workers: on this machine, or at tcp://HOST:8786."),
+    ] = None,
     engine: EngineName = "auto",
     precision: Precision = "auto",
     device: Device = "auto",
@@ -171,8 +188,13 @@ def count(
             excel=table == "excel",
             labels=labels,
             overlays=overlays,
+            measure=measure,
+            exports=export or [],
+            regions=regions,
             resume=resume,
             command=command_line(),
+            dask=dask,
+            part=advance.part,
             watch=watch,
         )
     tell_shortcoming(counter, quiet)
@@ -329,8 +351,11 @@ def train(
     with errors_told(debug):
         with torch_needed("training"):
             from elmgan import training
-        if resume and (config or settings or start):
-            raise UsageError("--resume goes on with the run's own configuration; leave --config, --set and --from out")
+        if resume and (config or start or not all(setting.startswith("machine.") for setting in settings or [])):
+            raise UsageError(
+                "--resume goes on with the run's own configuration: leave --config, --from, and --set of all but "
+                "machine.KEY out"
+            )
         if device not in ("auto", "cpu", "cuda"):
             raise UsageError(f"--device is {device}; expected auto, cpu or cuda")
         if not launch().first:

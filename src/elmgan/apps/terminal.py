@@ -17,6 +17,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -49,17 +50,34 @@ class SpeedColumn(ProgressColumn):
         return Text("" if task.speed is None else f"{task.speed:.3g}/s", style="progress.data.speed")
 
 
+class Advance:
+    """Moves a bar on: called with the number of images whenever one more of them is done."""
+
+    def __init__(self, bars: Progress, bar: TaskID) -> None:
+        self._bars, self._bar = bars, bar
+        self._done, self._total = 0, 1
+
+    def __call__(self, total: int) -> None:
+        """Say that one more of so many images is done."""
+        self._done, self._total = self._done + 1, total
+        self._bars.update(self._bar, total=total, completed=self._done)
+
+    def part(self, share: float) -> None:
+        """Say which share of the next image is done."""
+        self._bars.update(self._bar, total=self._total, completed=self._done + min(share, 0.999))
+
+
 @contextmanager
-def progress(doing: str, quiet: bool) -> Iterator[tuple[Console, Callable[[int], None]]]:
+def progress(doing: str, quiet: bool) -> Iterator[tuple[Console, Advance]]:
     """Show a bar on a terminal.
 
-    Gives the bar's console, and what to call with the number of images whenever one more of them is done.
+    Gives the bar's console, and what moves the bar on.
     """
     terminal = console(stderr=True)
     columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), SpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=terminal, transient=True, disable=quiet or not terminal.is_terminal) as bars:
         bar = bars.add_task(doing, total=None)
-        yield terminal, lambda total: bars.update(bar, total=total, advance=1)
+        yield terminal, Advance(bars, bar)
 
 
 @contextmanager

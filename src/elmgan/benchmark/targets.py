@@ -147,7 +147,8 @@ def _of_peers(result: ThroughputMeasured) -> list[Target]:
             measured = f"{multiple(ratio)} ({ours.engine}, {theirs.engine})"
             found.append(Target(wanted, measured, _judged(ratio >= wanted_ratio)))
     alike = fastest(result, OURS, beside=U_NET)
-    for theirs in result.found("tile", U_NET, alike.engine) if alike else ():
+    for theirs in result.found("tile", U_NET, alike.engine) if alike is not None else ():
+        assert alike is not None
         ratio = theirs.times.over(alike.times).median
         wanted = f"{OURS}: {U_NET_ALIKE}× U-Net in the same engine"
         found.append(Target(wanted, f"{multiple(ratio)} ({theirs.engine})", _judged(ratio >= U_NET_ALIKE)))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.counting.scaling import resize, scaled_shape
+from elmgan.counting.streaming import OnDisk
 from elmgan.images import Tile
 from elmgan.light import Seen, appearance_of
 from elmgan.trust import ImagePlace, KnownImages
@@ -96,19 +97,18 @@ class Looks:
 
     Args:
         predict: Runs the network on a normalised image.
-        seen: The image.
+        seen: The image, or a plane whose pixels are read when they are looked at.
         threshold: Probability from which a pixel is cell.
         hint: The scale at which its pixels are as large as those that the model knows; None where that is not told.
     """
 
-    def __init__(self, predict: Predict, seen: Seen, threshold: float, hint: float | None = None) -> None:
+    def __init__(self, predict: Predict, seen: Seen | OnDisk, threshold: float, hint: float | None = None) -> None:
         self.hint = hint
         self._predict, self._threshold, self._stretch = predict, threshold, seen.stretch
         self._stained = seen.channel == "haematoxylin"
-        self._grey: NDArray | None = np.asarray(seen.box.of(seen.grey))
-        self._data = None if seen.data is None else seen.box.of(seen.data)
+        self._seen: Seen | OnDisk | None = seen
         self._shape = seen.box.height, seen.box.width
-        self._stretched: tuple[Tile, NDArray[np.float32]] | None = None
+        self._stretched: tuple[Tile, NDArray[np.float32], NDArray[np.bool_] | None] | None = None
         self._taken: dict[float, _Look] = {}
         self._whole: dict[float, Maps] = {}
 
@@ -128,7 +128,7 @@ class Looks:
 
     def forget(self) -> None:
         """Let go of the image: what was measured stays."""
-        self._grey = self._data = self._stretched = None
+        self._seen = self._stretched = None
         self._whole.clear()
         for look in self._taken.values():
             look.forget()
@@ -165,13 +165,13 @@ class Looks:
     def _seen_in(self, window: Tile, scale: float) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
         """Give a part of the image as the network sees it at a scale, and which of its pixels hold data."""
         if self._stretched is None or self._stretched[0] != window:
-            assert self._grey is not None, "the image was let go of"
-            self._stretched = window, np.ascontiguousarray(self._stretch(np.ascontiguousarray(window.of(self._grey))))
+            assert self._seen is not None, "the image was let go of"
+            grey, data = self._seen.part(window)
+            self._stretched = window, np.ascontiguousarray(self._stretch(grey)), data
+        _, stretched, held = self._stretched
         shape = scaled_shape((window.height, window.width), scale)
-        image = resize(self._stretched[1], shape)
-        if self._data is None:
-            return image, None
-        return image, resize(window.of(self._data).astype(np.float32), shape) >= 0.5
+        image = resize(stretched, shape)
+        return image, None if held is None else resize(held.astype(np.float32), shape) >= 0.5
 
 
 def place_of(

@@ -2,34 +2,53 @@
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from elmgan.counting.clumps import Clumps, clumped_share
 from elmgan.counting.looks import Looks, Scaled, scale_for, usual_scales
 from elmgan.counting.predictor import TILE, Predictor
-from elmgan.counting.region import clumped_share
 from elmgan.counting.result import Result
 from elmgan.counting.scaling import LARGEST_SCALE, SMALLEST_SCALE
+from elmgan.counting.streaming import OnDisk, Streamed, find_in_strips, is_streamed
 from elmgan.engines import Engine, Runtime, open_engine
 from elmgan.engines.engine import threads
 from elmgan.errors import ImageError, ModelError, UsageError
-from elmgan.images import COLOUR_SAMPLES, Plane, View
+from elmgan.images import COLOUR_SAMPLES, Plane, Tile, View
 from elmgan.light import Appearance, Cells, Seen, appearance_of, channel_left, see
 from elmgan.models import Bundle, ModelCard
-from elmgan.trust import ImagePlace, darkness_told, flags_of
+from elmgan.trust import ImagePlace, darkness_told, flags_by, flags_of
 
 DIFFERS = 1.5, 0.1
 """A merge may be counted as one if each stain alone gives the count up to so many cells, or this share of it."""
 
 AS_LARGE = 1.1
 """Pixels that differ by less than this factor are of one size."""
+
+PART = 2048
+"""Side of the part of a large plane that shows whether stains are counted alike."""
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """How far an image is from the known ones, and what that means for its count."""
+
+    place: ImagePlace | None
+    distance: float | None
+    far: bool | None
+    """None where that is not known."""
+    gain: float
+    vouched: bool
+    """Whether its interval can be given."""
+    remarks: tuple[str, ...]
 
 
 class Model:
@@ -58,6 +77,7 @@ class Model:
         parallel: bool = False,
         tile: int = TILE,
     ) -> None:
+        self._made = bundle, engine, precision, device, tile
         self.card: ModelCard = bundle.card
         self.version: str = bundle.version
         if isinstance(engine, str):
@@ -68,6 +88,15 @@ class Model:
         self.known = known if known is not None and known.usable else None
         self.usual: tuple[float, ...] = (1.0,)
         """Scales of the images that are counted, the most frequent first; see :meth:`at_scales_of`."""
+
+    def __copy__(self) -> Self:
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the engine again, for as many threads as it has."""
+        return _opened_again, (*self._made, self.usual)
 
     def __repr__(self) -> str:
         return f"Model({self.version}, {self.runtime})"
@@ -127,16 +156,11 @@ class Model:
         else:
             view, pixels = view or self.view, np.asarray(image)
         view = view.changed(channel=channel, scale=scale, cells=cells)
-        judged = view
-        if isinstance(image, Plane) and image.described.length("Z") == 1:  # there was nothing to project
-            judged = view.changed(z=self.view.z)
+        judged_view = self._view_of(image, view) if isinstance(image, Plane) else view
         channel = view.channel if channel is not None else channel_left(view, pixels)
         seen = see(pixels, self.card.normalisation, channel=channel, cells=view.cells)
-        chosen, looks = Scaled(view.factor if view.scale != "auto" else self.usual[0]), None
-        if self.known is not None and not quick:
-            looks = self._looks(seen, self._hint(image) if isinstance(image, Plane) else None)
-            fixed = view.scale != "auto"
-            chosen = scale_for(looks, self.known, (view.factor,) if fixed else self.usual, fixed=fixed)
+        hint = self._hint(image) if isinstance(image, Plane) else None
+        chosen, looks = self._looked(seen, view, quick=quick, hint=hint)
         predicted = self._predict.within(
             seen, scale=chosen.scale, predicted=looks.predicted(chosen.scale) if looks else None
         )
@@ -144,32 +168,21 @@ class Model:
         count_map = predicted[1] if self.card.counts else None
         if not all(math.isfinite(values.sum()) for values in (probability, count_map) if values is not None):
             raise ModelError(f"model {self.version} gives no finite numbers for this image: train or choose another")
-        place = None if looks is None else looks.place(chosen.scale)
-        known, distance = self.known, None
-        if known is not None and place is not None:
-            distance = known.least_distance(place)
-        far = known is not None and distance is not None and distance > known.far
-        calibration = self.card.calibration
-        calibrated = calibration is not None and not far and self.calibrated_for(judged, chosen.scale)
-        if count_map is not None and calibration is not None and calibrated:
-            count_map = count_map * np.float32(calibration.gain)
+        judged = self._judged(looks, chosen, judged_view, quick=quick)
+        if count_map is not None and judged.gain != 1:
+            count_map = count_map * np.float32(judged.gain)
         # As it is shown, and rounded again for the count.
         estimate = None if count_map is None else round(float(count_map.sum(dtype=np.float64)), 2)
         mask = None if probability is None else probability >= self.card.threshold
         if mask is not None and estimate is not None and estimate < 0.5:
             mask = np.zeros_like(mask)  # what is no cell by the count is none by the mask: a few pixels of a background
-        interval = None
-        vouched = calibrated and not chosen.own and (known is None or not quick)
-        if estimate is not None and calibration is not None and vouched:
-            others = None if known is None or place is None else known.least_distance(place, itself=False)
-            interval = calibration.interval(estimate, 0.0 if known is None else known.doubt(others))
+        interval = self._interval(estimate, judged)
         found = Result(seen.grey.shape, estimate, mask, probability, count_map, (), scale=chosen.scale)
         if seen.stains:
             self._refuse_to_mix(pixels, view, seen.stains, found)
         appearance = appearance_of(seen.grey, seen.stretch, mask, estimate, scale=chosen.scale, data=seen.data)
-        if "clumped" in self.card.training and mask is not None:
-            clumped = clumped_share(mask, predicted[1], self.card.architecture.stride)
-            appearance = {**appearance, "clumped": clumped}
+        if self._told_by_clumps and mask is not None and count_map is not None:
+            appearance = {**appearance, "clumped": clumped_share(mask, count_map)}
         flags = flags_of(
             pixels if channel is None or seen.as_read is None else seen.as_read,
             mask,
@@ -177,8 +190,8 @@ class Model:
             self.card.training,
             probability=probability,
             data=seen.data,
-            far=None if known is None else far,
-            remarks=(*seen.remarks, *(["object-size"] if chosen.own else []), *(["unchecked"] if quick else [])),
+            far=judged.far,
+            remarks=(*seen.remarks, *judged.remarks),
         )
         return Result(
             seen.grey.shape,
@@ -191,10 +204,137 @@ class Model:
             seen.data,
             chosen.scale,
             "haematoxylin" if channel is None and seen.channel == "haematoxylin" else "",
-            "" if "unlike-training" not in flags else self._unlike(appearance, place if far else None),
+            "" if "unlike-training" not in flags else self._unlike(appearance, judged.place if judged.far else None),
+            judged.place,
+            judged.distance,
+            None if interval is None else self.card.calibration,
+            self._doubt(judged),
+        )
+
+    def stream(
+        self,
+        plane: Plane,
+        *,
+        quick: bool = False,
+        scratch: Path | None = None,
+        watch: Callable[[float], None] = lambda share: None,
+    ) -> Streamed:
+        """Count the cells of a plane of any size, of which only some rows are in memory at a time.
+
+        The numbers are those of :meth:`count`, within rounding, and so are the cells.
+
+        Args:
+            plane: The plane, of an open source.
+            quick: See :meth:`count`.
+            scratch: Folder for what does not fit memory: numbers of the cells, packed; by default the system's.
+            watch: Told the share of the plane that is done, now and then.
+
+        Raises:
+            ImageError: It cannot be read or counted; see :meth:`count`. Or the model has no count map, or is for images
+                of one size, and so for no such planes.
+            ModelError: See :meth:`count`.
+        """
+        card, view = self.card, plane.view
+        if not (card.architecture.tiles and card.architecture.maps):
+            raise ImageError(f"is too large for {self.version}: choose a model with a count map, which counts in tiles")
+        channel = view.channel if plane.samples == len(COLOUR_SAMPLES) else None
+        on_disk = OnDisk(plane, card.normalisation, channel=channel, cells=view.cells)
+        chosen, looks = self._looked(on_disk, view, quick=quick, hint=self._hint(plane))
+        judged = self._judged(looks, chosen, self._view_of(plane, view), quick=quick)
+        surveyed = on_disk.surveyed
+        if surveyed.stains:  # refused where a part of it is
+            rows, columns = (min(side, PART) for side in plane.shape)
+            middle = Tile((plane.shape[0] - rows) // 2, (plane.shape[1] - columns) // 2, rows, columns)
+            self.count(plane.read(middle), view=view.changed(scale=chosen.scale), quick=True)
+        clumps = Clumps() if self._told_by_clumps else None
+        found = find_in_strips(
+            on_disk,
+            self._predict,
+            scale=chosen.scale,
+            threshold=card.threshold,
+            gain=judged.gain,
+            segments=card.segments,
+            counts=card.counts,
+            clumps=clumps,
+            scratch=scratch,
+            watch=watch,
+        )
+        estimate = round(found.cells, 2) if card.counts else None
+        tally, strips, pixels = found.tally, found.strips, found.tally.held
+        blank = strips is not None and estimate is not None and estimate < 0.5
+        if blank and strips is not None:  # what is no cell by the count is none by the mask
+            strips.close()
+            strips, tally = None, replace(tally, inside=0, clipped_inside=0)
+        measuring = found.measuring.blank() if blank else found.measuring
+        appearance = measuring.appearance(estimate, pixels, scale=chosen.scale)
+        if clumps is not None:
+            appearance = {**appearance, "clumped": clumps.share}
+        remarks = (*surveyed.remarks, *judged.remarks)
+        flags = flags_by(tally, appearance, card.training, far=judged.far, remarks=remarks)
+        objects = None if not card.segments else 0 if strips is None else strips.number
+        return Streamed(
+            plane.shape,
+            estimate,
+            self._interval(estimate, judged),
+            objects,
+            None if tally.inside is None else tally.inside / max(1, pixels),
+            flags,
+            chosen.scale,
+            "haematoxylin" if channel is None and on_disk.channel == "haematoxylin" else "",
+            "" if "unlike-training" not in flags else self._unlike(appearance, judged.place if judged.far else None),
+            judged.distance,
+            surveyed.preview,
+            on_disk.box,
+            strips,
+        )
+
+    def _view_of(self, plane: Plane, view: View) -> View:
+        """Give the view by which a plane is judged: where there was nothing to project, the model's own projection."""
+        return view.changed(z=self.view.z) if plane.described.length("Z") == 1 else view
+
+    @property
+    def _told_by_clumps(self) -> bool:
+        return "clumped" in self.card.training and self.card.counts and self.card.segments
+
+    def _looked(
+        self, seen: Seen | OnDisk, view: View, *, quick: bool, hint: float | None
+    ) -> tuple[Scaled, Looks | None]:
+        """Choose the scale at which an image is counted, by looks at it if it is to be looked at."""
+        fixed = view.scale != "auto"
+        if self.known is None or quick:
+            return Scaled(view.factor if fixed else self.usual[0]), None
+        looks = self._looks(seen, hint)
+        return scale_for(looks, self.known, (view.factor,) if fixed else self.usual, fixed=fixed), looks
+
+    def _judged(self, looks: Looks | None, chosen: Scaled, view: View, *, quick: bool) -> "_Judged":
+        """Say how far an image is from the known ones, and what that means for its count."""
+        place = None if looks is None else looks.place(chosen.scale)
+        known, distance = self.known, None
+        if known is not None and place is not None:
+            distance = known.least_distance(place)
+        far = known is not None and distance is not None and distance > known.far
+        calibration = self.card.calibration
+        calibrated = calibration is not None and not far and self.calibrated_for(view, chosen.scale)
+        return _Judged(
             place,
             distance,
+            None if known is None else far,
+            calibration.gain if calibration is not None and calibrated else 1.0,
+            calibrated and not chosen.own and (known is None or not quick),
+            (*(["object-size"] if chosen.own else []), *(["unchecked"] if quick else [])),
         )
+
+    def _interval(self, estimate: float | None, judged: "_Judged") -> tuple[float, float] | None:
+        calibration = self.card.calibration
+        if estimate is None or calibration is None or not judged.vouched:
+            return None
+        return calibration.interval(estimate, self._doubt(judged))
+
+    def _doubt(self, judged: "_Judged") -> float:
+        if self.known is None:
+            return 0.0
+        others = None if judged.place is None else self.known.least_distance(judged.place, itself=False)
+        return self.known.doubt(others)
 
     def _refuse_to_mix(self, pixels: NDArray, view: View, stains: Sequence[int], together: Result) -> None:
         """Refuse a merge of stains of which one alone would be counted otherwise than all together."""
@@ -239,10 +379,7 @@ class Model:
 
         def look(plane: Plane) -> None:
             with suppress(Exception):  # it will be told when the plane is counted
-                pixels, view = plane.read(), plane.view
-                channel = channel_left(view, pixels)
-                seen = see(pixels, self.card.normalisation, channel=channel, cells=view.cells)
-                looks = self._looks(seen, self._hint(plane))
+                looks = self._looks(self._seen(plane), self._hint(plane))
                 scale_for(looks, known)  # each look is taken once, and all that will be asked for are taken here
                 looks.forget()
                 sample.append(looks)
@@ -279,12 +416,18 @@ class Model:
         Raises:
             ImageError: It cannot be read or seen.
         """
-        pixels, view = plane.read(), plane.view
-        channel = channel_left(view, pixels)
-        seen = see(pixels, self.card.normalisation, channel=channel, cells=view.cells)
-        return self._looks(seen).place(view.factor)
+        return self._looks(self._seen(plane)).place(plane.view.factor)
 
-    def _looks(self, seen: Seen, hint: float | None = None) -> Looks:
+    def _seen(self, plane: Plane) -> Seen | OnDisk:
+        view = plane.view
+        if is_streamed(plane):
+            channel = view.channel if plane.samples == len(COLOUR_SAMPLES) else None
+            return OnDisk(plane, self.card.normalisation, channel=channel, cells=view.cells)
+        pixels = plane.read()
+        channel = channel_left(view, pixels)
+        return see(pixels, self.card.normalisation, channel=channel, cells=view.cells)
+
+    def _looks(self, seen: Seen | OnDisk, hint: float | None = None) -> Looks:
         return Looks(self._predict, seen, self.card.threshold, hint)
 
     def _hint(self, plane: Plane) -> float | None:
@@ -310,3 +453,11 @@ class Model:
         if self.known is not None and kept.scale == "auto":
             kept = kept.changed(scale=view.factor if scale is None else scale)
         return kept.shows_alike(view, scale)
+
+
+def _opened_again(
+    bundle: Bundle, engine: str, precision: str, device: str, tile: int, usual: tuple[float, ...]
+) -> Model:
+    if not isinstance(engine, str):
+        raise UsageError("a model with an engine of its own stays in its process: name the engine")
+    return Model(bundle, engine, precision=precision, device=device, parallel=True, tile=tile).at(usual)

@@ -1,6 +1,7 @@
 """Networks on images of any size: padded to what the network takes, read in tiles where large, cropped again."""
 
 import math
+from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext
 from threading import Lock
 
@@ -8,8 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.counting.region import pixels_in_blocks
-from elmgan.counting.scaling import check_scale, placed, redistribute, resize, scaled_shape
-from elmgan.counting.tiling import predict_in_tiles
+from elmgan.counting.scaling import (
+    check_scale,
+    edges_of,
+    placed,
+    redistribute,
+    resize,
+    resize_rows,
+    rows_for,
+    scaled_shape,
+    spread_along,
+)
+from elmgan.counting.tiling import Band, Maps, assembled, predict_in_bands
 from elmgan.engines import Engine
 from elmgan.engines.engine import SMALL
 from elmgan.errors import ImageError, ModelError, UsageError
@@ -22,6 +33,13 @@ TILE = 1280
 
 WHOLE = 1.6
 """Images of up to so many sides of a tile, 2048 pixels by default, are read whole: their tiles would be mostly halo."""
+
+
+BAND_PIXELS = 1 << 25
+"""Pixels of the rows that are predicted at a time, at most, of a large image."""
+
+ReadRows = Callable[[range], NDArray[np.float32]]
+"""Gives some whole rows of an image, normalised."""
 
 
 class Predictor:
@@ -46,9 +64,12 @@ class Predictor:
         self._tile = tile
         self._all_cores = Lock()
 
-    def __call__(
-        self, image: NDArray, *, scale: float = 1, stretch: Stretch | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    @property
+    def halo(self) -> int:
+        """Pixels around one that decide what the network says of it."""
+        return self._architecture.halo
+
+    def __call__(self, image: NDArray, *, scale: float = 1, stretch: Stretch | None = None) -> Maps:
         """Predict one (row, column) image.
 
         Args:
@@ -73,9 +94,7 @@ class Predictor:
             self._predict_seen(resize(image if stretch is None else stretch(image), shape), None), image.shape
         )
 
-    def back(
-        self, predicted: tuple[NDArray[np.float32], NDArray[np.float32]], shape: tuple[int, int]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def back(self, predicted: Maps, shape: tuple[int, int]) -> Maps:
         """Give what was predicted of a resized image for the image itself, of these rows and columns."""
         probability, count_map = predicted
         if self._architecture.maps:
@@ -87,8 +106,8 @@ class Predictor:
         seen: Seen,
         *,
         scale: float = 1,
-        predicted: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        predicted: Maps | None = None,
+    ) -> Maps:
         """Predict an image from the part of it that holds data; elsewhere there are 0 cells with a probability of 0.
 
         A margin without data so changes nothing, whatever its width. Only a network for images of one size is shown it.
@@ -112,29 +131,102 @@ class Predictor:
             count_map = placed(count_map, box, shape, architecture.stride)
         return probability, count_map
 
-    def _predict_seen(self, image: NDArray, stretch: Stretch | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        architecture, halo = self._architecture, self._architecture.halo
+    def _predict_seen(self, image: NDArray, stretch: Stretch | None) -> Maps:
         rows, columns = image.shape
+        if self._architecture.tiles and max(self._padded(rows, columns)) > WHOLE * self._tile:
+            bands = self._bands(lambda some: _stretched(image[some.start : some.stop], stretch), rows, columns)
+            return assembled(bands, image.shape, self._architecture.stride)
         padded = self._padded(rows, columns)
+        pixels = _stretched(image, stretch)
+        probability, count_map = self._run(np.pad(pixels, [(0, padded[0] - rows), (0, padded[1] - columns)]))
+        stride = self._architecture.stride
+        return probability[:rows, :columns], count_map[: math.ceil(rows / stride), : math.ceil(columns / stride)]
 
-        def predict(tile: Tile) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-            pixels = tile.of(image) if stretch is None else stretch(tile.of(image))
+    def bands(self, read: ReadRows, shape: tuple[int, int], *, scale: float = 1) -> Generator[Band, None, None]:
+        """Predict an image that is too large for memory, some whole rows at a time.
+
+        Args:
+            read: Gives rows of the image, normalised; it is asked for them from top to bottom, for some twice.
+            shape: Rows and columns of the image.
+            scale: The network sees the image resized by this factor.
+
+        Yields:
+            The number of the first row, the probability of cell, and the count map of these rows. All bands but the
+            last one have a multiple of four rows.
+
+        Raises:
+            UsageError: There is no such scale, or the network takes images of one size alone.
+        """
+        check_scale(scale)
+        if not self._architecture.tiles:
+            raise UsageError("an image of this size is counted in tiles: choose a model with a count map")
+        scaled = scaled_shape(shape, scale)
+        if scaled == shape:
+            yield from self._bands(read, *shape)
+            return
+
+        def read_scaled(wanted: range) -> NDArray[np.float32]:
+            needed = rows_for(shape, scaled, wanted)
+            return resize_rows(read(needed), needed.start, shape, scaled, wanted)
+
+        yield from self._unscaled(self._bands(read_scaled, *scaled), scaled, shape)
+
+    def _unscaled(self, bands: Iterator[Band], scaled: tuple[int, int], shape: tuple[int, int]) -> Iterator[Band]:
+        """Give what was predicted of a resized image for the image itself."""
+        stride, done, first, blocks = self._architecture.stride, 0, 0, 0
+        probability = np.zeros((0, scaled[1]), np.float32)
+        count_map = np.zeros((0, math.ceil(scaled[1] / stride)), np.float32)
+        edges = edges_of(scaled[0], stride) * (shape[0] / scaled[0])
+        across = edges_of(scaled[1], stride) * (shape[1] / scaled[1])
+        for top, band, counts in bands:
+            probability, count_map = np.concatenate([probability, band]), np.concatenate([count_map, counts])
+            here = top + len(band)
+            # So many rows of the image have all that they are made of.
+            end = shape[0] if here == scaled[0] else math.floor((here - 2) * shape[0] / scaled[0]) // stride * stride
+            if end <= done:
+                continue
+            wanted = range(done, end)
+            needed = rows_for(scaled, shape, wanted)
+            found = resize_rows(
+                probability[needed.start - first : needed.stop - first], needed.start, scaled, shape, wanted
+            )
+            parts = np.append(np.arange(done, end, stride), end)
+            spread = spread_along(count_map, edges[blocks : blocks + len(count_map) + 1], parts)
+            spread = spread_along(spread.T, across, edges_of(shape[1], stride)).T
+            yield done, found, np.ascontiguousarray(spread, np.float32)
+            done = end
+            cut = max(0, rows_for(scaled, shape, range(done, done + 1)).start - first)
+            probability, first = probability[cut:], first + cut
+            gone = max(0, int(np.searchsorted(edges, done, "right")) - 1 - blocks)
+            count_map, blocks = count_map[gone:], blocks + gone
+
+    def _bands(self, read: ReadRows, rows: int, columns: int) -> Iterator[Band]:
+        """Predict an image as the network sees it in tiles, some whole rows at a time."""
+        architecture, stride = self._architecture, self._architecture.stride
+        padded = self._padded(rows, columns)
+        held: tuple[Tile, NDArray[np.float32]] | None = None
+
+        def predict(tile: Tile) -> Maps:
+            nonlocal held
+            if held is None or (held[0].top, held[0].height) != (tile.top, tile.height):
+                held = tile, read(range(tile.top, min(tile.top + tile.height, rows)))
+            pixels = held[1][:, tile.left : tile.left + tile.width]
             missing = [(0, tile.height - pixels.shape[0]), (0, tile.width - pixels.shape[1])]
             return self._run(np.pad(pixels, missing))  # with 0: the background
 
-        if architecture.tiles and max(padded) > WHOLE * self._tile:
-            probability, count_map = predict_in_tiles(
-                predict,
-                padded,
-                tile=self._tile,
-                halo=halo,
-                stride=architecture.stride,
-                grid=architecture.multiple,
-            )
-        else:
-            probability, count_map = predict(Tile(0, 0, *padded))
-        stride = architecture.stride
-        return probability[:rows, :columns], count_map[: math.ceil(rows / stride), : math.ceil(columns / stride)]
+        for top, probability, count_map in predict_in_bands(
+            predict,
+            padded,
+            tile=self._tile,
+            halo=architecture.halo,
+            stride=stride,
+            grid=architecture.multiple,
+            pixels=BAND_PIXELS,
+        ):
+            height = min(len(probability), rows - top)
+            if height > 0:
+                blocks = math.ceil(height / stride), math.ceil(columns / stride)
+                yield top, probability[:height, :columns], count_map[: blocks[0], : blocks[1]]
 
     def _padded(self, rows: int, columns: int) -> tuple[int, int]:
         """Rows and columns with what is added at the bottom and right, to multiples of what the network halves."""
@@ -148,13 +240,15 @@ class Predictor:
             )
         return padded
 
-    def _run(self, image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _run(self, image: NDArray[np.float32]) -> Maps:
         architecture = self._architecture
         rows, columns = image.shape
         reduced = (rows // architecture.stride, columns // architecture.stride)
         expected = ((1, 1, rows, columns), (1, 1, *(reduced if architecture.maps else (1, 1))))
-        # Several threads may be here: of large images, which take much memory, one after the other goes on.
-        with self._all_cores if image.size > SMALL else nullcontext():
+        # Several threads may be here: of large images, which take much memory, one after the other goes on. What a
+        # graphics card takes is bounded where their images are gathered.
+        alone = image.size > SMALL and self._engine.runtime.device == "cpu"
+        with self._all_cores if alone else nullcontext():
             probability, count_map = self._engine.predict(np.ascontiguousarray(image[np.newaxis, np.newaxis]))
         if (probability.shape, count_map.shape) != expected:
             raise ModelError(
@@ -162,3 +256,7 @@ class Predictor:
                 f"expected {expected[0]} and {expected[1]}: model.json and model.onnx do not belong together"
             )
         return probability[0, 0], count_map[0, 0]
+
+
+def _stretched(pixels: NDArray, stretch: Stretch | None) -> NDArray[np.float32]:
+    return pixels if stretch is None else stretch(pixels)

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
 
 from elmgan.counting.result import Result
+from elmgan.counting.streaming import Streamed
 from elmgan.errors import ElmganError, one_line
 from elmgan.files import text_of
 from elmgan.images import Plane
@@ -83,7 +84,7 @@ class Row(BaseModel):
         return None if value is None else round(value, DECIMALS[str(field.field_name)])
 
     @classmethod
-    def of(cls, result: Result, plane: Plane, *, image: str, seconds: float, model: str) -> Self:
+    def of(cls, result: Result | Streamed, plane: Plane, *, image: str, seconds: float, model: str) -> Self:
         """Return the row of a counted plane of the image of this name."""
         low, high = result.interval or (None, None)
         height, width = plane.shape

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from elmgan.errors import UsageError
 from elmgan.images import Tile
 
+COLUMNS = 4096
+"""That are added up at a time."""
+
 SMALLEST_SCALE, LARGEST_SCALE = 0.1, 10.0
 """Factors that are taken. Beyond them it is a slip of the finger that ends without memory."""
 
@@ -64,7 +67,9 @@ def redistribute(
     if scaled == shape:
         return count_map
     return _spread(
-        count_map, [(_edges(was, stride) * (side / was), side) for was, side in zip(scaled, shape, strict=True)], stride
+        count_map,
+        [(edges_of(was, stride) * (side / was), side) for was, side in zip(scaled, shape, strict=True)],
+        stride,
     )
 
 
@@ -75,23 +80,84 @@ def placed(count_map: NDArray[np.float32], tile: Tile, shape: tuple[int, int], s
     array([[2., 6., 4.]], dtype=float32)
     """
     begins, sides = (tile.top, tile.left), (tile.height, tile.width)
-    edges = [begin + _edges(side, stride) for begin, side in zip(begins, sides, strict=True)]
+    edges = [begin + edges_of(side, stride) for begin, side in zip(begins, sides, strict=True)]
     return _spread(count_map, list(zip(edges, shape, strict=True)), stride)
 
 
-def _edges(side: int, stride: int) -> NDArray[np.signedinteger]:
+def edges_of(side: int, stride: int) -> NDArray[np.signedinteger]:
     """Where the values of a map begin along a side, and where the last one ends."""
     return np.append(np.arange(0, side, stride), side)
 
 
 def _spread(count_map: NDArray[np.float32], axes: Sequence[tuple[NDArray, int]], stride: int) -> NDArray[np.float32]:
     """Add up the values of a map, given where they begin and end along each axis, in a map of other sides."""
-    down, across = (_shares(edges, _edges(side, stride)) for edges, side in axes)
-    return np.asarray(down @ count_map @ across.T)
+    (down, rows), (across, columns) = axes
+    spread = spread_along(count_map, down, edges_of(rows, stride))
+    return np.ascontiguousarray(spread_along(spread.T, across, edges_of(columns, stride)).T.astype(np.float32))
 
 
-def _shares(before: NDArray, after: NDArray) -> NDArray[np.float32]:
-    """Share of each value between edges along a side that falls on each value between others; (after, before)."""
-    first, last = np.maximum.outer(after[:-1], before[:-1]), np.minimum.outer(after[1:], before[1:])
-    shares: NDArray[np.float32] = (np.clip(last - first, 0, None) / np.diff(before)).astype(np.float32)
-    return shares
+def spread_along(values: NDArray, before: NDArray, after: NDArray) -> NDArray[np.float64]:
+    """Give what of each row's values, spread evenly between its edges, falls between other edges; the first axis.
+
+    Args:
+        values: (row, column).
+        before: Where the rows begin, in order, and where the last one ends.
+        after: Where the rows of the result begin, and where the last one ends. What lies beyond the others is 0.
+
+    >>> spread_along(np.array([[4.0], [8.0]]), np.array([0, 4, 8]), np.array([2, 6])).tolist()
+    [[6.0]]
+    """
+    sums = np.zeros((len(values) + 1, values.shape[1]))
+    np.cumsum(values, axis=0, dtype=np.float64, out=sums[1:])
+    place = np.interp(after, before, np.arange(len(before)))
+    below = np.minimum(place.astype(int), len(values) - 1)
+    share = (place - below)[:, np.newaxis]
+    return np.asarray(np.diff(sums[below] * (1 - share) + sums[below + 1] * share, axis=0))
+
+
+def resize_rows(
+    rows: NDArray[np.float32], first: int, shape: tuple[int, int], to: tuple[int, int], wanted: range
+) -> NDArray[np.float32]:
+    """Give some rows of what :func:`resize` makes of an image, from some of its rows.
+
+    Args:
+        rows: Of the image, all that are needed; see :func:`rows_for`.
+        first: Number of the first one.
+        shape: Of the image.
+        to: The shape that the image is resized to.
+        wanted: The rows that are wanted.
+
+    >>> image = np.random.default_rng(0).random((50, 40), np.float32)
+    >>> part = resize_rows(image[9:31], 9, image.shape, (30, 24), range(6, 18))
+    >>> bool(np.allclose(part, resize(image, (30, 24))[6:18], atol=1e-6))
+    True
+    """
+    if shape == to:
+        return rows[wanted.start - first : wanted.stop - first]
+    shrinks, ratio = math.prod(to) < math.prod(shape), shape[0] / to[0]
+    narrow = cv2.resize(
+        rows, (to[1], len(rows)), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    ).reshape(len(rows), to[1])
+    if shrinks:
+        edges = np.minimum(np.arange(wanted.start, wanted.stop + 1) * ratio, shape[0]) - first
+        mean = np.empty((len(wanted), to[1]), np.float32)
+        for left in range(0, to[1], COLUMNS):  # the sums of a wide image would take much memory
+            some = np.s_[:, left : left + COLUMNS]
+            mean[some] = spread_along(narrow[some], np.arange(len(rows) + 1), edges) / np.diff(edges)[:, np.newaxis]
+        return mean
+    place = np.clip((np.arange(wanted.start, wanted.stop) + 0.5) * ratio - 0.5, 0, shape[0] - 1)
+    below = np.minimum(place.astype(int), max(shape[0] - 2, 0))
+    share = (place - below).astype(np.float32)[:, np.newaxis]
+    above = np.minimum(below + 1, shape[0] - 1)
+    return np.asarray(narrow[below - first] * (1 - share) + narrow[above - first] * share)
+
+
+def rows_for(shape: tuple[int, int], to: tuple[int, int], wanted: range) -> range:
+    """Give the rows of an image from which some rows of the resized image are made.
+
+    >>> rows_for((50, 40), (30, 24), range(6, 18)), rows_for((30, 24), (50, 40), range(10, 30))
+    (range(9, 31), range(5, 19))
+    """
+    ratio, rows = shape[0] / to[0], shape[0]
+    first, last = math.floor(wanted.start * ratio) - 1, math.ceil(wanted.stop * ratio) + 1
+    return range(min(max(0, first), rows), min(rows, last))

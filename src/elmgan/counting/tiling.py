@@ -1,14 +1,20 @@
 """Images of any size through a network of bounded reach: tiles are read with a halo, and their inner parts are kept."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.images import Tile
 
-Predict = Callable[[Tile], tuple[NDArray[np.float32], NDArray[np.float32]]]
+Maps = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Probability and count map."""
+
+Band = tuple[int, NDArray[np.float32], NDArray[np.float32]]
+"""Number of the first row, probability and count map of some whole rows."""
+
+Predict = Callable[[Tile], Maps]
 """Tile of an image -> its (row, column) probability and its (row / stride, column / stride) count map."""
 
 
@@ -37,25 +43,51 @@ def even(length: int, most: int, grid: int) -> int:
     return math.ceil(length / math.ceil(length / most) / grid) * grid
 
 
-def predict_in_tiles(
-    predict: Predict, shape: tuple[int, int], *, tile: int, halo: int, stride: int, grid: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return what ``predict`` gives for a whole image of (rows, columns), from pieces of at most ``tile + 2 * halo``.
+def predict_in_bands(
+    predict: Predict, shape: tuple[int, int], *, tile: int, halo: int, stride: int, grid: int, pixels: int = 1 << 62
+) -> Iterator[Band]:
+    """Give what ``predict`` gives for a whole image of (rows, columns), from pieces of at most ``tile + 2 * halo``.
 
     It is the same, up to rounding, if ``predict`` decides an output pixel by at most ``halo`` pixels around it, and if
     ``tile``, ``halo`` and the image's sides are multiples of the network's own ``grid``. All pieces have one shape, as
-    engines like it: what lies at the edge sees more of the other side.
+    engines like it: what lies at the edge sees more of the other side. They come from left to right, and from top to
+    bottom.
+
+    Args:
+        predict: Runs the network on a piece.
+        shape: Of the image.
+        tile: Side of a piece without its halo, at most.
+        halo: Pixels around it.
+        stride: Pixels along one side of a value of the count map.
+        grid: Of the network.
+        pixels: Of a band, at most, if that is one row of tiles of ``grid`` at least.
+
+    Yields:
+        Some whole rows at a time: the number of the first one, and both maps.
     """
     rows, columns = shape
-    height, width = (even(length, tile, grid) for length in shape)
+    high = min(tile, max(grid, pixels // columns // grid * grid))
+    height, width = even(rows, high, grid), even(columns, tile, grid)
     most = min(height + 2 * halo, rows), min(width + 2 * halo, columns)
-    probability = np.empty((rows, columns), dtype=np.float32)
-    count_map = np.empty((rows // stride, columns // stride), dtype=np.float32)
-    for inner in tiles_of(shape, (height, width)):
-        top, left = max(inner.top - halo, 0), max(inner.left - halo, 0)
-        window = Tile(min(top, rows - most[0]), min(left, columns - most[1]), *most)
-        window_probability, window_count_map = predict(window)
-        seen = inner.within(window)
-        inner.of(probability)[:] = seen.of(window_probability)
-        inner.reduced(stride).of(count_map)[:] = seen.reduced(stride).of(window_count_map)
+    for top in range(0, rows, height):
+        band = Tile(top, 0, min(height, rows - top), columns)
+        probability = np.empty((band.height, columns), dtype=np.float32)
+        count_map = np.empty((band.height // stride, columns // stride), dtype=np.float32)
+        for inner in tiles_of((band.height, columns), (band.height, width)):
+            first, left = max(top - halo, 0), max(inner.left - halo, 0)
+            window = Tile(min(first, rows - most[0]), min(left, columns - most[1]), *most)
+            window_probability, window_count_map = predict(window)
+            seen = Tile(top, inner.left, inner.height, inner.width).within(window)
+            inner.of(probability)[:] = seen.of(window_probability)
+            inner.reduced(stride).of(count_map)[:] = seen.reduced(stride).of(window_count_map)
+        yield top, probability, count_map
+
+
+def assembled(bands: Iterable[Band], shape: tuple[int, int], stride: int) -> Maps:
+    """Put bands together to the maps of an image of (rows, columns)."""
+    probability = np.empty(shape, dtype=np.float32)
+    count_map = np.empty([-(-side // stride) for side in shape], dtype=np.float32)
+    for top, band, counts in bands:
+        probability[top : top + len(band)] = band
+        count_map[top // stride : top // stride + len(counts)] = counts
     return probability, count_map

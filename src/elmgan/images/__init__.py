@@ -5,6 +5,7 @@ from elmgan.images.reader import Reader, Scene, endings, readers
 from elmgan.images.source import (
     COLOUR_SAMPLES,
     PIXELS_ALLOWED,
+    PIXELS_STREAMED,
     Plane,
     Source,
     as_numbers,
@@ -13,16 +14,27 @@ from elmgan.images.source import (
     image_size,
     only_plane,
     open_image,
+    read_every,
     read_image,
 )
 from elmgan.images.tile import Tile
 from elmgan.images.view import COLOURS, View
-from elmgan.images.write import Pages, as_grey, packed_png, packed_tiff, write_labels, write_mask, write_png
+from elmgan.images.write import (
+    Pages,
+    as_grey,
+    packed_png,
+    packed_tiff,
+    write_labels,
+    write_mask,
+    write_png,
+    write_tiles,
+)
 
 __all__ = [
     "COLOURS",
     "COLOUR_SAMPLES",
     "PIXELS_ALLOWED",
+    "PIXELS_STREAMED",
     "Found",
     "FoundImage",
     "Pages",
@@ -44,9 +56,11 @@ __all__ = [
     "open_image",
     "packed_png",
     "packed_tiff",
+    "read_every",
     "read_image",
     "readers",
     "write_labels",
     "write_mask",
     "write_png",
+    "write_tiles",
 ]

@@ -52,6 +52,7 @@ class OmeZarrReader:
 
     kind = "OME-Zarr"
     suffixes = frozenset({".zarr"})
+    in_parts = True
 
     @staticmethod
     def recognises(path: Path, start: bytes) -> bool:

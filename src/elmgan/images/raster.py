@@ -40,6 +40,7 @@ class RasterReader(ABC):
 
     kind: ClassVar[str]
     suffixes: ClassVar[frozenset[str]]
+    in_parts: ClassVar[bool] = False
 
     def __init__(self, path: Path, axes: str | None) -> None:
         with damage_told(), ExitStack() as opened:

@@ -70,6 +70,9 @@ class Reader(Protocol):
     suffixes: frozenset[str]
     """How names of such files end, in lower case with the dot; folders are searched for these."""
 
+    in_parts: bool
+    """Whether reading a part of a plane takes no more than that part, and some around it."""
+
     @staticmethod
     def recognises(path: Path, start: bytes) -> bool:
         """Say whether a file is of this kind, by its first :data:`START` bytes, or none for a folder."""

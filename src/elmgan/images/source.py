@@ -22,13 +22,16 @@ from elmgan.images.view import COLOURS, View
 PIXELS_ALLOWED = 1 << 29
 """Pixels of a plane, samples of colour counted each, that are read unless more are allowed: 23 170 x 23 170 in grey."""
 
+PIXELS_STREAMED = 1 << 33
+"""Likewise of planes that are read a part at a time: 92 681 x 92 681 in grey."""
+
 COLOUR_SAMPLES = ("red", "green", "blue")
 """Names of the samples of colour."""
 
 CONVERT = "open it in Fiji (Bio-Formats) or with bfconvert and save it as OME-TIFF"
 
 
-def open_image(path: str | Path, *, axes: str | None = None, most_pixels: int = PIXELS_ALLOWED) -> "Source":
+def open_image(path: str | Path, *, axes: str | None = None, most_pixels: int | None = PIXELS_ALLOWED) -> "Source":
     """Open an image of any kind that is read: TIFF and its kin, PNG, JPEG, ND2, CZI, LIF and others; by content.
 
     Nothing but what describes the pixels is read. Close the source, or use it in a ``with`` block.
@@ -36,7 +39,8 @@ def open_image(path: str | Path, *, axes: str | None = None, most_pixels: int = 
     Args:
         path: The file, or the folder of an OME-Zarr image.
         axes: What the axes of a file mean that does not say so itself, one letter each: T, Z, C, Y, X.
-        most_pixels: Planes of more pixels than this are refused.
+        most_pixels: Planes of more pixels than this are refused. ``None`` for who reads planes a part at a time: files
+            that give parts may have :data:`PIXELS_STREAMED` then.
 
     Raises:
         ImageError: It does not exist, is damaged, or is of a kind that cannot be read.
@@ -95,7 +99,7 @@ class Source:
     Several threads may read its planes; they take turns.
     """
 
-    def __init__(self, path: Path, reader: Reader, most_pixels: int) -> None:
+    def __init__(self, path: Path, reader: Reader, most_pixels: int | None) -> None:
         self.path = path
         self.kind = reader.kind
         self.scenes: tuple[Scene, ...] = tuple(reader.scenes)
@@ -156,9 +160,13 @@ class Source:
         if scene.fault:
             raise ImageError(scene.fault)
         samples = 3 if "S" in scene.axes else 1
-        if (rows := scene.sides[0]) * (columns := scene.sides[1]) * samples > self._most_pixels:
+        rows, columns = scene.sides
+        most = self._most_pixels
+        if most is None:
+            most = PIXELS_STREAMED if self._reader.in_parts else PIXELS_ALLOWED
+        if rows * columns * samples > most:
             raise ImageError(
-                f"has planes of {rows} x {columns} pixels, more than the {self._most_pixels} that are allowed: "
+                f"has planes of {rows} x {columns} pixels, more than the {most} that are allowed: "
                 "check that the file is meant, then allow more (elmgan count --max-pixels N)"
             )
         channel, index = _channel(scene, view.channel)
@@ -276,6 +284,17 @@ class Plane:
             ImageError: Pixels are damaged or lacking, or their type is not of grey values.
         """
         return self.source.read(self, region or Tile(0, 0, *self.shape))
+
+
+def read_every(plane: Plane, step: int, rows: int = 512) -> NDArray:
+    """Read every so many rows and columns of a plane, with a few of its rows in memory at a time.
+
+    Raises:
+        ImageError: See :meth:`Plane.read`.
+    """
+    high, wide = plane.shape
+    strips = (Tile(top, 0, min(rows, high - top), wide) for top in range(0, high, rows))
+    return np.concatenate([plane.read(strip)[-strip.top % step :: step, ::step] for strip in strips])
 
 
 def read_image(path: str | Path, view: View | None = None, *, axes: str | None = None) -> NDArray:

@@ -82,6 +82,7 @@ class TiffReader:
 
     kind = "TIFF"
     suffixes = frozenset({".tif", ".tiff", ".lsm", ".stk", ".btf", ".svs", ".scn", ".flex", ".ndpi"})
+    in_parts = True
 
     @staticmethod
     def recognises(path: Path, start: bytes) -> bool:

@@ -1,8 +1,10 @@
 """Masks, label images and pictures to files."""
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from elmgan.files import cannot_write, whole_file
 
 CLASSIC = 3 << 30
 """Bytes of pixels from which a file is a BigTIFF."""
+
+STORED_TILE = 512
+"""Side of the tiles of large images, in pixels."""
 
 PROGRAM = "ImageJ=1.54f"
 """How ImageJ, Fiji and what reads their files know a hyperstack."""
@@ -75,6 +80,58 @@ def as_grey(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     return np.where(mask, np.uint8(255), np.uint8(0))
 
 
+def write_tiles(
+    path: Path,
+    rows: Iterable[NDArray],
+    shape: tuple[int, int],
+    dtype: DTypeLike,
+    pixel_size: Mapping[str, float] | None = None,
+) -> None:
+    """Write an image that comes some rows at a time, from top to bottom, as compressed BigTIFF in tiles.
+
+    Args:
+        path: File to write; it is not whole until this returns.
+        rows: All rows of the image, (row, column).
+        shape: Of the image.
+        dtype: Of the pixels.
+        pixel_size: x and y -> micrometres, where they are known.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    described = {"description": f"{PROGRAM}\nunit=micron\n", **_resolution(pixel_size)} if pixel_size else {}
+    try:
+        tifffile.imwrite(
+            path,
+            _tiles(rows, shape[1], np.dtype(dtype)),
+            shape=shape,
+            dtype=dtype,
+            tile=(STORED_TILE, STORED_TILE),
+            bigtiff=True,
+            photometric="minisblack",
+            compression="zlib",
+            metadata=None,
+            **described,
+        )
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _tiles(rows: Iterable[NDArray], width: int, dtype: np.dtype) -> Iterator[NDArray]:
+    """Cut an image that comes in rows into tiles, from left to right, then down; what is beyond it is 0."""
+    waiting = np.zeros((0, width), dtype)
+    for some in chain(rows, [None]):
+        if some is not None:
+            waiting = np.concatenate([waiting, some]) if len(waiting) else some
+        while len(waiting) >= STORED_TILE or (some is None and len(waiting)):
+            for left in range(0, width, STORED_TILE):
+                tile = np.zeros((STORED_TILE, STORED_TILE), dtype)
+                part = waiting[:STORED_TILE, left : left + STORED_TILE]
+                tile[: part.shape[0], : part.shape[1]] = part
+                yield tile
+            waiting = waiting[STORED_TILE:]
+
+
 class Pages:
     """A TIFF of several planes, which come in any order: a hyperstack to ImageJ, Fiji and napari.
 
@@ -124,11 +181,15 @@ class Pages:
             self._file = stack.enter_context(temporary.open("r+b"))
             self._stack = stack.pop_all()
 
-    def write(self, page: bytes, *, t: int, z: int) -> None:
-        """Write the pixels of one plane, row by row; t and z are indices from 0."""
-        assert len(page) == self._size
+    def write(self, page: bytes | Path, *, t: int, z: int) -> None:
+        """Write the pixels of one plane, row by row, or those that a file holds; t and z are indices from 0."""
         try:
             self._file.seek(self._first + (t * self._depths + z) * self._size)
+            if isinstance(page, Path):
+                with page.open("rb") as held:
+                    shutil.copyfileobj(held, self._file, 1 << 24)
+                return
+            assert len(page) == self._size
             self._file.write(page)
         except OSError as error:
             raise cannot_write(self._path, error) from error

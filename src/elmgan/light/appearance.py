@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.light.normalise import DETAIL_GAIN, Grey, sample, second_differences, surrounded
+from elmgan.light.normalise import DETAIL_GAIN, Grey, GridSample, step_of, surrounded
 
 Measure = Literal["density", "darkness", "diameter", "agreement", "sharpness", "contrast", "clumped"]
 Appearance = Mapping[Measure, float]
@@ -63,65 +63,128 @@ def appearance_of(
     >>> {name: round(value, 1) for name, value in appearance_of(image + mask, np.positive, mask, cells=1).items()}
     {'density': 416.7, 'darkness': 0.0, 'diameter': 22.6, 'agreement': 1.0, 'sharpness': 0.5}
     """
-    measured: dict[Measure, float] = {}
-    if cells is not None:
-        pixels = grey.size if data is None else np.count_nonzero(data)
-        measured["density"] = cells / (pixels * scale**2) * 1e6
-    if mask is not None and not mask.any():
-        return measured
-    seen = sample(grey)
-    normalised = stretch(seen)
-    counted = None if data is None else np.ascontiguousarray(sample(data).view(np.uint8))
-    stands_out = normalised if counted is None else normalised[counted > 0]
-    below, above = (int(np.count_nonzero(each)) for each in (stands_out < -STANDS_OUT, stands_out > STANDS_OUT))
-    if below or above:
-        measured["darkness"] = (above if _falls(seen, normalised) else below) / (below + above)
-    if mask is None or (mask if data is None else mask[data]).all():
-        return measured
-    inside = mask.view(np.uint8)
-    outside = 1 - inside if data is None else data.view(np.uint8) - inside
-    measured["diameter"] = cell_diameter(mask) * scale
-    of_seen = np.ascontiguousarray(sample(inside))
-    share, deviation = cv2.mean(of_seen, counted)[0], cv2.meanStdDev(normalised, mask=counted)[1].item()
-    if deviation == 0:
-        return measured
-    difference = _mean(normalised, of_seen) - _mean(normalised, np.ascontiguousarray(sample(outside)))
-    measured["agreement"] = abs(difference) * (share * (1 - share)) ** 0.5 / deviation
-    step = _mean(grey, inside) - _mean(grey, outside)
-    if step == 0:
-        return measured
-    grown = cv2.dilate(inside, DISC)
-    rim = grown - inside if data is None else cv2.bitwise_and(grown, outside)
-    slope = (_mean(grey, inside - cv2.erode(inside, DISC)) - _mean(grey, rim)) / RIM
-    measured["sharpness"] = slope / step / scale
-    still = 1 - grown
-    if data is not None:
-        still = cv2.bitwise_and(still, surrounded(data).view(np.uint8))
-    noise = cv2.meanStdDev(second_differences(grey), mask=np.ascontiguousarray(sample(still)))[1].item() / DETAIL_GAIN
-    if 0 < noise < math.inf:  # neither without noise nor beyond float32, where pixels without data are -3.4e38
-        measured["contrast"] = abs(step) / noise
-    return measured
+    measuring = Measuring(GridSample.of(grey, data), stretch, grey.shape)
+    if mask is not None:
+        measuring.add(grey, mask, data, slice(0, len(grey)))
+    pixels = grey.size if data is None else int(np.count_nonzero(data))
+    return measuring.appearance(cells, pixels, scale=scale)
 
 
-def cell_diameter(mask: NDArray[np.bool_]) -> float:
-    """Give the diameter of a typical cell of a mask with foreground, in pixels: that of a disc of its mean depth.
-
-    Cells that touch are measured like single ones as long as necks part them.
+class Measuring:
+    """Measures an image from its rows, which come from top to bottom; see :func:`appearance_of`.
 
     Args:
-        mask: (row, column), with foreground.
-
-    >>> mask = cv2.circle(np.zeros((40, 60), np.uint8), (30, 20), 12, 1, cv2.FILLED) > 0
-    >>> round(cell_diameter(mask), 1)
-    22.6
+        taken: The sample of the image, as it is looked at.
+        stretch: Gives grey values as the network sees them.
+        shape: Of the image.
     """
-    return 6 * (_depth(mask.view(np.uint8)) - 0.5)  # from the centres of pixels, half a pixel inside the edge
+
+    def __init__(
+        self, taken: GridSample, stretch: Callable[[Grey], NDArray[np.float32]], shape: tuple[int, int]
+    ) -> None:
+        self._taken, self._stretch, self._step = taken, stretch, step_of(shape)
+        self._top = 0
+        self.held = 0
+        """Pixels with data, of the rows that were added."""
+        self._sums = dict.fromkeys(("inside", "outside", "core", "rim"), (0.0, 0))  # of grey values, and pixels
+        self._depth = 0.0
+        self._seen: list[tuple[NDArray, NDArray]] = []  # the mask and what is far from it, sampled
+        self._masked = False
+
+    def add(self, grey: Grey, mask: NDArray[np.bool_], data: NDArray[np.bool_] | None, rows: slice) -> None:
+        """Take the next rows.
+
+        Args:
+            grey: Rows of the image, those that are next, and ``RIM`` more on each side, as far as the image has them.
+            mask: Likewise, and ``REACH`` more on each side.
+            data: Likewise; ``None`` if all of them hold data.
+            rows: Which of them are next.
+        """
+        self._masked = True
+        first = max(0, rows.start - RIM)
+        around = slice(first, min(len(mask), rows.stop + RIM))
+        own = slice(rows.start - first, rows.stop - first)
+        inside = np.ascontiguousarray(mask[around]).view(np.uint8)
+        held = None if data is None else np.ascontiguousarray(data[around]).view(np.uint8)
+        outside = 1 - inside if held is None else held - inside
+        grown = cv2.dilate(inside, DISC)
+        parts = {
+            "inside": inside,
+            "outside": outside,
+            "core": inside - cv2.erode(inside, DISC),
+            "rim": grown - inside if held is None else cv2.bitwise_and(grown, outside),
+        }
+        near = np.ascontiguousarray(grey[around][own])
+        for name, part in parts.items():
+            here = np.ascontiguousarray(part[own])
+            number = int(cv2.countNonZero(here))
+            total, before = self._sums[name]
+            self._sums[name] = total + (number * _mean(near, here) if number else 0), before + number
+        self.held += near.size if held is None else int(cv2.countNonZero(np.ascontiguousarray(held[own])))
+        self._depth += _depth(mask, rows)
+        still = 1 - grown
+        if data is not None:
+            still = cv2.bitwise_and(still, surrounded(data)[around].view(np.uint8))
+        sampled = slice(own.start + -self._top % self._step, own.stop, self._step)
+        self._seen.append((inside[sampled, :: self._step], still[sampled, :: self._step]))
+        self._top += rows.stop - rows.start
+
+    def blank(self) -> "Measuring":
+        """Give one of the same image with a mask that has no foreground."""
+        other = Measuring(self._taken, self._stretch, (1, 1))
+        other._masked = True
+        return other
+
+    def appearance(self, cells: float | None, pixels: int, *, scale: float = 1) -> Appearance:
+        """Give the measures, once the last rows were added, or none, where there is no mask.
+
+        Args:
+            cells: See :func:`appearance_of`.
+            pixels: With data.
+            scale: See :func:`appearance_of`.
+        """
+        measured: dict[Measure, float] = {}
+        taken = self._taken
+        if cells is not None:
+            measured["density"] = cells / (pixels * scale**2) * 1e6
+        foreground, background = self._sums["inside"][1], self._sums["outside"][1]
+        if self._masked and not foreground:
+            return measured
+        normalised = self._stretch(taken.grey)
+        counted = None if taken.data is None else np.ascontiguousarray(taken.data.view(np.uint8))
+        stands_out = normalised if counted is None else normalised[counted > 0]
+        below, above = (int(np.count_nonzero(each)) for each in (stands_out < -STANDS_OUT, stands_out > STANDS_OUT))
+        if below or above:
+            measured["darkness"] = (above if _falls(taken.grey, normalised) else below) / (below + above)
+        if not self._masked or not background:
+            return measured
+        measured["diameter"] = _diameter(self._depth / foreground) * scale
+        of_seen, still = (np.concatenate(each) for each in zip(*self._seen, strict=True))
+        share, deviation = cv2.mean(of_seen, counted)[0], cv2.meanStdDev(normalised, mask=counted)[1].item()
+        if deviation == 0:
+            return measured
+        others = 1 - of_seen if counted is None else counted - of_seen
+        difference = _mean(normalised, of_seen) - _mean(normalised, others)
+        measured["agreement"] = abs(difference) * (share * (1 - share)) ** 0.5 / deviation
+        step = self._average("inside") - self._average("outside")
+        if step == 0:
+            return measured
+        measured["sharpness"] = (self._average("core") - self._average("rim")) / RIM / step / scale
+        noise = cv2.meanStdDev(taken.detail, mask=np.ascontiguousarray(still))[1].item() / DETAIL_GAIN
+        if 0 < noise < math.inf:  # neither without noise nor beyond float32, where pixels without data are -3.4e38
+            measured["contrast"] = abs(step) / noise
+        return measured
+
+    def _average(self, part: str) -> float:
+        total, pixels = self._sums[part]
+        return total / pixels if pixels else 0.0
 
 
 def diameter_of(regions: NDArray) -> float:
-    """Give the diameter of a typical cell of a mask, or of labels, in pixels; see :func:`cell_diameter`.
+    """Give the diameter of a typical cell of a mask, or of labels, in pixels: that of a disc of its mean depth.
 
-    Labels that touch are parted by a line of pixels, so that they are measured one by one.
+    Labels that touch are parted by a line of pixels, so that they are measured one by one. Cells of a mask that touch
+    are measured like single ones as long as necks part them.
 
     Args:
         regions: (row, column), with foreground; 0 is background.
@@ -130,24 +193,30 @@ def diameter_of(regions: NDArray) -> float:
     >>> for number, column in ((1, 18), (2, 42)):
     ...     labels = cv2.circle(labels, (column, 20), 12, number, cv2.FILLED)
     >>> round(diameter_of(labels), 1)
-    22.6
+    22.5
     """
     mask = regions != 0
     for axis in range(2):
         ahead, behind = (np.moveaxis(regions, axis, 0)[part] for part in (slice(1, None), slice(-1)))
         np.moveaxis(mask, axis, 0)[1:] &= (ahead == behind) | (behind == 0)
-    return cell_diameter(mask)
+    return _diameter(_depth(mask, slice(0, len(mask))) / int(np.count_nonzero(mask)))
 
 
-def _depth(inside: NDArray[np.uint8]) -> float:
-    """Mean distance of the foreground to its edge, in pixels; a band of rows at a time, whose distances fit memory."""
-    total = 0.0
-    for top in range(0, len(inside), BAND):
-        first = max(top - REACH, 0)
-        seen = inside[first : top + BAND + REACH]
-        distance = cv2.distanceTransform(seen, cv2.DIST_L2, cv2.DIST_MASK_5)
-        total += cv2.sumElems(distance[top - first : top - first + BAND])[0]
-    return float(total / cv2.countNonZero(inside))
+def _diameter(depth: float) -> float:
+    return 6 * (depth - 0.5)  # from the centres of pixels, half a pixel inside the edge
+
+
+def _depth(mask: NDArray[np.bool_], rows: slice) -> float:
+    """Add up the distances of the foreground in some rows to its edge, in pixels.
+
+    A band at a time, whose distances fit memory.
+    """
+    total, inside = 0.0, mask.view(np.uint8)
+    for top in range(rows.start, rows.stop, BAND):
+        first, end = max(top - REACH, 0), min(top + BAND, rows.stop)
+        distance = cv2.distanceTransform(inside[first : end + REACH], cv2.DIST_L2, cv2.DIST_MASK_5)
+        total += cv2.sumElems(distance[top - first : end - first])[0]
+    return float(total)
 
 
 def _falls(grey: NDArray, normalised: NDArray) -> bool:

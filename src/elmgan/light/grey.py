@@ -72,13 +72,15 @@ def with_gaps(image: NDArray, channel: int | str | None) -> Grey:
             f"an image has the shape (row, column, channel); of {image.shape}, the last axis does not look like its "
             "channels: move those to the end, numpy.moveaxis(image, 0, -1), or give one plane of a stack at a time"
         )
-    grey = _one_channel(as_numbers(image), channel)
+    grey = one_channel(image, channel)
     if grey.dtype.kind == "f" and not np.isfinite(grey).any():
         raise ImageError("no pixel holds data: all are NaN or infinite")
     return grey
 
 
-def _one_channel(image: NDArray, channel: int | str | None) -> Grey:
+def one_channel(image: NDArray, channel: int | str | None) -> Grey:
+    """Do what :func:`with_gaps` does with a part of an image, all of which may be gaps."""
+    image = as_numbers(image)
     word = channel if isinstance(channel, str) else None
     channels = image.shape[2] if image.ndim == 3 else 1
     if isinstance(channel, int) and not 1 <= channel <= channels:

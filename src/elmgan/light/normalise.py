@@ -4,8 +4,9 @@
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import cv2
 import numpy as np
@@ -97,16 +98,18 @@ class Normalisation(BaseModel):
             cells: Whether what stands out is brighter or darker than the background, which is then looked for on the
                 other side of the middle of the span if it would lie on the wrong one.
         """
-        values = _sorted(_of_data(sample(grey), data, grey))
+        return self.stretch_of(GridSample.of(grey, data), cells)
+
+    def stretch_of(self, taken: "GridSample", cells: Cells = "auto") -> "Stretch":
+        """Give what becomes of each value of the image that a sample was taken of; see :meth:`stretch`."""
+        values = _sorted(taken.held)
         low, high = (_percentile(values, percentage) for percentage in (self.low, self.high))
         rounding = ROUNDING * (high - low)
         centre = densest(values, self.background, rounding)
-        noise = self.noise_span * _noise(grey, values, data)
+        noise = self.noise_span * _noise(taken, values)
         ends, bright = (low, high), high - centre >= centre - low
-        seen = sample(grey)
-        if self.debris and min(seen.shape) >= BLOCKS * LEAST_BLOCK:
-            held = None if data is None else sample(data)
-            low, high, bright = self._without_debris(seen, held, low, centre, high, noise)
+        if self.debris and min(taken.grey.shape) >= BLOCKS * LEAST_BLOCK:
+            low, high, bright = self._without_debris(taken.grey, taken.data, low, centre, high, noise)
         debris = (low, high) != ends
         if cells != "auto" and bright != (cells == "bright") and low < high:
             bright = not bright
@@ -185,9 +188,62 @@ class Stretch:
         return centred
 
 
+@dataclass(frozen=True)
+class GridSample:
+    """What the statistics of an image are taken from: its pixels on a regular grid; all are (row, column)."""
+
+    grey: Grey
+    detail: NDArray[np.float32]
+    """Differences to the neighbours; see :func:`second_differences`."""
+    data: NDArray[np.bool_] | None
+    """Which of the pixels hold data; None if all do."""
+    whole: NDArray[np.bool_] | None
+    """Which of them have data on all sides."""
+    held: Grey
+    """Those that hold data, in any shape; if there is none, all that the image has."""
+
+    @classmethod
+    def of(cls, grey: Grey, data: NDArray[np.bool_] | None = None) -> Self:
+        """Take the sample of a whole image."""
+        seen: Any = sample(grey)  # of the image's type
+        detail = second_differences(grey)
+        if data is None:
+            return cls(seen, detail, None, None, seen)
+        held = sample(data)
+        return cls(seen, detail, held, sample(surrounded(data)), seen[held] if held.any() else grey[data])
+
+    @classmethod
+    def of_nine(cls, nine: Grey, data: NDArray[np.bool_] | None = None) -> Self:
+        """Take it of the pixels at :func:`places`, of (three rows, three columns) for each one of the grid.
+
+        >>> image = np.random.default_rng(0).normal(100, 5, (1300, 900)).astype(np.float32)
+        >>> nine = image[np.ix_(*(places(axis, image.shape) for axis in (0, 1)))]
+        >>> one, other = GridSample.of(image), GridSample.of_nine(nine)
+        >>> bool((one.grey == other.grey).all() and np.allclose(one.detail, other.detail, atol=1e-3))
+        True
+        """
+        parts = [[nine[down::3, across::3] for across in range(3)] for down in range(3)]
+        detail = np.zeros(parts[0][0].shape, np.float32)
+        for row, weights in zip(parts, DETAIL.tolist(), strict=True):
+            for part, weight in zip(row, weights, strict=True):
+                detail += np.float32(weight) * part.astype(np.float32)
+        seen: Any = np.ascontiguousarray(parts[1][1])
+        if data is None:
+            return cls(seen, detail, None, None, seen)
+        held = np.ascontiguousarray(data[1::3, 1::3])
+        whole = np.logical_and.reduce([data[down::3, across::3] for down in range(3) for across in range(3)])
+        return cls(seen, detail, held, whole, seen[held])
+
+
+def places(axis: int, shape: tuple[int, int]) -> NDArray[np.intp]:
+    """Give the rows or columns that a sample is taken of, each with those next to it; at the border, itself again."""
+    middles = np.arange(0, shape[axis], step_of(shape))
+    return np.asarray(np.clip(middles[:, np.newaxis] + (-1, 0, 1), 0, shape[axis] - 1).ravel())
+
+
 def sample(image: NDArray) -> NDArray:
     """Every pixel of the image, or of a large one those on a regular grid."""
-    step = _step(image)
+    step = step_of(image.shape)
     return image[::step, ::step]
 
 
@@ -196,7 +252,7 @@ def second_differences(grey: Grey) -> NDArray[np.float32]:
 
     Noise of standard deviation 1 that differs from pixel to pixel gives values of standard deviation ``DETAIL_GAIN``.
     """
-    step, last = _step(grey), len(grey) - 1
+    step, last = step_of(grey.shape), len(grey) - 1
     rows = np.arange(0, len(grey), step)[:, np.newaxis] + (-1, 0, 1)  # only those that are looked at
     bands = grey[np.clip(rows, 0, last).ravel()]
     detail = cv2.filter2D(bands, cv2.CV_32F, DETAIL, borderType=cv2.BORDER_REFLECT)
@@ -209,16 +265,9 @@ def surrounded(data: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return whole.view(np.bool_)
 
 
-def _step(image: NDArray) -> int:
-    return math.ceil(math.sqrt(image.size / MOST_PIXELS))
-
-
-def _of_data(seen: Grey, data: NDArray[np.bool_] | None, grey: Grey) -> Grey:
-    """Leave only the pixels with data of a sample; all that the image has where the sample has none."""
-    if data is None:
-        return seen
-    of_seen = sample(data)
-    return seen[of_seen] if of_seen.any() else grey[data]
+def step_of(shape: Sequence[int]) -> int:
+    """Give the distance between the pixels of a sample, along rows and columns."""
+    return math.ceil(math.sqrt(shape[0] * shape[1] / MOST_PIXELS))
 
 
 def _sorted(grey: Grey) -> NDArray[np.float32]:
@@ -251,17 +300,17 @@ def densest(values: NDArray[np.float32], share: float, rounding: float) -> float
     return (float(values[first + length // 2]) + float(values[last + (length + 1) // 2])) / 2
 
 
-def _noise(grey: Grey, values: NDArray[np.float32], data: NDArray[np.bool_] | None) -> float:
-    """Estimate the standard deviation of an image's noise; ``values`` are the image's (sampled) pixels, sorted.
+def _noise(taken: GridSample, values: NDArray[np.float32]) -> float:
+    """Estimate the standard deviation of an image's noise; ``values`` are the sample's pixels, sorted.
 
     After Immerkaer, Fast noise variance estimation, CVIU 64 (1996) 300, with the median in place of the mean, so that
     edges of cells do not count as noise. In a dim 8-bit image most neighbours hold the same grey level and the median
     is 0. There the mean square of the same differences is believed, up to the rounding error of the grey levels:
     step / sqrt(12), where the step is the least difference between two values that occur.
     """
-    detail = second_differences(grey)
-    if data is not None:
-        detail = detail[sample(surrounded(data))]
+    detail = taken.detail
+    if taken.whole is not None:
+        detail = detail[taken.whole]
         if not detail.size:
             return 0
     mean_square = cv2.norm(detail, cv2.NORM_L2) / math.sqrt(detail.size) / DETAIL_GAIN

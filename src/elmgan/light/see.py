@@ -1,5 +1,7 @@
 """What the network sees of an image: in training, in counting and for the baseline the same."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -86,6 +88,11 @@ class Seen:
     as_read: Grey | None = None
     """The channel before it was levelled, (row, column); pixels without data may be no numbers."""
 
+    def part(self, window: Tile) -> tuple[Grey, NDArray[np.bool_] | None]:
+        """Grey values of a part of what holds data, and which of its pixels do."""
+        grey = np.ascontiguousarray(window.of(self.box.of(self.grey)))
+        return grey, None if self.data is None else window.of(self.box.of(self.data))
+
     @property
     def normalised(self) -> NDArray[np.float32]:
         """The whole image as the network sees it."""
@@ -138,7 +145,7 @@ def see(
             grey = np.zeros(grey.shape, np.float32)
             box.of(grey)[:] = haematoxylin(box.of(image), glass_of(pixels))
         else:
-            stains = _stains(pixels)
+            stains = stains_in(pixels)
     inner = as_read = grey
     if data is not None:
         grey = grey.copy()
@@ -165,10 +172,20 @@ def see(
 
 def _colours(colour: NDArray, data: NDArray[np.bool_] | None) -> NDArray[np.float32]:
     """Give pixels with data on a regular grid, (pixel, RGB); none of a grey image that was saved as colour."""
-    step = max(1, round((colour.shape[0] * colour.shape[1] / COLOUR_PIXELS) ** 0.5))
-    pixels = colour[::step, ::step].reshape(-1, RGB)
+    step = colour_step(colour.shape)
+    return colours_in(colour[::step, ::step], None if data is None else data[::step, ::step])
+
+
+def colour_step(shape: Sequence[int]) -> int:
+    """Give the distance between the pixels of an image that show its colours, along rows and columns."""
+    return max(1, round(math.sqrt(shape[0] * shape[1] / COLOUR_PIXELS)))
+
+
+def colours_in(seen: NDArray, data: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+    """Give the pixels with data among those that show an image's colours, (pixel, RGB); none of a grey one."""
+    pixels = seen.reshape(-1, RGB)
     if data is not None:
-        pixels = pixels[data[::step, ::step].ravel()]
+        pixels = pixels[data.ravel()]
     if (pixels == pixels[:, :1]).all():
         pixels = pixels[:0]
     pixels = pixels.astype(np.float32)
@@ -214,7 +231,7 @@ def _levelled(grey: Grey, data: NDArray[np.bool_] | None, span: float) -> tuple[
     be a single large cell: the image is called uneven then, too.
     """
     slope = slope_of(grey, data)
-    if slope is None or not slope.height > UNEVEN * span > 0 or slope.rough > ROUGH:
+    if slope is None or not steep(slope, span):
         return grey, False
     if slope.rough > SMOOTH:
         return grey, True
@@ -239,19 +256,30 @@ class Slope:
         """How high what is no plane of it is, as a share of the height."""
         return float(np.ptp(surface()[:, 3:] @ self.terms[3:])) / max(self.height, 1e-30)
 
-    def taken_off(self, grey: Grey) -> NDArray[np.float32]:
-        """Subtract it, around its mean, from an image; (row, column)."""
+    def at(self, shape: tuple[int, int], rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Give it, around its mean, at some rows and columns of an image of a shape; (row, column)."""
         # The middles of the outermost blocks, which are at -1 and 1, lie half a block inside the image.
         reach = BLOCKS / (BLOCKS - 1)
-        ends = (reach - reach / side for side in grey.shape)
-        down, across = (np.linspace(-end, end, side) for end, side in zip(ends, grey.shape, strict=True))
+        ends = (reach - reach / side for side in shape)
+        down, across = (np.linspace(-end, end, side) for end, side in zip(ends, shape, strict=True))
         _, *terms = self.terms.tolist()
-        rows, columns = terms[0] * down + terms[2] * down**2, terms[1] * across + terms[4] * across**2
-        mean = rows.mean() + columns.mean() + terms[3] * down.mean() * across.mean()
+        along_rows, along_columns = terms[0] * down + terms[2] * down**2, terms[1] * across + terms[4] * across**2
+        mean = along_rows.mean() + along_columns.mean() + terms[3] * down.mean() * across.mean()
+        surface = np.add.outer(along_rows[rows] - mean, along_columns[columns])
+        surface += np.multiply.outer(terms[3] * down[rows], across[columns])
+        return np.asarray(surface)
+
+    def taken_off(self, grey: Grey) -> NDArray[np.float32]:
+        """Subtract it, around its mean, from an image; (row, column)."""
+        return self.taken_off_part(grey, grey.shape, Tile(0, 0, *grey.shape))
+
+    def taken_off_part(self, grey: Grey, shape: tuple[int, int], tile: Tile) -> NDArray[np.float32]:
+        """Subtract it from a part of an image of a shape."""
         level = np.empty(grey.shape, np.float32)
-        for top in range(0, len(grey), STRIP):
-            some = slice(top, top + STRIP)
-            surface = np.add.outer(rows[some] - mean, columns) + np.multiply.outer(terms[3] * down[some], across)
+        columns = np.arange(tile.left, tile.left + tile.width)
+        for first in range(0, len(grey), STRIP):
+            some = slice(first, min(first + STRIP, len(grey)))
+            surface = self.at(shape, np.arange(tile.top + some.start, tile.top + some.stop), columns)
             np.subtract(grey[some], surface, out=level[some], casting="unsafe")
         return level
 
@@ -268,7 +296,23 @@ def slope_of(grey: Grey, data: NDArray[np.bool_] | None = None) -> Slope | None:
     >>> round(float(np.ptp(ramp - slope.taken_off(ramp)))), slope.rough < SMOOTH
     (159, True)
     """
-    levels, places = _levels(grey, data)
+    rows, columns = (slice(None, None, step) for step in block_steps(grey.shape))
+    return slope_in(grey[rows, columns], None if data is None else data[rows, columns])
+
+
+def steep(slope: Slope, span: float) -> bool:
+    """Tell whether a background is far from level, given the span of an image."""
+    return slope.height > UNEVEN * span > 0 and slope.rough <= ROUGH
+
+
+def block_steps(shape: tuple[int, int]) -> list[int]:
+    """Give the distances between the rows and the columns of an image that show its background."""
+    return [max(1, side // (BLOCKS * BLOCK_PIXELS)) for side in shape]
+
+
+def slope_in(seen: Grey, data: NDArray[np.bool_] | None) -> Slope | None:
+    """Do what :func:`slope_of` does, given every so many rows and columns of an image; see :func:`block_steps`."""
+    levels, places = _levels(seen, data)
     if len(levels) < 2 * places.shape[1] or np.ptp(levels) == 0:
         return None
     weights = np.ones(len(levels))
@@ -283,10 +327,8 @@ def slope_of(grey: Grey, data: NDArray[np.bool_] | None = None) -> Slope | None:
     return Slope(terms, height, usual / max(height, 1e-9 * float(np.ptp(levels))))
 
 
-def _levels(grey: Grey, data: NDArray[np.bool_] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _levels(seen: Grey, data: NDArray[np.bool_] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Give the backgrounds of the blocks that are mostly data, and what a surface is made of at their places."""
-    steps = [max(1, side // (BLOCKS * BLOCK_PIXELS)) for side in grey.shape]
-    seen = grey[:: steps[0], :: steps[1]]
     rows, columns = (side // BLOCKS for side in seen.shape)
     if not rows or not columns:
         return np.empty(0), surface()
@@ -299,7 +341,7 @@ def _levels(grey: Grey, data: NDArray[np.bool_] | None) -> tuple[NDArray[np.floa
     if data is None:
         blocks.sort(axis=1)
         return _densest_of_rows(blocks, QUARTER), surface()
-    held = in_blocks(data[:: steps[0], :: steps[1]])
+    held = in_blocks(data)
     whole = held.mean(axis=1) > 0.5
     levels = [densest(np.sort(block[of]), QUARTER, 0) for block, of in zip(blocks[whole], held[whole], strict=True)]
     return np.array(levels, np.float64), surface()[whole]
@@ -328,7 +370,7 @@ def surface() -> NDArray[np.float64]:
     return np.stack([np.ones_like(down), down, across, down**2, down * across, across**2], axis=1)
 
 
-def _stains(pixels: NDArray[np.float32]) -> tuple[int, ...]:
+def stains_in(pixels: NDArray[np.float32]) -> tuple[int, ...]:
     """Name the channels, from 1, that show different things on a dark ground; pixels are (pixel, RGB). None: ()."""
     if len(pixels) < 2:
         return ()

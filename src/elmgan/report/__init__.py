@@ -2,8 +2,8 @@
 
 from elmgan.report.contact_sheet import write_contact_sheet
 from elmgan.report.overlay import OUTLINE, for_display, outlines, overlay
-from elmgan.report.page import facts_of, number_cards, page
-from elmgan.report.plot import MOST_POINTS, Dots, Line, Points, dot_plot, scatter
+from elmgan.report.page import facts_of, page
+from elmgan.report.plot import MOST_POINTS, Dots, Line, Points, distribution_plot, dot_plot, scatter
 from elmgan.report.record import run_record
 from elmgan.report.thumbnail import thumbnail
 
@@ -13,10 +13,10 @@ __all__ = [
     "Dots",
     "Line",
     "Points",
+    "distribution_plot",
     "dot_plot",
     "facts_of",
     "for_display",
-    "number_cards",
     "outlines",
     "overlay",
     "page",

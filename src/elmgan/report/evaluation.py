@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Self
 
 from elmgan.counting import Model
 from elmgan.data import Record, read_truth
 from elmgan.light import plane_grey
-from elmgan.report.page import facts_of, number_cards, page
+from elmgan.report.page import facts_of, flags_found, page, parameters_of
 from elmgan.report.plot import MOST_POINTS
 from elmgan.report.score_plots import BINS, Counts, agreement, bland_altman, error_by_count, predicted_against_true
 from elmgan.report.thumbnail import thumbnail
@@ -72,15 +71,67 @@ def evaluation_report(
         baseline: Of the same images in the same order.
         cases: The images to look at.
     """
-    version = metrics.run["model"]["version"]
-    body = [_failed(metrics)]
-    if metrics.kinds:
-        body = [_cards(metrics.kinds["all"]), *body, _scores(metrics, version), _kinds(metrics)]
-    body += [_plots(Counts.of(scores, baseline), version), _gallery(cases)]
-    return page(f"Evaluation of {version}", facts_of(metrics.run), "\n".join(body))
+    version, everything = metrics.run["model"]["version"], metrics.kinds.get("all")
+    names = [name for name in SCORES if any(name in summary.scored for summary in metrics.kinds.values())]
+    return page(
+        "evaluation.html",
+        title=f"Evaluation of {version}",
+        facts=facts_of(metrics.run),
+        words=_words(everything, scores, len(metrics.failed)),
+        version=version,
+        baseline=BASELINE,
+        metrics=metrics,
+        everything=everything,
+        numbers=_numbers(everything) if everything else {},
+        flagged=sum(bool(score.flags) for score in scores),
+        flags=flags_found(score.flags for score in scores),
+        failures=metrics.failed[:MOST_FAILED],
+        failed_left=max(0, len(metrics.failed) - MOST_FAILED),
+        scores=[_row(everything, name) for name in everything.scored] if everything else [],
+        headings=[SCORES[name].heading for name in names],
+        kinds={kind: [_row(of, name) for name in names] for kind, of in metrics.kinds.items()},
+        plots=_plots(Counts.of(scores, baseline)),
+        thinned=len(scores) > MOST_POINTS,
+        most_points=MOST_POINTS,
+        cases=cases,
+        all_shown=len(cases) == len(scores),
+        worst=WORST,
+        parameters=parameters_of(metrics.run),
+    )
 
 
-def _cards(summary: Summary) -> str:
+@dataclass(frozen=True)
+class _Pair:
+    """A score of the model and of the baseline, as shown: value, interval, CSS class."""
+
+    heading: str
+    text: str
+    ours: tuple[str, str, str]
+    theirs: tuple[str, str, str]
+    known: bool
+
+
+def _row(summary: Summary, name: str) -> _Pair:
+    """Write a score of some images; the better of the two values is of class ``best``."""
+    ours, theirs = summary.model.get(name), summary.baseline.get(name)
+    styles = _styles(name, ours, theirs)
+    one, other = (
+        (shown(name, value), interval_shown(name, value), style)
+        for value, style in zip((ours, theirs), styles, strict=True)
+    )
+    return _Pair(SCORES[name].heading, SCORES[name].text, one, other, ours is not None or theirs is not None)
+
+
+def _styles(name: str, ours: Value | None, theirs: Value | None) -> tuple[str, str]:
+    """CSS classes of the two values of a score."""
+    if ours is None or theirs is None:
+        return "", ""
+    one, other = SCORES[name].cost(ours.value), SCORES[name].cost(theirs.value)
+    return "best" if one < other else "", "best" if other < one else ""
+
+
+def _numbers(summary: Summary) -> dict[str, str]:
+    """The numbers to see first: name -> number."""
     numbers = {"images": f"{summary.images}"}
     if summary.mean_count is not None:
         numbers["cells per image"] = f"{summary.mean_count:.1f}"
@@ -88,119 +139,39 @@ def _cards(summary: Summary) -> str:
         if name in summary.model:
             other = shown(name, summary.baseline.get(name))
             numbers[f"{SCORES[name].heading} (Otsu {other})"] = shown(name, summary.model[name])
-    return number_cards(numbers)
+    return numbers
 
 
-def _failed(metrics: Metrics) -> str:
-    if not metrics.failed:
-        return ""
-    lines = "".join(
-        f'<tr><td class="text wide">{escape(failure.image)}</td><td class="text wide">{escape(failure.error)}</td></tr>'
-        for failure in metrics.failed[:MOST_FAILED]
-    )
-    more = len(metrics.failed) - MOST_FAILED
-    told = f"These are in no score{f'; metrics.json has {more} more' if more > 0 else ''}."
-    return f'<h2>Not scored</h2><p>{told}</p><div class="scroll"><table>{lines}</table></div>'
+def _words(summary: Summary | None, scores: Sequence[Score], failed: int) -> list[str]:
+    """Say in sentences how good the model is on these images."""
+    told = []
+    if summary is not None and "mae" in summary.model and summary.mean_count is not None:
+        error, bias = summary.model["mae"].value, summary.model["bias"].value
+        told.append(f"A count is {error:.1f} cells off on average, where an image has {summary.mean_count:.1f} cells.")
+        if round(abs(bias), 1) > 0:
+            told.append(f"On average {abs(bias):.1f} cells too {'many' if bias > 0 else 'few'} are counted.")
+        if "coverage" in summary.model:
+            share = 100 * summary.model["coverage"].value
+            told.append(f"{share:.0f} % of the true counts lie in their interval; 90 % should.")
+    flagged = sum(bool(score.flags) for score in scores)
+    if flagged:
+        flag, number, advice = flags_found(score.flags for score in scores)[0]
+        told.append(f"{flagged} of {len(scores)} images are flagged, most often {flag} ({number}): {advice}.")
+    if failed:
+        told.append(f"{failed} images could not be scored; the reasons stand below.")
+    return told
 
 
-def _scores(metrics: Metrics, version: str) -> str:
-    """Every score of all images, and what it says."""
-    everything = metrics.kinds["all"]
-    head = "".join(f"<th>{escape(name)}</th><th>95 % interval</th>" for name in (version, BASELINE))
-    lines = [f'<tr><th class="text">score</th>{head}<th class="text">what it says</th></tr>']
-    for name in everything.scored:
-        meaning, pair = SCORES[name], (everything.model.get(name), everything.baseline.get(name))
-        cells = "".join(
-            f'<td class="{style}">{shown(name, value)}</td><td class="soft">{interval_shown(name, value)}</td>'
-            for value, style in zip(pair, _styles(name, *pair), strict=True)
-        )
-        lines.append(
-            f'<tr><th class="text">{meaning.heading}</th>{cells}<td class="text wide">{meaning.text}</td></tr>'
-        )
-    return f"""<h2>Scores</h2>
-<p>Of {everything.images} images {everything.counted} have a count, {everything.masks} a mask and {everything.labelled}
-instance labels; a score comes from those that have what it takes. {BASELINE} is what can be had on the same images with
-nothing learned; the better of the two is bold. Intervals are 95 % bootstrap intervals over groups of images,
-{metrics.resamples} draws with seed {metrics.seed}. images.csv has every image, metrics.json every score in full.</p>
-<div class="scroll"><table>{"".join(lines)}</table></div>"""
-
-
-def _kinds(metrics: Metrics) -> str:
-    """The scores of each kind of images, if there is more than one."""
-    if len(metrics.kinds) == 1:
-        return ""
-    names = [name for name in SCORES if any(name in summary.scored for summary in metrics.kinds.values())]
-    head = "".join(f"<th>{SCORES[name].heading}</th>" for name in names)
-    lines = [f'<tr><th class="text">kind</th><th>images</th><th>mean count</th>{head}</tr>']
-    for kind, summary in metrics.kinds.items():
-        mean = "" if summary.mean_count is None else f"{summary.mean_count:.1f}"
-        cells = "".join(_stacked(name, summary.model.get(name), summary.baseline.get(name)) for name in names)
-        lines.append(f'<tr><td class="text">{escape(kind)}</td><td>{summary.images}</td><td>{mean}</td>{cells}</tr>')
-    return f"""<h2>Kinds of images</h2>
-<p>In each field the score, its interval, and the score of {BASELINE}.</p>
-<div class="scroll"><table class="stacked">{"".join(lines)}</table></div>"""
-
-
-def _stacked(name: str, value: Value | None, other: Value | None) -> str:
-    if value is None and other is None:
-        return "<td></td>"
-    ours, theirs = _styles(name, value, other)
-    return (
-        f'<td><span class="{ours}">{shown(name, value)}</span><small>{interval_shown(name, value)}</small>'
-        f'<small class="{theirs}">{shown(name, other)}</small></td>'
-    )
-
-
-def _styles(name: str, ours: Value | None, theirs: Value | None) -> tuple[str, str]:
-    """CSS classes of the two values of a score: the better one is ``best``."""
-    if ours is None or theirs is None:
-        return "", ""
-    one, other = SCORES[name].cost(ours.value), SCORES[name].cost(theirs.value)
-    return "best" if one < other else "", "best" if other < one else ""
-
-
-def _plots(counts: Counts, version: str) -> str:
+def _plots(counts: Counts) -> list[tuple[str, str, str]]:
+    """Draw the counts in three ways, where there are any: SVG, heading and what it says."""
     if not len(counts.truth):
-        return ""
+        return []
     bias, reach = agreement(counts)
     limits = (
         f"The model's bias is {bias:+.1f}, the limits of agreement are {bias - reach:+.1f} and {bias + reach:+.1f}."
     )
-    figures = [
-        _figure(predicted_against_true(counts), "Predicted against true", "On the line the prediction is right."),
-        _figure(bland_altman(counts), "Bland-Altman", limits),
-        _figure(error_by_count(counts), "Error by count", f"Lines join the means of up to {BINS} groups of images."),
+    return [
+        (predicted_against_true(counts), "Predicted against true", "On the line the prediction is right."),
+        (bland_altman(counts), "Bland-Altman", limits),
+        (error_by_count(counts), "Error by count", f"Lines join the means of up to {BINS} groups of images."),
     ]
-    fewer = f" About {MOST_POINTS} of {len(counts.truth)} images are drawn." if len(counts.truth) > MOST_POINTS else ""
-    return f"""<h2>Counts</h2>
-<p><i class="model"></i>{escape(version)}<i class="baseline"></i>{BASELINE}.{fewer}</p>
-<section class="plots">{"".join(figures)}</section>"""
-
-
-def _figure(drawing: str, heading: str, text: str) -> str:
-    return f"<figure>{drawing}<figcaption><span><strong>{heading}.</strong> {text}</span></figcaption></figure>"
-
-
-def _gallery(cases: Sequence[Case]) -> str:
-    if not cases:
-        return ""
-    layout, what, found = "large", "Left", '; right <i class="found"></i>the cells found'
-    if cases[0].found is None:
-        layout, what, found = "", "Outlined", ""
-    return f"""<h2>Worst images</h2>
-<p>The {WORST} with the greatest error of the count, then of the others the {WORST} with the lowest Dice.
-{what} <i class="truth"></i>what is true, as far as it is known{found}.</p>
-<section class="gallery {layout}">{"".join(_case(case) for case in cases)}</section>"""
-
-
-def _case(case: Case) -> str:
-    score, name = case.score, escape(case.score.image)
-    counted = score.truth is not None and score.estimate is not None
-    numbers = [f"{score.truth:g} → {score.estimate:.1f}"] if counted else []
-    numbers += [] if score.dice is None else [f"Dice {score.dice:.3f}"]
-    found = "" if case.found is None else f'<img src="{case.found}" alt="{name}, what was found">'
-    flags = " ".join(f'<span class="flag">{escape(flag)}</span>' for flag in score.flags)
-    return (
-        f'<figure><div><img src="{case.truth}" alt="{name}, what is true">{found}</div>'
-        f'<figcaption class="lines"><b>{" · ".join(numbers)}</b><span>{name} {flags}</span></figcaption></figure>'
-    )

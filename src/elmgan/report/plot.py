@@ -11,9 +11,13 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH, HEIGHT = 440, 330
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 46
+WIDTH, HEIGHT = 320, 250
+"""Of a scatter plot or histogram: narrow, so that a telephone shows its letters at their size or larger."""
+
+LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 44
 """Margins around the frame, in SVG's pixels."""
+
+MOST_BINS = 24
 
 MARK_RADIUS = 3.5
 MOST_POINTS = 2000
@@ -99,23 +103,76 @@ def scatter(
     """
     x = Scale(*x_range, LEFT, WIDTH - RIGHT)
     y = Scale(*y_range, HEIGHT - BOTTOM, TOP)
-    parts = [f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">']
-    for value in ticks(*x_range):
-        parts.append(f'<path class="grid" d="M{x(value):.1f} {y.start}V{y.end}"/>')
-        parts.append(f'<text x="{x(value):.1f}" y="{y.start + 18}" text-anchor="middle">{_shown(value)}</text>')
-    for value in ticks(*y_range):
-        parts.append(f'<path class="grid" d="M{x.start} {y(value):.1f}H{x.end}"/>')
-        parts.append(f'<text x="{x.start - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{_shown(value)}</text>')
-    middle_x, middle_y = (x.start + x.end) / 2, (y.start + y.end) / 2
-    parts.append(f'<text class="axis" x="{middle_x}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x_label)}</text>')
-    turned = f'transform="translate(14 {middle_y}) rotate(-90)"'
-    parts.append(f'<text class="axis" {turned} text-anchor="middle">{escape(y_label)}</text>')
+    parts = _frame(x, y, title, x_label, y_label)
     parts += [_line(line, x, y) for line in lines]
     marks = [mark for series in points for mark in _marks(series, x, y)]
     parts += marks
     if any("<path" in mark for mark in marks):
         parts.append(f'<text x="{x.start + 10}" y="{y.end + 14}">▲ beyond the scale</text>')
     return "".join(parts) + "</svg>"
+
+
+def distribution_plot(
+    values: NDArray[np.float64], marked: NDArray[np.bool_], *, title: str, x_label: str, y_label: str
+) -> str:
+    """Draw how whole numbers are distributed as an SVG element: bars of class ``model``, the marked upon the others.
+
+    Args:
+        values: Whole numbers, at least one, (value).
+        marked: Which of them are drawn with class ``flagged``, (value).
+        title: What it shows, for those who cannot see it.
+        x_label: What the numbers are.
+        y_label: What is counted.
+    """
+    edges = _edges(float(values.min()), float(values.max()))
+    plain, other = (np.histogram(values[which], edges)[0] for which in (~marked, marked))
+    most = float((plain + other).max())
+    x = Scale(edges[0], edges[-1], LEFT, WIDTH - RIGHT)
+    y = Scale(0, 1.05 * most, HEIGHT - BOTTOM, TOP)
+    parts = _frame(x, y, title, x_label, y_label)
+    for left, right, *numbers in zip(edges, edges[1:], plain, other, strict=False):
+        within = f"{left:g}" if right - left == 1 else f"{left:g} to {right - 1:g}"
+        below = 0.0
+        for style, number in zip(("model", "flagged"), numbers, strict=True):
+            if number:
+                top, bottom = y(below + float(number)), y(below)
+                told = f"{within}: {number} {y_label}" + ", flagged" * (style == "flagged")
+                parts.append(
+                    f'<rect class="{style}" x="{x(left) + 0.5:.1f}" y="{top:.1f}" width="{x(right) - x(left) - 1:.1f}" '
+                    f'height="{bottom - top:.1f}"><title>{escape(told)}</title></rect>'
+                )
+                below += float(number)
+    return "".join(parts) + "</svg>"
+
+
+def _edges(low: float, high: float) -> list[float]:
+    """Choose bins of 1, 2 or 5 times a power of ten whole numbers, at most MOST_BINS; each ends before the next begins.
+
+    >>> _edges(3, 5), _edges(0, 99)[:3]
+    ([3.0, 4.0, 5.0, 6.0], [0.0, 5.0, 10.0])
+    """
+    steps = (step * 10.0**power for power in range(13) for step in (1, 2, 5))
+    for step in steps:
+        first, last = math.floor(low / step), math.floor(high / step) + 1
+        if last - first <= MOST_BINS:
+            break
+    return [k * step for k in range(first, last + 1)]
+
+
+def _frame(x: Scale, y: Scale, title: str, x_label: str, y_label: str) -> list[str]:
+    """Begin a plot: its element, its grid, and what its sides say."""
+    parts = [f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">']
+    for value in ticks(x.low, x.high, 6):
+        parts.append(f'<path class="grid" d="M{x(value):.1f} {y.start}V{y.end}"/>')
+        parts.append(f'<text x="{x(value):.1f}" y="{y.start + 18}" text-anchor="middle">{_shown(value)}</text>')
+    for value in ticks(y.low, y.high, 6):
+        parts.append(f'<path class="grid" d="M{x.start} {y(value):.1f}H{x.end}"/>')
+        parts.append(f'<text x="{x.start - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{_shown(value)}</text>')
+    middle_x, middle_y = (x.start + x.end) / 2, (y.start + y.end) / 2
+    parts.append(f'<text class="axis" x="{middle_x}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x_label)}</text>')
+    turned = f'transform="translate(14 {middle_y}) rotate(-90)"'
+    parts.append(f'<text class="axis" {turned} text-anchor="middle">{escape(y_label)}</text>')
+    return parts
 
 
 def ticks(low: float, high: float, most: int = 7) -> list[float]:
@@ -171,14 +228,16 @@ class Dots:
 
     Attributes:
         name: Shown in the legend.
-        values: Row of the plot -> low end, middle and high end; greater than 0.
+        values: Row of the plot -> low end, middle and high end; greater than 0 on a logarithmic scale.
     """
 
     name: str
     values: Mapping[str, tuple[float, float, float]]
 
 
-def dot_plot(series: Sequence[Dots], *, title: str, x_label: str, marked: Sequence[float] = ()) -> str:
+def dot_plot(
+    series: Sequence[Dots], *, title: str, x_label: str, marked: Sequence[float] = (), linear: bool = False
+) -> str:
     """Draw values on a logarithmic scale, a row for each name, as an SVG file of its own.
 
     Args:
@@ -186,11 +245,14 @@ def dot_plot(series: Sequence[Dots], *, title: str, x_label: str, marked: Sequen
         title: What the plot shows, for those who cannot see it.
         x_label: Quantity to the right.
         marked: Values that a line is drawn at.
+        linear: Take a linear scale, on which values may be of either sign.
     """
+    place = float if linear else math.log10
     names = list(dict.fromkeys(name for dots in series for name in dots.values))
     numbers = [number for dots in series for ends in dots.values.values() for number in ends]
-    low, high = math.log10(min([*numbers, *marked])), math.log10(max([*numbers, *marked]))
-    gap = max(0.03 * (high - low), 0.02)
+    low, high = place(min([*numbers, *marked])), place(max([*numbers, *marked]))
+    gap = 0.03 * (high - low) or 0.02
+    gap = gap if linear else max(gap, 0.02)
     x = Scale(low - gap, high + gap, 210, 740)
     top, step = 24 + 18 * -(-len(series) // 2), 11
     height = max(26, step * (len(series) + 1))
@@ -201,10 +263,10 @@ def dot_plot(series: Sequence[Dots], *, title: str, x_label: str, marked: Sequen
         "<style>text { font: 12px sans-serif; fill: #333 } path { stroke: #ddd } .mark { stroke: #777 }</style>",
         f'<rect width="760" height="{bottom + 46}" fill="#fff"/>',
     ]
-    for value in _powers(10**x.low, 10**x.high):
-        parts.append(f'<path d="M{x(math.log10(value)):.1f} {top}V{bottom}"/>')
-        parts.append(f'<text x="{x(math.log10(value)):.1f}" y="{bottom + 18}" text-anchor="middle">{value:g}</text>')
-    parts += [f'<path class="mark" d="M{x(math.log10(value)):.1f} {top}V{bottom}"/>' for value in marked]
+    for value in ticks(x.low, x.high) if linear else _powers(10**x.low, 10**x.high):
+        parts.append(f'<path d="M{x(place(value)):.1f} {top}V{bottom}"/>')
+        parts.append(f'<text x="{x(place(value)):.1f}" y="{bottom + 18}" text-anchor="middle">{_shown(value)}</text>')
+    parts += [f'<path class="mark" d="M{x(place(value)):.1f} {top}V{bottom}"/>' for value in marked]
     for k, name in enumerate(names):
         parts.append(f'<path d="M{x.start} {top + k * height}H{x.end}"/>')
         parts.append(f'<text x="200" y="{top + (k + 0.5) * height + 4:.1f}" text-anchor="end">{escape(name)}</text>')
@@ -214,7 +276,7 @@ def dot_plot(series: Sequence[Dots], *, title: str, x_label: str, marked: Sequen
         parts.append(f'<text x="{left + 10}" y="{down + 4}">{escape(dots.name)}</text>')
         for name, ends in dots.values.items():
             y = top + names.index(name) * height + step * (k + 1)
-            start, middle, end = (x(math.log10(number)) for number in ends)
+            start, middle, end = (x(place(number)) for number in ends)
             told = f"<title>{escape(f'{name}, {dots.name}: {ends[1]:.3g}')}</title>"
             parts.append(f'<path d="M{start:.1f} {y}H{end:.1f}" style="stroke: {colour}; stroke-width: 2"/>')
             parts.append(f'<circle cx="{middle:.1f}" cy="{y}" r="4" fill="{colour}">{told}</circle>')

@@ -13,7 +13,7 @@ from rich.progress import track
 
 from elmgan import __version__
 from elmgan.counting import Model
-from elmgan.counting.region import clumped_share
+from elmgan.counting.clumps import clumped_share
 from elmgan.data import Record, Sides, read_seen, read_truth
 from elmgan.engines.libraries import has_int8
 from elmgan.errors import DataError, ImageError
@@ -108,7 +108,7 @@ def clumps_in(model: Model, records: Iterable[Record]) -> Ranges:
         with record.opened() as plane, suppress(ImageError):  # of a merge of stains, which is not counted either
             result = model.count(plane, scale=record.view.factor, quick=True)
             if result.mask is not None and result.count_map is not None:
-                found.append({"clumped": clumped_share(result.mask, result.count_map, card.architecture.stride)})
+                found.append({"clumped": clumped_share(result.mask, result.count_map)})
     return ranges_of(found)
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,21 +20,40 @@ ROOM = 0.1
 DOUBTFUL = 0.1, 0.9
 DOUBTFUL_SHARE = 0.5
 
-ADVICE = {
-    "blurred": "focus again",
+MEANING = {
+    "blurred": "edges of cells are softer than in the images that the model learned from",
+    "saturated": "many cells are as bright as the file can hold, so that their detail is lost",
+    "low-contrast": "cells hardly stand out from the noise",
+    "empty": "no cell was found",
+    "crowded": "cells lie closer together than in the images that the model learned from",
+    "object-size": "cells are of another size than in the other images or in training",
+    "unlike-training": "the image does not look like any that the model knows",
+    "unsure": "the model hesitates over most of what it found",
+    "uneven": "the background goes up or down much",
+    "debris": "something is far brighter or darker than all else, such as text or dirt",
+    "merge": "several stains are in one picture",
+    "unchecked": "the image was looked at once, so that an unlike one is not noticed",
+}
+"""Flag -> what is the matter, as a sentence without its full stop."""
+
+REMEDY = {
+    "blurred": "focus again; if cells are large, look whether the scale is right",
     "saturated": "expose less",
     "low-contrast": "expose longer",
-    "empty": "look whether there is really no cell",
+    "empty": "look whether there is really none",
     "crowded": "count some by hand, and train with such images",
-    "object-size": "cells of another size than in the other images or in training: look at the overlay",
-    "unlike-training": "the model knows no such images: choose another, or train one",
-    "unsure": "the model hesitates over most of what it sees: choose another, or train one",
-    "uneven": "the background goes up or down much: look at the overlay; subtract it before if cells were missed",
-    "debris": "something far brighter or darker than all else, as text or dirt: look whether it was counted",
-    "merge": "several stains in one picture; name one with --channel",
+    "object-size": "look at the outlines, and give the scale if it is wrong",
+    "unlike-training": "choose another model, or train one",
+    "unsure": "say whether cells are bright or dark (--cells), choose another model, or train one",
+    "uneven": "look at the outlines; subtract the background before if cells were missed",
+    "debris": "look whether it was counted, and cut it off",
+    "merge": "name one with --channel",
     "unchecked": "leave --quick out",
 }
-"""Flag -> what is wrong, where the name does not say it, and what to do."""
+"""Flag -> what to do."""
+
+ADVICE = {flag: f"{meaning}: {REMEDY[flag]}" for flag, meaning in MEANING.items()}
+"""Flag -> what is the matter, and what to do, in one line."""
 
 
 def flags_of(
@@ -87,8 +107,106 @@ def flags_of(
     >>> flags_of(image, image == 40, {"diameter": 30, "darkness": 0.1}, {"diameter": (10, 19), "darkness": (0, 0.05)})
     ('object-size',)
     """
-    empty = mask is not None and not mask.any()
-    foreground = (np.True_ if data is None else data) if mask is None or empty else mask
+    tally = PixelTally.of(image, mask, probability=probability, data=data)
+    return flags_by(tally, appearance, training, far=far, remarks=remarks)
+
+
+@dataclass
+class PixelTally:
+    """Numbers of pixels by which an image is judged; those of its parts add up.
+
+    Attributes:
+        top: The largest value, and whether it is as large as any can be.
+        clipped: Pixels of that value in any channel, of those with data.
+        clipped_inside: Of those, the ones in the foreground.
+        inside: Pixels of the foreground; None where it is not known.
+        held: Pixels with data.
+        doubtful: Pixels that may be cell.
+        sure: Pixels that are cell for sure.
+    """
+
+    top: float = -math.inf
+    clipped: int = 0
+    clipped_inside: int = 0
+    inside: int | None = None
+    held: int = 0
+    doubtful: int = 0
+    sure: int = 0
+    ceilings: Collection[float] = ()
+
+    @classmethod
+    def of(
+        cls,
+        image: NDArray,
+        mask: NDArray[np.bool_] | None,
+        *,
+        probability: NDArray[np.float32] | None = None,
+        data: NDArray[np.bool_] | None = None,
+    ) -> "PixelTally":
+        """Count the pixels of an image, or of a part of it; see :func:`flags_of`."""
+        found = cls(inside=None if mask is None else int(np.count_nonzero(mask)))
+        found.held = math.prod(image.shape[:2]) if data is None else int(np.count_nonzero(data))
+        if probability is not None:
+            found.doubtful, found.sure = (int(np.count_nonzero(probability > np.float32(bound))) for bound in DOUBTFUL)
+        if image.dtype == np.bool_ or not found.held:  # there is nothing below its ceiling but 0
+            return found
+        found.top = float(image.max() if data is None else image[data].max())
+        ceilings: set[float] = {2**bits - 1 for bits in SENSOR_BITS}
+        ceilings.add(np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else 1)
+        found.ceilings = ceilings
+        if found.top in ceilings:
+            clipped = image == found.top
+            clipped = clipped.any(axis=2) if clipped.ndim == 3 else clipped
+            clipped = clipped if data is None else clipped & data
+            found.clipped = int(np.count_nonzero(clipped))
+            found.clipped_inside = int(np.count_nonzero(clipped & mask)) if mask is not None else 0
+        return found
+
+    def __add__(self, other: "PixelTally") -> "PixelTally":
+        """Add up two parts of an image; what reaches the larger of their largest values counts as clipped."""
+        top = max(self.top, other.top)
+        reached = [part for part in (self, other) if part.top == top]
+        return PixelTally(
+            top,
+            sum(part.clipped for part in reached),
+            sum(part.clipped_inside for part in reached),
+            None if self.inside is None or other.inside is None else self.inside + other.inside,
+            self.held + other.held,
+            self.doubtful + other.doubtful,
+            self.sure + other.sure,
+            self.ceilings or other.ceilings,
+        )
+
+    @property
+    def empty(self) -> bool:
+        """Whether the mask has no foreground."""
+        return self.inside == 0
+
+    @property
+    def saturated(self) -> bool:
+        """Whether more than a fifth of the foreground is at the ceiling, and no less than of the background."""
+        if self.top not in self.ceilings or not self.held:
+            return False
+        if not self.inside:
+            return self.clipped / self.held > SATURATED_SHARE
+        share = self.clipped_inside / self.inside
+        return share > SATURATED_SHARE and share >= self.clipped / self.held
+
+    @property
+    def unsure(self) -> bool:
+        """Whether more than half of what may be cell is not so for sure, and there is foreground."""
+        return not self.empty and self.doubtful - self.sure > DOUBTFUL_SHARE * self.doubtful
+
+
+def flags_by(
+    tally: PixelTally,
+    appearance: Appearance | None = None,
+    training: Ranges | None = None,
+    *,
+    far: bool | None = None,
+    remarks: Collection[str] = (),
+) -> tuple[str, ...]:
+    """Name what is suspicious about an image, given the numbers of its pixels; see :func:`flags_of`."""
     appearance, training = appearance or {}, training or {}
     known = appearance.keys() & training.keys()
 
@@ -101,13 +219,13 @@ def flags_of(
     dark = darkness_told(appearance, training) is not None
     found = {
         "blurred": below("sharpness", 1),
-        "saturated": _saturated(image, np.broadcast_to(foreground, image.shape[:2]), data),
+        "saturated": tally.saturated,
         "low-contrast": appearance.get("contrast", math.inf) < LEAST_CONTRAST,
-        "empty": empty,
+        "empty": tally.empty,
         "crowded": above("density", FACTOR) or above("clumped", 1),
         "object-size": "object-size" in remarks or below("diameter", FACTOR) or above("diameter", FACTOR),
         "unlike-training": dark or (below("agreement", FACTOR) if far is None else far),
-        "unsure": probability is not None and not empty and _unsure(probability),
+        "unsure": tally.unsure,
         "uneven": "uneven" in remarks,
         "debris": "debris" in remarks,
         "merge": "merge" in remarks,
@@ -158,23 +276,3 @@ def size_told(across: float, training: Ranges, name: str, *, scale: float = 1) -
         f"cells are about {across:.0f} pixels across{resized}, {seen / usual:.2g} times those that {name} knows: "
         f"give --scale {usual / across:.2g}"
     )
-
-
-def _saturated(image: NDArray, foreground: NDArray[np.bool_], data: NDArray[np.bool_] | None) -> bool:
-    if image.dtype == np.bool_:  # there is nothing below its ceiling but 0
-        return False
-    ceilings = {2**bits - 1 for bits in SENSOR_BITS}
-    ceilings.add(np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else 1)
-    brightest = image.max() if data is None else image[data].max()
-    if brightest not in ceilings:
-        return False
-    clipped = image == brightest
-    if clipped.ndim == 3:
-        clipped = clipped.any(axis=2)
-    share = clipped[foreground].mean()
-    return bool(share > SATURATED_SHARE and share >= (clipped if data is None else clipped[data]).mean())
-
-
-def _unsure(probability: NDArray[np.float32]) -> bool:
-    low, high = (np.count_nonzero(probability > np.float32(bound)) for bound in DOUBTFUL)
-    return bool(low - high > DOUBTFUL_SHARE * low)

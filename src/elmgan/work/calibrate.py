@@ -138,16 +138,25 @@ def calibrate_model(
         if not believe:
             raise DataError(f"{data}: {doubt}; correct counts.csv, or, if it is right, add --believe")
         tell(f"{data}: {doubt}; believed")
-    scored = "\nThe scores above are from before this calibration.\n" if bundle.card.scores else ""
-    pixel_size = None if bundle.known is None else bundle.known.pixel_size
-    said = scales_told(done.scales, view, bundle.version, pixel_size)
-    if said:
+    if said := _told(bundle, done, view):
         tell(f"{data}: {said}")
-        said = f"\nImages were {said}.\n"
-    new = bundle.calibrated(done.calibration, done.text + said + scored, view)
-    new = replace(new, card=new.card.model_copy(update={"scores": {}}))  # they were of the counts before
-    write_bundle(out, replace(new, known=known_with(bundle.known, done.places)))
+    write_bundle(out, with_calibration(bundle, done, view))
     return done
+
+
+def _told(bundle: Bundle, done: Calibrated, view: View) -> str:
+    """Say at which scales images were counted, where these were found out."""
+    return scales_told(done.scales, view, bundle.version, None if bundle.known is None else bundle.known.pixel_size)
+
+
+def with_calibration(bundle: Bundle, done: Calibrated, view: View) -> Bundle:
+    """Give a model with what was learned of images that were shown under a view, which it keeps."""
+    scored = "\nThe scores above are from before this calibration.\n" if bundle.card.scores else ""
+    said = _told(bundle, done, view)
+    text = done.text + (f"\nImages were {said}.\n" if said else "")
+    new = bundle.calibrated(done.calibration, text + scored, view)
+    new = replace(new, card=new.card.model_copy(update={"scores": {}}))  # they were of the counts before
+    return replace(new, known=known_with(bundle.known, done.places))
 
 
 def calibrate(

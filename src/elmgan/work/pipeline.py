@@ -28,6 +28,7 @@ def outcomes(
     workers: int = 1,
     size: Callable[[T], int] = lambda item: 1,
     most: int = 1 << 62,
+    fatal: Callable[[BaseException], bool] = lambda error: False,
 ) -> Generator[tuple[T, R | Failure], None, None]:
     """Do the work on each item, and give each with what came of it, in order; what is wrong with one fails that one.
 
@@ -38,13 +39,14 @@ def outcomes(
         workers: Threads; see :func:`in_order`, also for the last two.
         size: What an item takes, in the unit of ``most``.
         most: Bound on what is worked on at once.
+        fatal: Tells errors that end all work, and are raised.
     """
     with closing(in_order(work, items, workers=workers, size=size, most=most)) as done:
         for item, future in done:
             error = future.exception()
             if error is None:
                 yield item, future.result()
-            elif isinstance(error, Exception):
+            elif isinstance(error, Exception) and not fatal(error):
                 yield item, Failure.of(named(item)[0], error, named(item)[1])
             else:
                 raise error

@@ -1,19 +1,22 @@
 """What is written of each plane: drawn where it is counted, kept in the order of the planes."""
 
 import errno
+import math
+import shutil
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.counting import Failure, Result, Row
-from elmgan.errors import OutputError
-from elmgan.files import whole_file
-from elmgan.images import Pages, as_grey, packed_png, packed_tiff
+from elmgan.counting import Failure, Result, Row, Streamed
+from elmgan.errors import ImageError, OutputError
+from elmgan.files import cannot_write, whole_file
+from elmgan.images import Pages, as_grey, packed_png, packed_tiff, write_tiles
 from elmgan.light import plane_grey
 from elmgan.report import overlay
 from elmgan.work.earlier import remove
@@ -22,8 +25,14 @@ from elmgan.work.plan import LABELS, MASKS, OVERLAYS, Task
 FAST = 1
 """Level of compression of what is unpacked again at once."""
 
-Drawn = Mapping[str, bytes]
+Packed = bytes | Path
+"""What a sink drew: the content of a file, or a file in the scratch folder."""
+
+Drawn = Mapping[str, Packed]
 """Name of a sink -> what it drew of a plane."""
+
+SCRATCH = ".elmgan-scratch"
+"""Folder in that of a count for what does not fit memory; it is gone when the count ends."""
 
 
 class Sink(Protocol):
@@ -36,17 +45,24 @@ class Sink(Protocol):
     name: str
     """Of the sink, and of its folder or file."""
 
-    def draw(self, task: Task, result: Result, pixels: NDArray) -> bytes:
+    streams: bool
+    """Whether it can draw planes that are too large for memory."""
+
+    def draw(self, task: Task, result: Result | Streamed, pixels: NDArray, scratch: Path) -> Packed:
         """Give what is to be kept of a plane.
 
         Args:
             task: Its plane is there.
-            result: What was counted.
-            pixels: As read.
+            result: What was counted; of a plane that is too large for memory, some rows at a time.
+            pixels: As read; of such a plane, every so many rows and columns.
+            scratch: Folder for a file that does not fit memory either.
+
+        Raises:
+            OutputError: That cannot be written.
         """
         ...
 
-    def keep(self, task: Task, drawn: bytes) -> None:
+    def keep(self, task: Task, drawn: Packed) -> None:
         """Write what was drawn of a plane.
 
         Raises:
@@ -71,12 +87,14 @@ class Sink(Protocol):
         ...
 
 
-class Pictures:
+class PictureSink:
     """A file for each plane, or one that the planes of a scene share.
 
     Args:
         name: ``masks``, ``labels`` or ``overlays``.
     """
+
+    streams = True
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -85,23 +103,44 @@ class Pictures:
     def __getstate__(self) -> dict[str, Any]:
         return {"name": self.name, "_open": {}}  # files stay where they are open
 
-    def draw(self, task: Task, result: Result, pixels: NDArray) -> bytes:
-        """Give a whole file, or the packed pixels of a page."""
+    def draw(self, task: Task, result: Result | Streamed, pixels: NDArray, scratch: Path) -> Packed:
+        """Give a whole file, or the pixels of a page."""
         assert task.plane is not None
         if self.name == OVERLAYS:
             text = f"{result.objects} objects" if result.count is None else str(result.count)
-            return packed_png(overlay(plane_grey(task.plane, pixels), result.labels(), text))
+            return packed_png(overlay(plane_grey(task.plane, pixels), _small_labels(result, pixels.shape), text))
+        if isinstance(result, Streamed):
+            return self._draw_streamed(task, result, scratch)
         page: NDArray = result.labels() if self.name == LABELS else as_grey(_mask_of(result))
         if task.pages != (1, 1):
             return zlib.compress(np.ascontiguousarray(page).data, FAST)
         return packed_tiff(page, task.plane.described.pixel_size)
 
-    def keep(self, task: Task, drawn: bytes) -> None:
+    def _draw_streamed(self, task: Task, result: Streamed, scratch: Path) -> Path:
+        assert task.plane is not None
+        rows = result.labels() if self.name == LABELS else (as_grey(rows) for rows in result.masks())
+        path = scratch / f"{uuid4().hex}.tif"
+        try:
+            scratch.mkdir(exist_ok=True)
+            if task.pages == (1, 1):
+                write_tiles(path, rows, result.shape, self._dtype, task.plane.described.pixel_size)
+                return path
+            with path.open("wb") as file:
+                for some in rows:
+                    file.write(np.ascontiguousarray(some, self._dtype).data)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        return path
+
+    def keep(self, task: Task, drawn: Packed) -> None:
         """Write the file, or the page."""
         path = task.files[self.name]
         if task.pages == (1, 1) or self.name == OVERLAYS:
             with whole_file(path) as temporary:
-                temporary.write_bytes(drawn)
+                if isinstance(drawn, Path):
+                    drawn.replace(temporary)
+                else:
+                    temporary.write_bytes(drawn)
             return
         assert task.plane is not None
         if path not in self._open:
@@ -111,10 +150,17 @@ class Pictures:
                 times=times,
                 depths=depths,
                 shape=task.plane.shape,
-                dtype=np.uint32 if self.name == LABELS else np.uint8,
+                dtype=self._dtype,
                 pixel_size=task.plane.described.pixel_size,
             )
-        self._open[path].write(zlib.decompress(drawn), t=task.page[0], z=task.page[1])
+        page = drawn if isinstance(drawn, Path) else zlib.decompress(drawn)
+        self._open[path].write(page, t=task.page[0], z=task.page[1])
+        if isinstance(drawn, Path):
+            drawn.unlink()
+
+    @property
+    def _dtype(self) -> np.dtype:
+        return np.dtype(np.uint32 if self.name == LABELS else np.uint8)
 
     def end_scene(self, task: Task) -> None:
         """Let the file that the scene's planes share appear."""
@@ -137,18 +183,38 @@ class Pictures:
 def pictures(*, masks: bool, labels: bool, overlays: bool) -> list[Sink]:
     """Give the sinks of the pictures that are wanted."""
     wanted = {MASKS: masks, LABELS: labels, OVERLAYS: overlays}
-    return [Pictures(name) for name, want in wanted.items() if want]
+    return [PictureSink(name) for name, want in wanted.items() if want]
 
 
 class Sinks:
-    """All sinks of a count, as one; use it in a ``with`` block."""
+    """All sinks of a count, as one; use it in a ``with`` block.
 
-    def __init__(self, sinks: Sequence[Sink]) -> None:
+    Args:
+        sinks: Each of them.
+        out: Folder of the count.
+    """
+
+    def __init__(self, sinks: Sequence[Sink], out: Path) -> None:
         self._sinks = tuple(sinks)
+        self.scratch = out / SCRATCH
+        """Folder for what does not fit memory, which is made when it is needed."""
 
-    def draw(self, task: Task, result: Result, pixels: NDArray) -> Drawn:
+    def draw(self, task: Task, result: Result | Streamed, pixels: NDArray) -> Drawn:
         """Draw a plane for each sink; see :meth:`Sink.draw`."""
-        return {sink.name: sink.draw(task, result, pixels) for sink in self._sinks}
+        return {sink.name: sink.draw(task, result, pixels, self.scratch) for sink in self._sinks}
+
+    def check_streamed(self) -> None:
+        """Refuse a plane that is too large for memory if a sink cannot draw such planes.
+
+        Raises:
+            ImageError: One cannot.
+        """
+        unable = [sink.name for sink in self._sinks if not sink.streams]
+        if unable:
+            raise ImageError(
+                f"is too large for {' and '.join(unable)}, which are made of whole planes in memory: "
+                "leave --measure, --export and --regions out"
+            )
 
     def keep(self, task: Task, outcome: tuple[list[Row], Drawn] | Failure) -> list[Row] | Failure:
         """Keep what was drawn of a plane; give its rows, or why it has none.
@@ -168,8 +234,10 @@ class Sinks:
                 for sink in self._sinks:
                     sink.end_scene(task)
         except OutputError as error:
+            for sink in self._sinks:
+                sink.drop(task)
             remove(task.files.values())
-            if _is_disk_full(error):
+            if is_disk_full(error):
                 raise
             outcome = Failure.of(task.item.image, error, task.item.source)
         if isinstance(outcome, Failure):
@@ -177,6 +245,7 @@ class Sinks:
         return outcome[0]
 
     def __enter__(self) -> Self:
+        shutil.rmtree(self.scratch, ignore_errors=True)  # of a count that was killed
         return self
 
     def __exit__(
@@ -184,6 +253,7 @@ class Sinks:
     ) -> None:
         for sink in self._sinks:
             sink.close(whole=error is None)
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 def _mask_of(result: Result) -> NDArray[np.bool_]:
@@ -191,6 +261,18 @@ def _mask_of(result: Result) -> NDArray[np.bool_]:
     return result.mask
 
 
-def _is_disk_full(error: BaseException) -> bool:
+def _small_labels(result: Result | Streamed, shape: tuple[int, ...]) -> NDArray:
+    """Give the labels at the pixels of a picture of this shape, which shows every so many rows and columns."""
+    if isinstance(result, Result):
+        return result.labels()
+    step, top, found = math.ceil(result.shape[0] / shape[0]), 0, []
+    for rows in result.labels():
+        found.append(rows[-top % step :: step, ::step])
+        top += len(rows)
+    return np.concatenate(found)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Tell whether an error is that of a full disk, so that nothing else can be written either."""
     cause = error.__cause__
     return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -9,7 +9,7 @@ import numpy as np
 
 from elmgan.counting import Model
 from elmgan.errors import ImageError
-from elmgan.images import PIXELS_ALLOWED, Plane, View, open_image
+from elmgan.images import Plane, View, open_image
 
 SAMPLE = 8
 """Planes at which scales are tried."""
@@ -21,7 +21,7 @@ def at_scales(
     view: View,
     *,
     axes: str | None = None,
-    most_pixels: int = PIXELS_ALLOWED,
+    most_pixels: int | None = None,
     known_alone: bool = False,
 ) -> Model:
     """Give a model as it counts images under a view: at the scales that suit some of their planes.

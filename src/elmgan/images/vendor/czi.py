@@ -41,6 +41,7 @@ class CziReader:
 
     kind = "CZI"
     suffixes = frozenset({".czi"})
+    in_parts = False
 
     @staticmethod
     def recognises(path: Path, start: bytes) -> bool:

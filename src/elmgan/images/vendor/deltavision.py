@@ -24,6 +24,7 @@ class DeltaVisionReader:
 
     kind = "DV"
     suffixes = frozenset({".dv", ".r3d"})
+    in_parts = False
 
     @staticmethod
     def recognises(path: Path, start: bytes) -> bool:

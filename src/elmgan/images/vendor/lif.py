@@ -39,6 +39,7 @@ class LifReader:
 
     kind = "LIF"
     suffixes = frozenset({".lif"})
+    in_parts = False
 
     @staticmethod
     def recognises(path: Path, start: bytes) -> bool:

@@ -35,6 +35,7 @@ class Nd2Reader:
 
     kind = "ND2"
     suffixes = frozenset({".nd2"})
+    in_parts = False
 
     @staticmethod
     def recognises(path: Path, start: bytes) -> bool:

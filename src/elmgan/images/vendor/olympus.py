@@ -38,6 +38,7 @@ class OlympusReader:
 
     kind = "OIB/OIF"
     suffixes = frozenset({".oib", ".oif"})
+    in_parts = False
 
     @staticmethod
     def recognises(path: Path, start: bytes) -> bool:

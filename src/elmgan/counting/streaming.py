@@ -1,0 +1,272 @@
+"""Planes that are too large for memory: read, predicted, measured and separated some rows at a time."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elmgan.counting.clumps import Clumps
+from elmgan.counting.predictor import Predictor
+from elmgan.counting.region import pixels_in_blocks
+from elmgan.counting.separation import STRIP_PIXELS
+from elmgan.counting.strips import Strips
+from elmgan.errors import ModelError
+from elmgan.images import Plane, Tile
+from elmgan.light import Cells, Grey, Measuring, Normalisation, Seen, Surveyed, survey_plane
+from elmgan.light.appearance import REACH
+from elmgan.models import STRIDE
+from elmgan.trust import PixelTally
+
+STREAMED = 1 << 26
+"""Planes of more pixels, samples of colour counted each, are not held in memory."""
+
+ROWS = 512
+"""That are read at a time."""
+
+
+def is_streamed(plane: Plane) -> bool:
+    """Tell whether a plane is too large to be held in memory."""
+    return plane.shape[0] * plane.shape[1] * plane.samples > STREAMED
+
+
+class OnDisk:
+    """A plane whose pixels stay in its file, as the network sees it; what :class:`~elmgan.light.Seen` is to an image.
+
+    Args:
+        plane: The plane, of an open source.
+        normalisation: How grey values are stretched.
+        channel: What of colour is taken; see :func:`~elmgan.light.see`.
+        cells: Whether cells are brighter or darker than the background.
+
+    Raises:
+        ImageError: It cannot be read, or is not of a kind that can be counted.
+    """
+
+    def __init__(
+        self, plane: Plane, normalisation: Normalisation, *, channel: int | str | None = None, cells: Cells = "auto"
+    ) -> None:
+        self.plane, self.view_channel = plane, channel
+        self.surveyed: Surveyed = survey_plane(
+            plane.read, plane.shape, normalisation, channel=channel, cells=cells, rows=ROWS
+        )
+        self.box, self.stretch, self.channel = self.surveyed.box, self.surveyed.stretch, self.surveyed.channel
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of what holds data."""
+        return self.box.height, self.box.width
+
+    def seen(self, window: Tile) -> Seen:
+        """Read a part of what holds data."""
+        tile = Tile(self.box.top + window.top, self.box.left + window.left, window.height, window.width)
+        return self.surveyed.seen(self.plane.read(tile), tile)
+
+    def part(self, window: Tile) -> tuple[Grey, NDArray[np.bool_] | None]:
+        """Grey values of a part of what holds data, and which of its pixels do."""
+        seen = self.seen(window)
+        return seen.grey, seen.data
+
+
+class _Rows:
+    """Rows of a plane, from top to bottom, so that hardly one is read twice."""
+
+    def __init__(self, on_disk: OnDisk) -> None:
+        self._on_disk = on_disk
+        self._first = 0
+        self._pixels: NDArray | None = None
+
+    def __call__(self, rows: range) -> tuple[NDArray, Seen]:
+        """Give rows as read, and as the network sees them."""
+        box, held = self._on_disk.box, 0 if self._pixels is None else len(self._pixels)
+        if rows.stop > self._first + held:
+            begin = self._first + held
+            read = self._on_disk.plane.read(Tile(box.top + begin, box.left, rows.stop - begin, box.width))
+            self._pixels = read if self._pixels is None else np.concatenate([self._pixels, read])
+        if rows.start < self._first:  # the last tiles reach back further than others
+            before = self._on_disk.plane.read(Tile(box.top + rows.start, box.left, self._first - rows.start, box.width))
+            self._pixels = before if self._pixels is None else np.concatenate([before, self._pixels])
+            self._first = rows.start
+        assert self._pixels is not None
+        pixels = self._pixels[rows.start - self._first : rows.stop - self._first]
+        return pixels, self._on_disk.surveyed.seen(pixels, Tile(box.top + rows.start, box.left, len(rows), box.width))
+
+    def forget(self, before: int) -> None:
+        """Let go of the rows before one."""
+        if self._pixels is not None and before > self._first:
+            self._pixels = self._pixels[before - self._first :].copy()
+            self._first = before
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What was found in the pixels of a plane, before it is judged."""
+
+    cells: float
+    tally: PixelTally
+    measuring: Measuring
+    strips: Strips | None
+    """The separated cells; None of a model that learned no masks."""
+
+
+def find_in_strips(
+    on_disk: OnDisk,
+    predictor: Predictor,
+    *,
+    scale: float,
+    threshold: float,
+    gain: float,
+    segments: bool,
+    counts: bool,
+    clumps: Clumps | None,
+    scratch: Path | None,
+    watch: Callable[[float], None],
+) -> Findings:
+    """Predict, measure and separate a plane.
+
+    Args:
+        on_disk: The plane.
+        predictor: Runs the network.
+        scale: The network sees the plane resized by this factor.
+        threshold: Probability from which a pixel is cell.
+        gain: Factor on the count map.
+        segments: Whether the model learned masks.
+        counts: Whether it learned counts.
+        clumps: Takes the mask and its cells, where both are learned.
+        scratch: Folder for what does not fit memory.
+        watch: Told the share that is done, now and then.
+
+    Raises:
+        ImageError: Pixels cannot be read.
+        ModelError: The network gives numbers that are not finite.
+        OSError: There is no room in the scratch folder.
+    """
+    rows, (height, width) = _Rows(on_disk), on_disk.shape
+    measuring = Measuring(on_disk.surveyed.sample, on_disk.stretch, on_disk.shape)
+    strips = Strips(width, counts=counts, pixels=STRIP_PIXELS, scratch=scratch) if segments else None
+    tally = PixelTally(inside=0 if segments else None)
+    total, measured = 0.0, 0
+    masks, first = np.zeros((0, width), np.bool_), 0
+
+    def read(wanted: range) -> NDArray[np.float32]:
+        seen = rows(wanted)[1]
+        return seen.stretch(seen.grey)
+
+    with ExitStack() as stack:
+        if strips is not None:
+            stack.callback(strips.close)
+        bands = stack.enter_context(closing(predictor.bands(read, on_disk.shape, scale=scale)))
+        for top, probability, count_map in bands:
+            end = top + len(probability)
+            pixels, seen = rows(range(top, end))
+            if seen.data is not None:
+                probability = np.where(seen.data, probability, np.float32(0))
+                count_map = count_map * (pixels_in_blocks(seen.data, STRIDE) > 0)
+            count_map = count_map * np.float32(gain)
+            cells = float(count_map.sum(dtype=np.float64)) if counts else 0.0
+            if not math.isfinite(cells + (float(probability.sum(dtype=np.float64)) if segments else 0.0)):
+                raise ModelError("the network gives no finite numbers for this image: train or choose another")
+            total += cells
+            mask = probability >= threshold if segments else None
+            image = pixels if on_disk.view_channel is None or seen.as_read is None else seen.as_read
+            tally = tally + PixelTally.of(image, mask, probability=probability if segments else None, data=seen.data)
+            if mask is None or strips is None:
+                rows.forget(max(0, end - _lag(predictor, scale)))
+                watch(end / height)
+                continue
+            density = None
+            if counts:
+                density = np.divide(count_map, np.maximum(pixels_in_blocks(mask, STRIDE), 1), dtype=np.float32)
+                if clumps is not None:
+                    clumps.add(mask, density)
+            strips.add(mask, density)
+            masks = np.concatenate([masks, mask])
+            known = height if end == height else end - REACH
+            if known > measured:
+                around = rows(range(first, min(end, known + REACH)))[1]
+                own = slice(measured - first, known - first)
+                measuring.add(around.grey, masks[: len(around.grey)], around.data, own)
+                measured = known
+            cut = max(0, measured - REACH)
+            masks, first = masks[cut - first :].copy(), cut
+            rows.forget(max(0, min(cut, end - _lag(predictor, scale))))
+            watch(end / height)
+        bands.close()
+        stack.pop_all()  # the strips are wanted
+    return Findings(total, tally, measuring, strips)
+
+
+def _lag(predictor: Predictor, scale: float) -> int:
+    """Rows before the last band's end that are read again for the next one."""
+    return math.ceil((predictor.halo + 4) / scale) + 4 * STRIDE
+
+
+@dataclass(frozen=True, eq=False)
+class Streamed:
+    """The cells of a plane that is too large for memory: numbers, and what was found of its pixels, row by row."""
+
+    shape: tuple[int, int]
+    """Rows and columns of the plane."""
+    estimate: float | None
+    """Cells in the plane, to two decimals; None of a model that learned no counts."""
+    interval: tuple[float, float] | None
+    """90 % interval of the count; None if there is none."""
+    objects: int | None
+    """Number of separated cells; None of a model that learned no masks."""
+    foreground: float | None
+    """Fraction of the pixels with data that is cell; None of a model that learned no masks."""
+    flags: tuple[str, ...]
+    """Why the count should not be trusted."""
+    scale: float
+    """Factor by which the network saw the plane resized."""
+    seen_as: str
+    """``haematoxylin`` where colour was seen so without being asked; empty otherwise."""
+    unlike: str
+    """What sets the plane apart from those that the model knows, in words."""
+    distance: float | None
+    """Of the plane from those that the model knows; None where it was not looked at twice."""
+    preview: NDArray
+    """Every so many rows and columns of the plane, as read."""
+    box: Tile
+    """What of the plane holds data; elsewhere there is no cell."""
+    strips: Strips | None
+    """The separated cells in the box; None where there is none."""
+
+    @property
+    def count(self) -> int | None:
+        """The estimate, rounded half up; None without one."""
+        return None if self.estimate is None else math.floor(self.estimate + 0.5)
+
+    def labels(self) -> Iterator[NDArray[np.uint32]]:
+        """Give the separated cells as rows of a label image, from top to bottom; 0 is background."""
+        yield from self._rows(Strips.labels, np.dtype(np.uint32))
+
+    def masks(self) -> Iterator[NDArray[np.bool_]]:
+        """Give the foreground, as rows from top to bottom."""
+        yield from self._rows(Strips.masks, np.dtype(np.bool_))
+
+    def close(self) -> None:
+        """Let go of what was kept on the disk."""
+        if self.strips is not None:
+            self.strips.close()
+
+    def _rows(self, of: Callable[[Strips], Iterator[NDArray]], dtype: np.dtype) -> Iterator[NDArray]:
+        rows, columns = self.shape
+        box = self.box if self.strips is not None else Tile(rows, 0, 0, columns)
+        yield from _blank(box.top, columns, dtype)
+        for part in of(self.strips) if self.strips is not None else ():
+            if box.width == columns:
+                yield part
+            else:
+                wide = np.zeros((len(part), columns), dtype)
+                wide[:, box.left : box.left + box.width] = part
+                yield wide
+        yield from _blank(rows - box.top - box.height, columns, dtype)
+
+
+def _blank(rows: int, columns: int, dtype: np.dtype) -> Iterator[NDArray]:
+    for top in range(0, rows, ROWS):
+        yield np.zeros((min(ROWS, rows - top), columns), dtype)

@@ -1,0 +1,251 @@
+"""The page as a person uses it, in a real browser; screenshots go to $ELMGAN_SCREENSHOTS, if that is set."""
+
+import io
+import os
+import shutil
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import uvicorn
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from bundles import squares
+from elmgan.apps.web.jobs import Jobs
+from elmgan.apps.web.models import Models
+from elmgan.apps.web.refusal import Limits
+from elmgan.apps.web.service import Site, create_app
+from elmgan.data.synthetic import write_data_set
+
+IMAGES = 22
+
+FAULTS: list[str] = []
+"""Errors of scripts of any page."""
+
+NARROW, WIDE = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("no Chromium is installed: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    jobs = Jobs(tmp_path_factory.mktemp("private"), Models(), Limits())
+    server = uvicorn.Server(uvicorn.Config(create_app(Site(jobs)), port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+    jobs.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of cells: pictures, a stack, and a file that is damaged and has a nasty name."""
+    folder = tmp_path_factory.mktemp("images")
+    write_data_set(folder / "set", IMAGES, seed=3, size=(128, 160))
+    for path in sorted((folder / "set" / "images").iterdir()):
+        path.rename(folder / path.name)
+    shutil.rmtree(folder / "set")
+    tifffile.imwrite(
+        folder / "zstack.tif", np.stack([squares(k) for k in (2, 5)]), imagej=True, metadata={"axes": "TYX"}
+    )
+    (folder / "<img src=x onerror=document.title=1>.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    return folder
+
+
+def opened(browser: Browser, address: str, size: dict[str, int] = WIDE, **options: Any) -> Page:
+    page = browser.new_context(viewport=size, accept_downloads=True, **options).new_page()  # type: ignore[arg-type]
+    page.set_default_timeout(20_000)
+    page.on("pageerror", lambda error: FAULTS.append(str(error)))
+    page.goto(address)
+    page.wait_for_selector("html[data-ready]")
+    return page
+
+
+def shot(page: Page, name: str) -> None:
+    if where := os.environ.get("ELMGAN_SCREENSHOTS"):
+        Path(where).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=f"{where}/{name}.png", full_page=not page.locator("dialog[open]").count())
+
+
+def counted(page: Page, folder: Path) -> None:
+    """Choose the images of a folder, and wait until they are counted."""
+    page.set_input_files("#files", sorted(map(str, folder.iterdir())))
+    expect(page.locator("#state")).to_contain_text("Done", timeout=60_000)
+
+
+def serious(page: Page) -> list[str]:
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in found if each["impact"] in ("serious", "critical")
+    ]
+
+
+def test_from_images_to_a_calibrated_model_and_a_table(browser: Browser, address: str, folder: Path) -> None:
+    page = opened(browser, address)
+    shot(page, "start-wide")
+    assert serious(page) == []
+    counted(page, folder)
+    assert page.locator("tbody tr").count() == IMAGES + 2 + 1
+    assert page.title() == "elmgan: count cells"  # nothing of a name was run
+    expect(page.locator("tr.failed")).to_contain_text("Not counted")
+    expect(page.locator("tr.failed th")).to_contain_text("_img src=x")
+    shot(page, "counted-wide")
+    assert serious(page) == []
+
+    page.select_option("#show", "failed")
+    assert page.locator("tbody tr").count() == 1
+    page.select_option("#show", "all")
+    page.fill("#find", "zstack")
+    assert page.locator("tbody tr").count() == 2
+    page.fill("#find", "")
+    page.click("th[data-key=count] button")
+    numbers = [int(text.replace("\u202f", "")) for text in page.locator("td.bar").all_inner_texts()]
+    assert numbers == sorted(numbers, reverse=True)
+    page.check("#flagged-first")
+    assert "Not counted" in page.locator("tbody tr").first.inner_text() or page.locator("tbody tr details").count() > 0
+
+    page.click("th[data-key=image] button")
+    page.uncheck("#flagged-first")
+    inputs = page.locator("input.own:not(:disabled)")
+    assert inputs.count() == IMAGES
+    rows = page.locator("tbody tr").filter(has=page.locator("input.own:not(:disabled)"))
+    truths = [int(text.replace("\u202f", "")) for text in rows.locator("td.bar").all_inner_texts()]
+    inputs.first.focus()
+    for number in truths[:19]:
+        page.keyboard.type(str(round(1.5 * number)))
+        page.keyboard.press("Enter")
+    page.click("#own summary")
+    expect(page.locator("#own-body")).to_contain_text("1 more count is needed")
+    assert page.locator("#calibrate").is_disabled()
+    inputs.nth(19).focus()
+    for number in truths[19:]:
+        page.keyboard.type(str(round(1.5 * number)))
+        page.keyboard.press("Enter")
+    page.click("#calibrate:not(:disabled)")
+    page.wait_for_selector("#checks", timeout=60_000)
+    assert page.locator("#checks tbody tr").count() == 4
+    page.fill("#model-name", "my-microscope")
+    shot(page, "calibrated-wide")
+    assert serious(page) == []
+    page.click("#save-model")
+    with page.expect_response(lambda answer: answer.url.endswith("/recount")):
+        page.click("#count-with")
+    expect(page.locator("#state")).to_contain_text("Done", timeout=60_000)
+
+    with page.expect_download() as download:
+        page.click("#download")
+    with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as archive:
+        assert "my-microscope@" in archive.read("counts.csv").decode()
+        assert {"counted-by-eye.csv", "failed.csv", "report.html", "masks/zstack.tif"} <= set(archive.namelist())
+    assert FAULTS == []
+
+
+def test_an_image_is_looked_at_corrected_and_counted_again(browser: Browser, address: str, folder: Path) -> None:
+    page = opened(browser, address)
+    counted(page, folder)
+    page.locator("button.picture").first.click()
+    page.wait_for_selector("dialog[open]")
+    expect(page.locator("#loading")).to_be_hidden()
+    page.check("[data-layer=mask]")
+    page.check("[data-layer=count-map]")
+    expect(page.locator("#loading")).to_be_hidden()
+    shot(page, "viewer-wide")
+    assert serious(page) == []
+
+    page.check("input[value=region]")
+    box = page.locator("#canvas").bounding_box()
+    assert box is not None
+    for x, y in ((0.4, 0.4), (0.6, 0.4), (0.6, 0.6)):
+        page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    page.click("#close-region")
+    expect(page.locator("#region-told")).to_contain_text("In the region")
+
+    page.check("input[value=correct]")
+    expect(page.locator("#marked")).to_contain_text("cells are marked")
+    before = int(page.locator("#marked").inner_text().split()[0])
+    page.locator("#canvas").focus()
+    page.keyboard.press("+")
+    for _ in range(6):  # to a corner, beyond any cell
+        page.keyboard.press("Shift+ArrowLeft")
+    page.keyboard.press("Enter")
+    expect(page.locator("#marked")).not_to_contain_text(f"{before} cells")
+    after = int(page.locator("#marked").inner_text().split()[0])
+    assert abs(after - before) == 1
+    expect(page.locator("#own-count")).to_have_value(str(after))
+
+    page.click(".again summary")
+    page.select_option(".again [name=size]", "scale")
+    page.fill(".again [name=scale]", "0.5")
+    page.click("#recount-one")
+    expect(page.locator("dialog[open]")).to_have_count(0)
+    expect(page.locator("#state")).to_contain_text("Done", timeout=60_000)
+    expect(page.locator("tbody tr:not(.failed)").first).to_contain_text("scale 0.5")
+    assert page.locator("tbody tr").filter(has_text="scale 0.5").count() == 1
+    assert page.locator("input.own").first.input_value() == str(after)
+
+    page.reload()  # the tab still knows its session
+    page.wait_for_selector("html[data-ready]")
+    assert page.locator("tbody tr").count() == IMAGES + 2 + 1
+    assert FAULTS == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_can_be_read_on_a_telephone(browser: Browser, address: str, folder: Path, scheme: str) -> None:
+    page = opened(browser, address, NARROW, color_scheme=scheme)
+    few = sorted(path for path in folder.iterdir() if path.suffix == ".tif")[:3]
+    page.set_input_files("#files", [str(path) for path in few])
+    expect(page.locator("#state")).to_contain_text("Done", timeout=60_000)
+    expect(page.locator(".picture img[src]")).not_to_have_count(0)
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+    size = "e => parseFloat(getComputedStyle(e).fontSize)"
+    texts = "[...document.querySelectorAll('body *')].filter(e => e.innerText)"
+    assert min(page.evaluate(f"{texts}.map({size})")) >= 12
+    shot(page, f"counted-narrow-{scheme}")
+    assert serious(page) == []
+    page.locator("button.picture").first.click()
+    expect(page.locator("#loading")).to_be_hidden()
+    shot(page, f"viewer-narrow-{scheme}")
+    assert serious(page) == []
+    page.keyboard.press("Escape")
+    page.goto(f"{address}/docs")
+    page.wait_for_selector("#schemas section")
+    assert serious(page) == []
+    assert FAULTS == []
+
+
+def test_two_browsers_are_two_users(browser: Browser, address: str, folder: Path) -> None:
+    one, other = opened(browser, address), opened(browser, address)
+    image = str(min(folder.glob("*.tif")))
+    one.set_input_files("#files", image)
+    expect(one.locator("#state")).to_contain_text("Done", timeout=60_000)
+    other.reload()
+    other.wait_for_selector("html[data-ready]")
+    assert other.locator("#work").is_hidden()
+
+
+def test_the_page_opens_fast(browser: Browser, address: str) -> None:
+    page = opened(browser, address)
+    loaded = page.evaluate("performance.getEntriesByType('resource').reduce((sum, each) => sum + each.transferSize, 0)")
+    assert loaded < 300_000
+    assert page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd") < 1000
