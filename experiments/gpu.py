@@ -69,7 +69,7 @@ def training(size: Size, examples: list[Example], device: torch.device, tell: Ca
         config = read_config("nuclei", [*settings, f"machine.compile={compiled}"])
         processes = workers_for(config, device) or 2
         shown = f"training, batch {batch}, {'compiled' if compiled == 'on' else 'not compiled'}"
-        step = GanStep(config, 10**6, device, partial(print, flush=True))
+        step = GanStep(config, 10**6, device, tell=partial(print, flush=True))
         feed = Feed(config, examples, [])
         with freed_memory_kept():
             few = islice(feed.epoch(np.random.default_rng(0)), READY)

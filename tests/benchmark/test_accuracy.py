@@ -125,7 +125,7 @@ def test_an_arm_changes_what_it_says_and_sees_the_same_windows(name: str) -> Non
 
     def planned(of: str) -> list[list[list[tuple[str, float | None, int]]]]:
         def told(draw: Draw) -> tuple[str, float | None, int]:
-            return draw.example.name, draw.zoom, draw.seed
+            return str(draw.example), draw.zoom, draw.seed
 
         images = [Example(str(k), "", np.zeros((64, 72), np.float32), None, None, 1.0) for k in range(5)]
         plan = Feed(config_of(ARMS[of], TINY, 7), images, []).plan(np.random.default_rng([7, 0]))

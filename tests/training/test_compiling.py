@@ -22,7 +22,7 @@ def steps(count: int, told: list[str], *settings: str) -> tuple[GanStep, list[di
     """Take steps on windows of 64 x 64, and one, at the end, of another size."""
     tiny = ["architecture={width: 4, depth: 3}", "discriminator=null", "optimisation.precision=fp32"]
     torch.manual_seed(0)
-    one = GanStep(read_config("small", [*tiny, *settings]), 20, CPU, told.append)
+    one = GanStep(read_config("small", [*tiny, *settings]), 20, CPU, tell=told.append)
     terms = []
     for k in range(count):
         rng = np.random.default_rng(k)

@@ -113,7 +113,7 @@ def train(
         torch.manual_seed(config.seed)
         renderers = stack.enter_context(Renderers(workers, fitted, shelf)) if workers else None
         shelf.close()  # whoever needs the file has it mapped
-        trainer = Trainer(run, fitted, material, processor, console, on_epoch, renderers)
+        trainer = Trainer(run, fitted, material, processor, console, on_epoch, render=renderers)
         if launch().first:
             write_text(run / CONFIG, dump_config(config))
             write_text(run / SPLIT, split_table(sides))
