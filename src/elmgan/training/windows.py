@@ -65,7 +65,9 @@ class Windows(Sequence[Window]):
     def of(cls, windows: Sequence[Window]) -> Self:
         """Stack windows, one or more."""
         image, mask, seen, core, total, squares = (
-            np.stack([getattr(each, part.name) for each in windows], dtype=np.float32) for part in fields(Window)
+            # In one order, also where windows were transposed: a compiled step is one for each order.
+            np.ascontiguousarray(np.stack([getattr(each, part.name) for each in windows], dtype=np.float32))
+            for part in fields(Window)
         )
         targets = targets_of(mask, seen, core, total, squares)
         masked = np.flatnonzero(targets.masked.numpy())
