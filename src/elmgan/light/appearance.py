@@ -193,7 +193,7 @@ def diameter_of(regions: NDArray) -> float:
     >>> for number, column in ((1, 18), (2, 42)):
     ...     labels = cv2.circle(labels, (column, 20), 12, number, cv2.FILLED)
     >>> round(diameter_of(labels), 1)
-    22.5
+    22.6
     """
     mask = regions != 0
     for axis in range(2):

@@ -18,7 +18,7 @@ from elmgan.training.bundling import with_progress
 from elmgan.training.config import TrainingConfig
 from elmgan.training.mapped import Shelf
 from elmgan.training.windows import padded_size
-from elmgan.trust import size_told
+from elmgan.trust import other_size_told
 from elmgan.work.views import at_scales
 
 BOTH: Learned = ("mask", "count")
@@ -64,7 +64,7 @@ class Material:
         if not regions:
             return ""
         across = float(np.median([diameter_of(each) for each in regions])) / view.factor
-        return size_told(across, start.training, start.name, scale=view.factor)
+        return other_size_told(across, start.training, start.name, scale=view.factor)
 
 
 def at_usual_scale(

@@ -248,7 +248,7 @@ def darkness_told(appearance: Appearance, training: Ranges) -> str | None:
     return "bright things on a dark ground" if appearance["darkness"] < low - ROOM else None
 
 
-def size_told(across: float, training: Ranges, name: str, *, scale: float = 1) -> str:
+def other_size_told(across: float, training: Ranges, name: str, *, scale: float = 1) -> str:
     """Say that cells are larger or smaller than any that a model knows, and which scale shows them in their size.
 
     Args:
@@ -260,9 +260,9 @@ def size_told(across: float, training: Ranges, name: str, *, scale: float = 1) -
     Returns:
         What is said; nothing if the cells are not of another size, or if the model does not know theirs.
 
-    >>> size_told(45, {"diameter": (10, 19)}, "nuclei")
+    >>> other_size_told(45, {"diameter": (10, 19)}, "nuclei")
     'cells are about 45 pixels across, 3.3 times those that nuclei knows: give --scale 0.31'
-    >>> size_told(45, {"diameter": (10, 19)}, "nuclei", scale=0.5)
+    >>> other_size_told(45, {"diameter": (10, 19)}, "nuclei", scale=0.5)
     ''
     """
     if "diameter" not in training:

@@ -9,7 +9,7 @@ from elmgan.data import Record, read_truth
 from elmgan.errors import ImageError
 from elmgan.images import Plane
 from elmgan.scores import Score, compare
-from elmgan.trust import size_told
+from elmgan.trust import other_size_told
 
 MOST_FLAGGED = 0.1
 """Share of the images above which their flags are told."""
@@ -62,7 +62,7 @@ def of_another_size(scores: Sequence[Score], model: Model) -> str:
 
     def told(score: Score) -> str:
         across = score.diameter
-        return "" if across is None else size_told(across, model.card.training, model.version, scale=score.scale)
+        return "" if across is None else other_size_told(across, model.card.training, model.version, scale=score.scale)
 
     odd = sorted((score for score in scores if told(score)), key=lambda score: (score.diameter or 0) * score.scale)
     if len(odd) <= MOST_FLAGGED * len(scores):
