@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from elmgan.counting import Failure, Model, Place, Row, is_streamed
 from elmgan.counting.row import COLUMNS, FRACTIONS
 from elmgan.errors import ImageError, OutputError, UsageError
-from elmgan.files import whole_file, write_table, write_text
+from elmgan.files import remove_unfinished, whole_file, write_table, write_text
 from elmgan.holding import held
 from elmgan.images import View, open_image, read_every
 from elmgan.light import plane_grey
@@ -213,6 +213,7 @@ def count_images(
             texts = (row.texts() for item in items for row in rows.get(item.image, []))
             write_table(out / TABLE, COLUMNS, texts, excel=excel, decimals=FRACTIONS)
 
+        remove_unfinished(out)
         _begin(out, earlier, kept, tables, record, save)
         rows: dict[str, list[Row]] = {image: list(of) for image, of in kept.items()}
         failures: list[Failure] = []

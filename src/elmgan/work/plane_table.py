@@ -18,7 +18,7 @@ WHERE = ("image", "scene", "t", "z")
 
 BOM = "\ufeff".encode()
 
-Key = tuple[str, Place]
+PlaneKey = tuple[str, Place]
 """Image and plane."""
 
 
@@ -48,7 +48,7 @@ class PlaneRows:
     lines: Sequence[str]
     notes: Sequence[str] = ()
 
-    def packed(self, key: Key, *, excel: bool) -> bytes:
+    def packed(self, key: PlaneKey, *, excel: bool) -> bytes:
         """Give them as a journal keeps them: a line of JSON about them, and the rows in full."""
         separator = ";" if excel else ","
         begin = line_of([key[0], *map(str, key[1])], separator) + separator
@@ -125,7 +125,7 @@ class PlaneTable:
         key, block = _block(self._journal, start, packed[: packed.index(b"\n") + 1])
         self._blocks[key] = block
 
-    def drop(self, key: Key) -> None:
+    def drop(self, key: PlaneKey) -> None:
         """Forget the rows of a plane."""
         self._blocks.pop(key, None)
 
@@ -163,12 +163,12 @@ def journal_of(path: Path) -> Path:
     return path.with_suffix(".journal")
 
 
-def rows_by_plane(path: Path, *, excel: bool) -> dict[Key, StoredRows]:
+def rows_by_plane(path: Path, *, excel: bool) -> dict[PlaneKey, StoredRows]:
     """Find the rows of each plane in a table and its journal, written for a spreadsheet or not as they are now.
 
     There are none where a file is not there, or is no such table.
     """
-    found: dict[Key, StoredRows] = {}
+    found: dict[PlaneKey, StoredRows] = {}
     with suppress(OSError, ValueError, LookupError, csv.Error, StopIteration):
         for key, block in _blocks_of_table(path):
             found[key] = block
@@ -178,7 +178,7 @@ def rows_by_plane(path: Path, *, excel: bool) -> dict[Key, StoredRows]:
     return {key: block for key, block in found.items() if block.separator == (";" if excel else ",")}
 
 
-def _blocks_of_table(path: Path) -> Iterator[tuple[Key, StoredRows]]:
+def _blocks_of_table(path: Path) -> Iterator[tuple[PlaneKey, StoredRows]]:
     with path.open("rb") as file:
         header = file.readline()
         separator = ";" if header.startswith(BOM) else ","
@@ -187,7 +187,7 @@ def _blocks_of_table(path: Path) -> Iterator[tuple[Key, StoredRows]]:
             raise ValueError("is another table")
         columns, start = names[len(WHERE) :], file.tell()
         begin, rows, length = b"", 0, 0
-        key: Key = ("", (1, 1, 1))
+        key: PlaneKey = ("", (1, 1, 1))
         for line in file:
             if not (begin and line.startswith(begin)):
                 if rows:
@@ -201,7 +201,7 @@ def _blocks_of_table(path: Path) -> Iterator[tuple[Key, StoredRows]]:
             yield key, StoredRows(path, start, length, rows, columns, separator)
 
 
-def _blocks_of_journal(journal: Path) -> Iterator[tuple[Key, StoredRows]]:
+def _blocks_of_journal(journal: Path) -> Iterator[tuple[PlaneKey, StoredRows]]:
     """The blocks of a journal as far as they are whole."""
     size = journal.stat().st_size
     with journal.open("rb") as file:
@@ -221,7 +221,7 @@ def _end_of_journal(journal: Path) -> int:
     return end
 
 
-def _block(journal: Path, start: int, line: bytes) -> tuple[Key, StoredRows]:
+def _block(journal: Path, start: int, line: bytes) -> tuple[PlaneKey, StoredRows]:
     about: Mapping[str, Any] = json.loads(line)
     scene, t, z = about["place"]
     block = StoredRows(

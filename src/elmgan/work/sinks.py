@@ -5,6 +5,7 @@ import math
 import shutil
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -251,9 +252,10 @@ class Sinks:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for sink in self._sinks:
-            sink.close(whole=error is None)
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        with ExitStack() as stack:  # one that cannot be closed does not keep the others open
+            stack.callback(shutil.rmtree, self.scratch, ignore_errors=True)
+            for sink in self._sinks:
+                stack.callback(sink.close, whole=error is None)
 
 
 def _mask_of(result: Result) -> NDArray[np.bool_]:
