@@ -23,7 +23,7 @@ def serve(
         Path | None,
         typer.Option(metavar="DIR", help="Folder whose models are offered, and where calibrated ones are saved."),
     ] = None,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page in the browser.")] = False,
     max_pixels: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Planes of more pixels are refused.")
     ] = None,
@@ -50,7 +50,7 @@ def serve(
             Models(model or [], models, engine=engine, precision=precision, device=device),
             host=host,
             port=port,
-            open_browser=browser,
+            open_browser=not no_browser,
             limits=Limits(pixels=max_pixels),
             tell=(lambda line: None) if quiet else terminal.out,
         )

@@ -296,6 +296,7 @@ def test_a_plane_that_is_too_large_for_memory_is_counted_and_shown_in_parts(
     small = client.job({"a.tif": tiff(squares(12))}, labels="true")
     for where in ("elmgan.counting.streaming", "elmgan.apps.web.service"):
         monkeypatch.setattr(f"{where}.STREAMED", 1000)
+    monkeypatch.setattr("elmgan.apps.web.pictures.SHOWN_WHOLE", 1000)
     monkeypatch.setattr("elmgan.apps.web.pictures.ROWS_READ", 32)
     large = client.job({"a.tif": tiff(squares(12))}, labels="true")
     assert [row["count"] for row in large["rows"]] == [row["count"] for row in small["rows"]] == [12]

@@ -29,8 +29,11 @@ FILL = (0, 158, 255)
 
 JPEG_QUALITY = 90
 
+SHOWN_WHOLE = 1 << 24
+"""Pixels of planes that are read whole to be shown, and kept; of larger ones only what is asked for is read."""
+
 ROWS_READ = 512
-"""Of a plane that is too large for memory, read at a time."""
+"""Of a large plane, read at a time."""
 
 Asked = tuple[int, int, int | None, int | None]
 """Top, left, height and width of a part that is asked for; None is as far as the image goes."""
@@ -79,7 +82,7 @@ def displayed(path: Path, view: View, place: tuple[int, int, int | str], most_pi
 def displayed_part(
     path: Path, view: View, place: tuple[int, int, int | str], asked: Asked, side: int, most_pixels: int | None
 ) -> NDArray[np.uint8]:
-    """Give a part of a plane that is too large for memory, its longer side at most ``side`` pixels, as people see it.
+    """Give a part of a large plane, its longer side at most ``side`` pixels, as people see it.
 
     Raises:
         ImageError: It cannot be read.
@@ -92,7 +95,7 @@ def displayed_part(
 
 
 def cells_part(path: Path, page: int, asked: Asked, side: int) -> NDArray:
-    """Give a part of masks or labels that are too large for memory, its longer side at most ``side`` pixels.
+    """Give a part of large masks or labels, its longer side at most ``side`` pixels.
 
     Raises:
         ImageError: They cannot be read.

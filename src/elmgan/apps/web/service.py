@@ -333,7 +333,7 @@ def create_app(site: Site) -> FastAPI:
         if layer == "count-map":
             return Response(pictures.map_layer(_count_map(known, number, place), side), media_type="image/png")
         asked = top, left, height, width
-        if _is_large(known, number):
+        if _is_larger(known, number, pictures.SHOWN_WHOLE):
             drawn = _large_picture(jobs, known, number, place, layer, asked, side, channel)
             return Response(drawn, media_type="image/png" if layer in ("outlines", "mask") else "image/jpeg")
         if layer in ("outlines", "mask"):
@@ -366,7 +366,7 @@ def create_app(site: Site) -> FastAPI:
     def region_count(known: KnownJob, number: int, place: AtPlace, drawn: DrawnRegion) -> RegionCount:
         """Count the cells in a part of a plane."""
         row = _row(known, number, place)
-        if _is_large(known, number):
+        if _is_larger(known, number, STREAMED):
             raise RefusedError(413, f"regions are counted of planes of up to {STREAMED} pixels")
         shape = row.height, row.width
         inside = pixels_of(drawn.vertices, shape)
@@ -525,7 +525,7 @@ def _cells(jobs: Jobs, job: Job, number: int, place: At, kind: str, *, needed: b
         RefusedError: There is none, or it is not written yet.
     """
     _row(job, number, place)
-    if _is_large(job, number):
+    if _is_larger(job, number, STREAMED):
         raise RefusedError(413, f"cells are told one by one of planes of up to {STREAMED} pixels")
     for each in (kind,) if needed or kind == MASKS else (kind, MASKS):
         written = job.written(number, place.parts, each)
@@ -536,10 +536,10 @@ def _cells(jobs: Jobs, job: Job, number: int, place: At, kind: str, *, needed: b
     raise RefusedError(404, "the cells of this plane are not told apart, or are not written yet")
 
 
-def _is_large(job: Job, number: int) -> bool:
-    """Whether planes of an image are too large for memory."""
+def _is_larger(job: Job, number: int, most: int) -> bool:
+    """Whether a plane of an image has more pixels than these."""
     with job.lock:
-        return any(row.height * row.width > STREAMED for row in job.rows.get(number, []))
+        return any(row.height * row.width > most for row in job.rows.get(number, []))
 
 
 def _large_picture(
@@ -552,7 +552,7 @@ def _large_picture(
     side: int,
     channel: str | None,
 ) -> bytes:
-    """Show a part of a plane that is too large for memory."""
+    """Show a part of a plane that is not read whole to be shown."""
     if layer in ("outlines", "mask"):
         _row(job, number, place)
         for kind in (LABELS, MASKS) if layer == "outlines" else (MASKS,):
