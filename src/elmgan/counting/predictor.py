@@ -38,8 +38,8 @@ WHOLE = 1.6
 BAND_PIXELS = 1 << 25
 """Pixels of the rows that are predicted at a time, at most, of a large image."""
 
-ReadRows = Callable[[range], NDArray[np.float32]]
-"""Gives some whole rows of an image, normalised."""
+ReadRows = Callable[[range], NDArray]
+"""Gives some whole rows of an image."""
 
 
 class Predictor:
@@ -134,7 +134,7 @@ class Predictor:
     def _predict_seen(self, image: NDArray, stretch: Stretch | None) -> Maps:
         rows, columns = image.shape
         if self._architecture.tiles and max(self._padded(rows, columns)) > WHOLE * self._tile:
-            bands = self._bands(lambda some: _stretched(image[some.start : some.stop], stretch), rows, columns)
+            bands = self._bands(lambda some: image[some.start : some.stop], rows, columns, stretch)
             return assembled(bands, image.shape, self._architecture.stride)
         padded = self._padded(rows, columns)
         pixels = _stretched(image, stretch)
@@ -142,13 +142,16 @@ class Predictor:
         stride = self._architecture.stride
         return probability[:rows, :columns], count_map[: math.ceil(rows / stride), : math.ceil(columns / stride)]
 
-    def bands(self, read: ReadRows, shape: tuple[int, int], *, scale: float = 1) -> Generator[Band, None, None]:
+    def bands(
+        self, read: ReadRows, shape: tuple[int, int], *, scale: float = 1, stretch: Stretch | None = None
+    ) -> Generator[Band, None, None]:
         """Predict an image that is too large for memory, some whole rows at a time.
 
         Args:
-            read: Gives rows of the image, normalised; it is asked for them from top to bottom, for some twice.
+            read: Gives rows of the image; it is asked for them from top to bottom, for some twice.
             shape: Rows and columns of the image.
             scale: The network sees the image resized by this factor.
+            stretch: Normalises the rows; ``None`` if they are.
 
         Yields:
             The number of the first row, the probability of cell, and the count map of these rows. All bands but the
@@ -162,12 +165,12 @@ class Predictor:
             raise UsageError("an image of this size is counted in tiles: choose a model with a count map")
         scaled = scaled_shape(shape, scale)
         if scaled == shape:
-            yield from self._bands(read, *shape)
+            yield from self._bands(read, *shape, stretch)
             return
 
         def read_scaled(wanted: range) -> NDArray[np.float32]:
             needed = rows_for(shape, scaled, wanted)
-            return resize_rows(read(needed), needed.start, shape, scaled, wanted)
+            return resize_rows(_stretched(read(needed), stretch), needed.start, shape, scaled, wanted)
 
         yield from self._unscaled(self._bands(read_scaled, *scaled), scaled, shape)
 
@@ -200,17 +203,18 @@ class Predictor:
             gone = max(0, int(np.searchsorted(edges, done, "right")) - 1 - blocks)
             count_map, blocks = count_map[gone:], blocks + gone
 
-    def _bands(self, read: ReadRows, rows: int, columns: int) -> Iterator[Band]:
+    def _bands(self, read: ReadRows, rows: int, columns: int, stretch: Stretch | None = None) -> Iterator[Band]:
         """Predict an image as the network sees it in tiles, some whole rows at a time."""
         architecture, stride = self._architecture, self._architecture.stride
         padded = self._padded(rows, columns)
-        held: tuple[Tile, NDArray[np.float32]] | None = None
+        held: tuple[Tile, NDArray] | None = None
 
         def predict(tile: Tile) -> Maps:
             nonlocal held
             if held is None or (held[0].top, held[0].height) != (tile.top, tile.height):
+                held = None  # both would be in memory
                 held = tile, read(range(tile.top, min(tile.top + tile.height, rows)))
-            pixels = held[1][:, tile.left : tile.left + tile.width]
+            pixels = _stretched(held[1][:, tile.left : tile.left + tile.width], stretch)
             missing = [(0, tile.height - pixels.shape[0]), (0, tile.width - pixels.shape[1])]
             return self._run(np.pad(pixels, missing))  # with 0: the background
 

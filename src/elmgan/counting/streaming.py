@@ -151,14 +151,13 @@ def find_in_strips(
     total, measured = 0.0, 0
     masks, first = np.zeros((0, width), np.bool_), 0
 
-    def read(wanted: range) -> NDArray[np.float32]:
-        seen = rows(wanted)[1]
-        return seen.stretch(seen.grey)
+    def read(wanted: range) -> NDArray:
+        return rows(wanted)[1].grey
 
     with ExitStack() as stack:
         if strips is not None:
             stack.callback(strips.close)
-        bands = stack.enter_context(closing(predictor.bands(read, on_disk.shape, scale=scale)))
+        bands = stack.enter_context(closing(predictor.bands(read, on_disk.shape, scale=scale, stretch=on_disk.stretch)))
         for top, probability, count_map in bands:
             end = top + len(probability)
             pixels, seen = rows(range(top, end))

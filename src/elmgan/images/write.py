@@ -111,6 +111,7 @@ def write_tiles(
             photometric="minisblack",
             compression="zlib",
             metadata=None,
+            buffersize=1 << 24,  # bytes that wait to be written
             **described,
         )
     except OSError as error:
