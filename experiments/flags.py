@@ -27,7 +27,7 @@ from elmgan.data import Record, read_data_set
 from elmgan.images import read_image
 from elmgan.light import to_grey
 from elmgan.models import find_bundle, read_bundle
-from elmgan.training.bundling import known_of, ranges_in
+from elmgan.training.bundling import clumps_in, known_of, ranges_in
 
 FLUORESCENCE = ("bbbc039", "dsb2018/fluorescence")
 EVERY = {"bbbc039": 4, "dsb2018/fluorescence": 3}
@@ -111,7 +111,7 @@ def main(dataset: Path, split: Path, name: str, out: Path) -> None:
     results: dict[str, object] = {"model": bundle.version}
     for ranges, kinds in (("all", tuple(sides["train"])), ("fluorescence", FLUORESCENCE)):
         trained = [r for kind in kinds for r in sides["train"][kind]]
-        training = ranges_in(trained, bundle.card.normalisation)
+        training = ranges_in(trained, bundle.card.normalisation) | clumps_in(Model(bundle), trained)
         bundle = replace(bundle, card=bundle.card.model_copy(update={"training": training}))
         model = Model(replace(bundle, known=known_of(Model(bundle), trained)))
         found: dict[str, object] = {"training": training}

@@ -3,7 +3,8 @@
     python experiments/known.py DATASET SPLIT MODEL OUT
 
 DATASET is a prepared data set folder, SPLIT the split.csv of the training run on it, MODEL the model. OUT gets the
-model with its known.json. `elmgan train` does the same at the end of a run; this is for models of before.
+model with its known.json, and in its model.json how cells clump in these images. `elmgan train` does the same at the
+end of a run; this is for models of before.
 """
 
 import csv
@@ -14,7 +15,7 @@ from pathlib import Path
 from elmgan.counting import Model
 from elmgan.data import read_data_set
 from elmgan.models import find_bundle, read_bundle, write_bundle
-from elmgan.training.bundling import known_of
+from elmgan.training.bundling import clumps_in, known_of
 
 
 def main(data_set: Path, split: Path, name: str, out: Path) -> None:
@@ -26,7 +27,9 @@ def main(data_set: Path, split: Path, name: str, out: Path) -> None:
     known = known_of(Model(bundle), records)
     if known is None:
         sys.exit(f"{name} does not give both masks and counts")
-    write_bundle(out, replace(bundle, known=known))
+    training = bundle.card.training | clumps_in(Model(bundle), records)
+    card = bundle.card.model_copy(update={"training": training})
+    write_bundle(out, replace(bundle, known=known, card=card))
     print(f"{name}: {len(known.images)} images, near up to {known.near:.2f}, far from {known.far:.2f}")
 
 

@@ -1,16 +1,24 @@
 """A small real model for tests: its network is made by hand, so that its answers can be computed without it."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+import cv2
 import numpy as np
 import onnx
+import tifffile
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from scipy.ndimage import uniform_filter
 
+from elmgan.counting import Model
+from elmgan.images import Plane, View, open_image
 from elmgan.light import Normalisation
 from elmgan.models import FORMAT, Architecture, Bundle, Learned, ModelCard, TrainingData, write_bundle
+from elmgan.trust import Calibration, KnownImages
 
 AREA = 100
 """Pixels of one cell, to this model."""
@@ -86,6 +94,47 @@ def write_tiny(folder: Path, learned: Learned = ("mask", "count")) -> Path:
     path = folder / "tiny-model"
     write_bundle(path, tiny_bundle(learned=learned))
     return path
+
+
+def zoomed(image: NDArray, factor: float) -> NDArray:
+    """An image at another size."""
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=method))
+
+
+@contextmanager
+def planes(folder: Path, images: list[NDArray], view: View) -> Iterator[list[Plane]]:
+    """Images as files, opened."""
+    folder.mkdir()
+    with ExitStack() as opened:
+        for k, image in enumerate(images):
+            tifffile.imwrite(folder / f"{k}.tif", image)
+        sources = [opened.enter_context(open_image(folder / f"{k}.tif")) for k in range(len(images))]
+        yield [source.planes(view)[0] for source in sources]
+
+
+def knowing_bundle(folder: Path, pixel_size: float | None = None) -> Bundle:
+    """The model, which knows images of 3 to 30 squares, somewhat larger and smaller, and is calibrated."""
+    bundle = tiny_bundle()
+    images = [zoomed(squares(number), size) for number in range(3, 31, 2) for size in (0.8, 0.9, 1, 1.1, 1.25)]
+    with planes(folder, images, View(scale=1)) as sample:
+        model = Model(bundle, "onnxruntime", precision="fp32")
+        places = [model.place(plane) for plane in sample]
+    calibration = Calibration(gain=1, quantile=0.5, images=30, groups=30, data="squares")
+    card = bundle.card.model_copy(update={"calibration": calibration, "training": {"diameter": (8, 13)}})
+    return replace(bundle, card=card, known=KnownImages.of(places, pixel_size=pixel_size))
+
+
+def write_sized(path: Path, image: NDArray, size: float) -> None:
+    """An image as a TIFF file whose pixels are so many micrometres across."""
+    tifffile.imwrite(path, image, resolution=(1e4 / size, 1e4 / size), resolutionunit="CENTIMETER")
+
+
+def glued(number: int) -> NDArray[np.uint16]:
+    """An image of 12 squares, of which so many lie side by side."""
+    image = squares(12 - number, (120, 120))
+    image[100:110, 6 : 6 + 10 * number] = 3000
+    return image
 
 
 def squares(number: int, shape: tuple[int, int] = (96, 120)) -> NDArray[np.uint16]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bundles import tiny_bundle
 from elmgan.errors import OutputError
-from elmgan.files import FORMULA, cell_of, text_of, whole_file, write_table, write_text
+from elmgan.files import FORMULA, cell_of, remove_unfinished, text_of, whole_file, write_table, write_text
 from elmgan.models import write_bundle
 
 ODD = st.sampled_from(["=", "+", "-", "@", "'", "\t", "\r", "1", ".", "e", "a"])
@@ -126,3 +126,15 @@ def test_a_folder_that_cannot_be_waited_for_is_no_fault(tmp_path: Path, monkeypa
     monkeypatch.setattr(os, "fsync", files_alone)
     write_text(tmp_path / "a.txt", "text")
     assert (tmp_path / "a.txt").read_text() == "text"
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "a.csv") as temporary:
+        left = temporary.name
+        temporary.write_text("")
+    (tmp_path / "a.csv").unlink()
+    others = [".elmgan-lock", ".hidden.csv", "a" * 32, f".{'A' * 32}.csv"]
+    for name in (left, *others):
+        (tmp_path / name).write_text("")
+    remove_unfinished(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(others)

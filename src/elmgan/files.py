@@ -13,6 +13,9 @@ from elmgan.errors import OutputError
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a cell begins with that a spreadsheet takes for a formula, if it is not a number."""
 
+HALF_WRITTEN = re.compile(r"\.[0-9a-f]{32}(\.\w+)?")
+"""Names of files that are being written; see :func:`whole_file`."""
+
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|nan)", re.IGNORECASE | re.ASCII)
 
 
@@ -127,6 +130,14 @@ def whole_file(path: Path, *, lasting: bool = False) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a process that was killed left of files that it was writing in a folder, which no other writes to."""
+    for path in folder.glob(".*"):
+        if HALF_WRITTEN.fullmatch(path.name):
+            with suppress(OSError):
+                path.unlink()
 
 
 def put_on_disk(path: Path) -> None:

@@ -24,7 +24,7 @@ from elmgan.apps.results import ROWS_SHOWN
 from elmgan.apps.terminal import command_line
 from elmgan.counting import Model, Row
 from elmgan.errors import ModelError
-from elmgan.images import Plane, write_mask
+from elmgan.images import Plane, write_mask, write_png
 from elmgan.images.source import CONVERT
 from elmgan.models import Bundle, read_bundle, shipped
 
@@ -433,9 +433,24 @@ def test_the_version_is_printed() -> None:
 
 def test_the_help_shows_only_what_exists() -> None:
     shown = re.sub(r"\x1b\[[0-9;]*m", "", elmgan("count", "--help").stdout)
-    assert "--resume" in shown
-    for absent in ("--export", "--regions"):
+    assert all(option in shown for option in ("--resume", "--measure", "--export", "--regions"))
+    for absent in ("--format", "--set"):
         assert absent not in shown
+
+
+def test_cells_are_measured_exported_and_counted_in_regions(tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", (squares(3) // 20).astype(np.uint8))
+    ring = [[0, 0], [120, 0], [120, 96], [0, 96], [0, 0]]
+    (tmp_path / "all.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    asked = ["--measure", "--export", "qupath", "--export", "imagej", "--regions", tmp_path / "all.geojson"]
+    done = elmgan("count", tmp_path / "a.png", "-o", tmp_path / "out", "--model", write_tiny(tmp_path), *asked)
+    assert done.exit_code == 0, done.stderr
+    for name in ("cells.csv", "regions.csv", "qupath", "imagej"):
+        assert (tmp_path / "out" / name).exists()
+        assert name in done.stdout
+    bad = elmgan("count", tmp_path / "a.png", "-o", tmp_path / "bad", "--export", "fiji")
+    assert bad.exit_code == 2
+    assert bad.stderr == "error: --export is fiji; expected qupath or imagej\n"
 
 
 def test_the_command_line_does_not_import_torch() -> None:

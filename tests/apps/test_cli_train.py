@@ -58,7 +58,9 @@ def test_a_folder_without_images_is_no_data_set(tmp_path: Path) -> None:
 def test_resume_takes_the_runs_own_configuration(tmp_path: Path, data: Path) -> None:
     done = elmgan("train", data, "-o", tmp_path / "run", "--resume", "--set", "seed=3")
     assert done.exit_code == 2
-    assert "leave --config, --set and --from out" in done.stderr
+    assert "leave --config, --from, and --set of all but machine.KEY out" in done.stderr
+    done = elmgan("train", data, "-o", tmp_path / "run", "--resume", "--set", "machine.workers=0")
+    assert "leave --config" not in done.stderr
 
 
 def test_a_run_that_is_not_there_cannot_be_resumed(tmp_path: Path, data: Path) -> None:

@@ -94,6 +94,7 @@ def test_no_command_opens_a_connection(tmp_path: Path) -> None:
         ["benchmark", "upsampling", *quick, "--width", "2"],
         ["benchmark", "model", *quick, "--network", "LFMMG small", "--batch", "1"],
         ["benchmark", "throughput", *quick, "--model", "nuclei-small", "--images", "2", "--large", "320"],
+        ["benchmark", "accuracy", data, "-o", f"{speed}/runs", "--arms", "full", "--steps", "1", "--width", "2"],
         ["benchmark", "report", f"{speed}/model.json", "-o", f"{speed}/page.md"],
     ]
     every = set(names(get_command(app))) - {("serve",)}  # it listens; see below

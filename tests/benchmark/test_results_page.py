@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from elmgan.benchmark.networks import ModelMeasured, NetworkRow
@@ -11,6 +12,7 @@ from elmgan.benchmark.timing import Conditions, Times
 from elmgan.benchmark.upsampling import Upsampled, UpsamplingMeasured
 from elmgan.benchmark.verdicts import FASTER, FEWER, THE_WHOLE, verdicts
 from elmgan.errors import DataError
+from elmgan.images import read_image
 
 ROOT = Path(__file__).parents[2]
 CONDITIONS = Conditions.now(threads=2, rounds=3, block=0).model_copy(update={"load": 0.0})
@@ -101,7 +103,7 @@ def test_the_whole_is_judged_by_each_gan(connected: float, pix2pix: float, verdi
 def test_what_was_not_measured_is_said_so() -> None:
     assert {judged.verdict for judged in verdicts({})} == {"not measured"}
     only_ours = verdicts({"here": modelled(network("LFMMG paper", 1, 10))})
-    assert [judged.verdict for judged in only_ours] == ["not measured"] * 4
+    assert [judged.verdict for judged in only_ours] == ["not measured"] * 7
 
 
 def test_the_page_shows_where_fbu_loses_and_other_programs_rows() -> None:
@@ -136,10 +138,14 @@ def test_files_that_are_no_results_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_page_of_results_is_drawn_from_the_kept_ones(tmp_path: Path) -> None:
-    """Otherwise: elmgan benchmark report benchmarks/*.json -o docs/results.md."""
-    results = sorted((ROOT / "benchmarks").glob("*.json"))
+    """Otherwise: elmgan benchmark report benchmarks/*.json benchmarks/accuracy/*.json -o docs/results.md."""
+    results = [path for folder in ("", "accuracy") for path in sorted((ROOT / "benchmarks" / folder).glob("*.json"))]
     kept = sorted((ROOT / "docs").glob("results*"))
     drawn = write_report(results, tmp_path / "results.md") if results else []
     assert {path.name for path in kept} == {path.name for path in drawn}
     for path in kept:
-        assert path.read_text(encoding="utf-8") == (tmp_path / path.name).read_text(encoding="utf-8")
+        again = tmp_path / path.name
+        if path.suffix == ".png":
+            assert np.array_equal(read_image(path), read_image(again))
+        else:
+            assert path.read_text(encoding="utf-8") == again.read_text(encoding="utf-8")

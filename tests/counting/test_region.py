@@ -11,8 +11,9 @@ from skimage.measure import points_in_poly
 
 from bundles import known, squares, tiny_bundle
 from elmgan.counting import Model, Result
-from elmgan.counting.region import pixels_of
+from elmgan.counting.region import Region, pixels_of
 from elmgan.errors import UsageError
+from elmgan.trust import Calibration
 
 MODEL = Model(tiny_bundle())
 sides = st.integers(1, 40)
@@ -52,6 +53,66 @@ def test_a_polygon_holds_the_pixels_whose_centres_it_holds(
     centres = np.argwhere(np.ones(shape)) + 0.5
     expected = points_in_poly(centres, vertices)  # type: ignore[no-untyped-call]
     assert np.array_equal(pixels_of(vertices, shape).ravel(), expected)
+
+
+@given(shape=shapes, polygons=st.lists(st.lists(points, min_size=3, max_size=6), min_size=1, max_size=3))
+def test_a_region_holds_what_an_odd_number_of_its_rings_hold(
+    shape: tuple[int, int], polygons: list[list[tuple[float, float]]]
+) -> None:
+    rings = [np.array(polygon) for polygon in polygons]
+    part = Region("", "", rings).part(shape)
+    inside = np.logical_xor.reduce([pixels_of(ring, shape) for ring in rings])
+    assert np.array_equal(part.box.of(inside), part.inside)
+    assert part.area == inside.sum()
+    result = counted(shape, rng=np.random.default_rng(0))
+    assert result.count_in(part) == pytest.approx(result.count_in(inside), rel=1e-5)
+    rows, columns = np.nonzero(np.ones(shape))
+    assert np.array_equal(part.holds(rows, columns), inside.ravel())
+
+
+@pytest.mark.parametrize(
+    ("vertices", "remarks"),
+    [
+        ([(1, 1), (1, 5), (5, 5), (5, 1)], ()),
+        ([(-0.4, -0.4), (-0.4, 10.3), (10.3, 10.3), (10.3, -0.4)], ()),
+        ([(1, 1), (1, 50), (5, 50), (5, 1)], ("partly-outside",)),
+        ([(11, 1), (11, 5), (15, 5), (15, 1)], ("outside",)),
+        ([(-9, -9), (-9, 0), (0, 0), (0, -9)], ("outside",)),
+        ([(1.1, 1.1), (1.1, 1.3), (1.3, 1.3)], ("empty",)),
+        ([(1, 1), (9, 9), (1, 9), (9, 1)], ("self-crossing",)),
+        ([(1, 1), (1, 8), (8, 8), (8, 1)] * 2, ("empty", "self-crossing")),
+        ([(0, 0), (0, 8), (8, 8), (8, 4), (-3, 4), (-3, 9), (9, 9), (9, 0)], ("partly-outside", "self-crossing")),
+    ],
+)
+def test_what_is_odd_about_a_region_is_remarked(vertices: list[tuple[float, float]], remarks: tuple[str, ...]) -> None:
+    part = Region("", "", [np.array(vertices, float)]).part((10, 10))
+    assert part.remarks == remarks
+
+
+def test_regions_far_away_take_no_memory() -> None:
+    part = Region("", "", [np.array([(-1e300, -1e300), (-1e300, 5), (1e300, 5), (1e300, -1e300)])]).part((10, 10))
+    assert part.area == 50
+    assert part.remarks == ("partly-outside",)
+
+
+def test_the_interval_of_a_part_is_that_of_an_image_of_its_count() -> None:
+    calibration = Calibration(data="mine", images=20, groups=20, gain=1, quantile=0.5)
+    result = Result(
+        (8, 8), 99, None, None, np.full((2, 2), 24.75), (), calibration.interval(99), calibration=calibration
+    )
+    assert result.interval_of(99) == result.interval == (94, 104)
+    assert result.interval_of(0) == (0, 0.5)
+    assert counted((8, 8), rng=np.random.default_rng(0)).interval_of(3) is None
+
+
+def test_the_interval_of_a_part_knows_how_far_the_image_is() -> None:
+    calibration = Calibration(data="mine", images=20, groups=20, gain=1, quantile=0.5)
+    near, far = (
+        Result((8, 8), 9, None, None, np.full((2, 2), 2.25), (), calibration=calibration, doubt=doubt)
+        for doubt in (0.0, 0.8)
+    )
+    assert known(far.interval_of(3))[1] > known(near.interval_of(3))[1]
+    assert far.interval_of(3) == calibration.interval(3, 0.8)
 
 
 def test_cells_are_found_where_they_are() -> None:

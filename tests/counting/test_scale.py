@@ -1,7 +1,7 @@
 """The scale at which images are counted: found out, given, or told to be unlike all others."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections import Counter
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,35 +9,18 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import tifffile
 from numpy.typing import NDArray
 
 import elmgan
-from bundles import known, squares, tiny_bundle
+from bundles import knowing_bundle, known, planes, squares, tiny_bundle, write_sized, zoomed
 from elmgan.counting import Model
-from elmgan.counting.looks import Looks
+from elmgan.counting.looks import Looks, scale_for
 from elmgan.data.synthetic import SyntheticScene, draw
 from elmgan.errors import UsageError
-from elmgan.images import Plane, View, open_image
+from elmgan.images import View, open_image
 from elmgan.light import Normalisation, see
 from elmgan.models import Bundle, read_bundle, write_bundle
-from elmgan.trust import Calibration, KnownImages
-
-
-def zoomed(image: NDArray, factor: float) -> NDArray:
-    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=method))
-
-
-@contextmanager
-def planes(folder: Path, images: list[NDArray], view: View) -> Iterator[list[Plane]]:
-    """Images as files, opened."""
-    folder.mkdir()
-    with ExitStack() as opened:
-        for k, image in enumerate(images):
-            tifffile.imwrite(folder / f"{k}.tif", image)
-        sources = [opened.enter_context(open_image(folder / f"{k}.tif")) for k in range(len(images))]
-        yield [source.planes(view)[0] for source in sources]
+from elmgan.trust import KnownImages
 
 
 def at_scales_of(model: Model, folder: Path, images: list[NDArray]) -> Model:
@@ -47,15 +30,7 @@ def at_scales_of(model: Model, folder: Path, images: list[NDArray]) -> Model:
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The handmade model, which knows images of 3 to 30 squares, somewhat larger and smaller, and is calibrated."""
-    bundle = tiny_bundle()
-    images = [zoomed(squares(number), size) for number in range(3, 31, 2) for size in (0.8, 0.9, 1, 1.1, 1.25)]
-    folder = tmp_path_factory.mktemp("known") / "images"
-    with planes(folder, images, View(scale=1)) as sample:
-        places = [Model(bundle).place(plane) for plane in sample]
-    calibration = Calibration(gain=1, quantile=0.5, images=30, groups=30, data="squares")
-    card = bundle.card.model_copy(update={"calibration": calibration})
-    return replace(bundle, card=card, known=KnownImages.of(places))
+    return knowing_bundle(tmp_path_factory.mktemp("known") / "images")
 
 
 @pytest.fixture(scope="module")
@@ -201,3 +176,60 @@ def test_images_too_small_are_not_reduced_and_too_large_ones_not_enlarged(monkey
     monkeypatch.setattr("elmgan.counting.looks.MOST_ENLARGED", 96 * 120 * 3)
     looks = Looks(lambda image: (image, image), see(squares(3), Normalisation()), 0.5)
     assert [looks.fits(scale) for scale in (2, 1.4, 1, 0.5, 0.25)] == [False, True, True, True, False]
+
+
+def test_each_scale_is_looked_at_once(known_images: KnownImages) -> None:
+    noise = np.random.default_rng(0).normal(500, 200, (260, 300)).astype(np.float32)
+    shapes: list[tuple[int, ...]] = []
+
+    def predict(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        shapes.append(image.shape)
+        return np.abs(image), np.abs(image)
+
+    looks = Looks(predict, see(noise, Normalisation()), 0.5)
+    assert known(scale_for(looks, known_images).distance) > known_images.far
+    assert len(shapes) > 6
+    assert max(Counter(shapes).values()) == 1
+
+
+@pytest.fixture(scope="module")
+def sized(bundle: Bundle) -> Model:
+    """The model, whose images had pixels of 1 micrometre."""
+    return Model(replace(bundle, known=known(bundle.known).model_copy(update={"pixel_size": 1.0})))
+
+
+@pytest.mark.parametrize(("size", "factor", "scale"), [(0.5, 2, 0.5), (0.98, 1, 1)])
+def test_the_pixel_size_is_tried_first(sized: Model, tmp_path: Path, size: float, factor: float, scale: float) -> None:
+    write_sized(tmp_path / "a.tif", zoomed(squares(12), factor), size)
+    with open_image(tmp_path / "a.tif") as source:
+        result = sized.count(source.planes()[0])
+        given = sized.count(source.planes(View(scale=1))[0])
+    assert result.scale == pytest.approx(scale, rel=0.01)
+    assert known(result.estimate) == pytest.approx(12, rel=0.1)
+    assert "object-size" not in result.flags
+    assert result.interval is not None
+    assert given.scale == 1
+
+
+def test_a_pixel_size_that_does_not_fit_is_passed_over(sized: Model, tmp_path: Path) -> None:
+    for size in (0.35, 1e-3, 1e5):
+        write_sized(tmp_path / "a.tif", squares(12), size)
+        with open_image(tmp_path / "a.tif") as source:
+            result = sized.count(source.planes()[0])
+        assert (result.count, result.scale, result.flags) == (12, 1, ())
+
+
+def test_the_pixel_size_of_a_folder_is_its_usual_scale(sized: Model, tmp_path: Path) -> None:
+    for k in range(3):
+        write_sized(tmp_path / f"{k}.tif", zoomed(squares(9 + 3 * k), 3), 1 / 3)
+    with ExitStack() as opened:
+        sources = [opened.enter_context(open_image(tmp_path / f"{k}.tif")) for k in range(3)]
+        [usual] = sized.at_scales_of([source.planes()[0] for source in sources]).usual
+    assert usual == pytest.approx(1 / 3, rel=0.01)
+
+
+def test_the_pixel_size_is_kept_in_the_bundle(sized: Model, bundle: Bundle, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "model", replace(bundle, known=sized.known))
+    again = read_bundle(tmp_path / "model")
+    assert known(again.known).pixel_size == 1
+    assert again.version != bundle.version

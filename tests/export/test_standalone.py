@@ -1,9 +1,12 @@
 """The graph that holds everything against elmgan's own steps."""
 
 import csv
+import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -16,7 +19,8 @@ from elmgan.counting import Model
 from elmgan.engines import OnnxEngine
 from elmgan.export.standalone import standalone
 from elmgan.images import read_image
-from elmgan.light import Normalisation, normalise, to_grey
+from elmgan.light import Normalisation, normalise, see, to_grey
+from elmgan.light.grey import STAINS
 from elmgan.models import Architecture, Bundle, Learned, find_bundle, read_bundle, shipped
 from elmgan.trust import Calibration
 
@@ -34,7 +38,16 @@ for row, column in np.random.default_rng(6).integers(5, 140, (40, 2)):
     FIELD[row : row + 7, column : column + 7] += 90
 WITH_BAR, WITH_DARK_BAR = FIELD.copy(), FIELD.copy()
 WITH_BAR[140:145, 120:170], WITH_DARK_BAR[140:145, 120:170] = 3000, -3000
+DOWN, ACROSS = np.mgrid[-1:1:150j, -1:1:180j]
+SLOPES = {
+    "a slope": FIELD + 120 * DOWN - 60 * ACROSS,
+    "a bowl": FIELD + 90 * (DOWN**2 + ACROSS**2),
+    "a saddle": FIELD + 70 * DOWN * ACROSS + 40 * ACROSS,
+    "a slope in whole numbers": (FIELD + 150 * ACROSS).round(),
+    "a rough background": FIELD + 80 * ACROSS + 30 * np.sign(np.sin(9 * DOWN) * np.sin(9 * ACROSS)),
+}
 IMAGES = {
+    **SLOPES,
     "cells all over": FIELD,
     "a bright bar": WITH_BAR,
     "a dark bar": WITH_DARK_BAR,
@@ -79,12 +92,18 @@ def passing_on(normalisation: Normalisation) -> Bundle:
     return replace(bundle, card=card, onnx=bytes(network.SerializeToString()))
 
 
+def as_seen(image: NDArray, normalisation: Normalisation) -> NDArray[np.float32]:
+    """What the network sees if all pixels hold data."""
+    with patch.object(sys.modules[see.__module__], "data_of", lambda grey: None):
+        return see(image, normalisation).normalised
+
+
 def assert_same(image: NDArray, normalisation: Normalisation) -> None:
     engine = OnnxEngine(standalone(passing_on(normalisation)))
     for sign in (1, -1):
         grey = sign * image.astype(np.float32)
         normalised, count_map = engine.predict(grey[np.newaxis, np.newaxis])
-        np.testing.assert_allclose(normalised[0, 0], normalisation(grey), rtol=0, atol=TOLERANCE)
+        np.testing.assert_allclose(normalised[0, 0], as_seen(grey, normalisation), rtol=0, atol=TOLERANCE)
         assert count_map.shape[2:] == tuple(-(-side // 4) for side in grey.shape)
 
 
@@ -99,6 +118,59 @@ def real(folder: Path) -> list[NDArray]:
 @pytest.mark.parametrize("image", IMAGES.values(), ids=IMAGES)
 def test_the_graph_normalises_as_elmgan_does(image: NDArray) -> None:
     assert_same(image, Normalisation())
+
+
+@pytest.mark.parametrize("image", SLOPES.values(), ids=SLOPES)
+def test_a_smooth_slope_is_levelled_as_elmgan_does(image: NDArray) -> None:
+    grey, rough = image.astype(np.float32), image is SLOPES["a rough background"]
+    off = np.abs(as_seen(grey, Normalisation()) - Normalisation()(grey)).max()
+    assert (off > 0.1) != rough, "the test tests something"
+
+
+def slide(cells: int, *, seed: int = 0, dtype: type = np.uint8) -> NDArray:
+    """A drawing of a stained slide: blue nuclei and pink all over, in light that is somewhat yellow."""
+    random = np.random.default_rng(seed)
+    amounts = np.stack([np.zeros((220, 260)), cv2.GaussianBlur(random.uniform(0, 0.5, (220, 260)), (0, 0), 4)])
+    for k in range(cells):
+        row, column = 24 + 32 * (k // 7), 24 + 34 * (k % 7)
+        cv2.circle(amounts[0], (column, row), 9, 1, cv2.FILLED)
+    stains = np.array(STAINS[:2]) / np.linalg.norm(STAINS[:2], axis=1, keepdims=True)
+    light = np.array([245, 240, 220]) * 10 ** -np.tensordot(amounts, stains, (0, 0))
+    drawn = np.clip(light + random.normal(0, 1, light.shape), 0, 255)
+    return np.asarray(drawn.round() if np.issubdtype(dtype, np.integer) else drawn, dtype)
+
+
+def as_input(image: NDArray) -> NDArray[np.float32]:
+    """As the graph takes it: (1, channel, row, column)."""
+    return np.ascontiguousarray(np.atleast_3d(image).transpose(2, 0, 1)[np.newaxis].astype(np.float32))
+
+
+COLOURS = {
+    "a stained slide": (slide(40), "haematoxylin"),
+    "a stained slide in floats": (slide(40, dtype=np.float32), "haematoxylin"),
+    "pink alone": (slide(0), None),
+    "grey in three channels": (np.repeat(squares(12)[..., np.newaxis], 3, axis=2), None),
+    "fluorescence in green": (squares(12)[..., np.newaxis] * np.array([0, 1, 0]), None),
+    "one pixel": (slide(0)[:1, :1], None),
+}
+
+
+@pytest.mark.parametrize(("image", "channel"), COLOURS.values(), ids=COLOURS)
+def test_colour_is_seen_as_elmgan_does(image: NDArray, channel: str | None) -> None:
+    assert see(image, Normalisation()).channel == channel
+    engine = OnnxEngine(standalone(passing_on(Normalisation())))
+    normalised = engine.predict(as_input(image))[0]
+    np.testing.assert_allclose(normalised[0, 0], as_seen(image, Normalisation()), rtol=0, atol=10 * TOLERANCE)
+
+
+@pytest.mark.parametrize("image", [*SLOPES.values(), slide(42), slide(17, seed=1)])
+def test_uneven_and_stained_images_are_counted_as_elmgan_does(image: NDArray) -> None:
+    bundle = read_bundle(find_bundle("nuclei-small"))
+    result = Model(bundle, "onnxruntime", precision="fp32").count(image, scale=1)
+    count_map = OnnxEngine(standalone(bundle)).predict(as_input(image))[1]
+    estimate = known(result.estimate)
+    assert estimate > 10
+    assert float(count_map.sum()) == pytest.approx(estimate, rel=0.01, abs=0.5)
 
 
 def test_ties_between_blocks_are_broken_as_elmgan_does() -> None:
@@ -169,4 +241,4 @@ def test_a_network_for_one_size_says_so() -> None:
     architecture = Architecture(depth=3, count_head="pooled", size=(16, 24))
     card = bundle.card.model_copy(update={"architecture": architecture})
     session = onnxruntime.InferenceSession(standalone(replace(bundle, card=card)), providers=["CPUExecutionProvider"])
-    assert session.get_inputs()[0].shape == [1, 1, 16, 24]
+    assert session.get_inputs()[0].shape == [1, "channel", 16, 24]

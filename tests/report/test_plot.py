@@ -101,3 +101,16 @@ def test_dots_lie_on_a_logarithmic_scale() -> None:
 
 def test_a_dot_plot_of_one_value() -> None:
     assert "nan" not in dot_plot([Dots("one", {"a": (1, 1, 1)})], title="", x_label="")
+
+
+def test_dots_lie_on_a_linear_scale() -> None:
+    values = {"a": (-0.3, -0.2, -0.1), "b": (0.0, 0.0, 0.0), "c": (0.1, 0.2, 0.3)}
+    drawn = dot_plot([Dots("one", values)], title="", x_label="", marked=(0,), linear=True)
+    picture = ElementTree.fromstring(drawn)
+    space = "{http://www.w3.org/2000/svg}"
+    below, none, above = (float(dot.get("cx", "")) for dot in picture.iter(f"{space}circle") if len(dot))
+    assert above - none == pytest.approx(none - below, abs=0.2)
+    (marked,) = (path for path in picture.iter(f"{space}path") if path.get("class") == "mark")
+    assert marked.get("d", "").startswith(f"M{none:.1f} ")
+    assert {"−0.2", "0", "0.2"} <= {text.text for text in picture.iter(f"{space}text")}
+    assert "nan" not in dot_plot([Dots("one", {"a": (-1, -1, -1)})], title="", x_label="", linear=True)

@@ -5,15 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from rich.console import Console
 
-from bundles import known, tiny_onnx
-from elmgan.data import Sides, read_data_set
+from bundles import glued, known, tiny_bundle, tiny_onnx
+from elmgan.counting import Model
+from elmgan.data import Record, Sides, read_data_set
 from elmgan.data.synthetic import write_data_set
 from elmgan.light import Normalisation, Ranges
 from elmgan.models import Architecture, Learned, TrainingData, read_bundle
 from elmgan.nn.generator import Generator
-from elmgan.training.bundling import Origin, bundle_run, ranges_in
+from elmgan.training.bundling import Origin, bundle_run, clumps_in, ranges_in
 from elmgan.training.config import TrainingConfig
 
 MASK, COUNT = {"dice", "ap50"}, {"mean_count", "mae", "rmse", "bias"}
@@ -36,6 +38,17 @@ def test_training_images_are_measured_with_their_true_masks_and_totals(data: Pat
         assert low <= ranges[measure][0] <= ranges[measure][1] <= high
     alone = [replace(record, mask=None, labels=None) for record in records]
     assert ranges_in(alone, Normalisation()).keys() == {"density", "darkness"}
+
+
+def test_clumps_are_measured_in_counted_images_as_the_model_sees_them(tmp_path: Path) -> None:
+    records = []
+    for k in range(2):
+        tifffile.imwrite(tmp_path / f"{k}.tif", glued(3 + 3 * k))
+        records.append(Record(f"{k}", tmp_path / f"{k}.tif", None, None, 12.0, f"{k}", ""))
+    model = Model(tiny_bundle())
+    low, high = clumps_in(model, records)["clumped"]
+    assert 0.2 < low < 0.35 < 0.45 < high < 0.6
+    assert clumps_in(model, [replace(record, count=None) for record in records]) == {}
 
 
 @pytest.mark.parametrize(
@@ -63,7 +76,10 @@ def test_the_card_says_what_was_learned(
     bundle_run(tmp_path / "model", config, Generator(config.architecture), origin, Console(quiet=True))
     bundle = read_bundle(tmp_path / "model")
     assert bundle.card.learned == learned
-    assert bundle.card.training == ranges_in(records[:1], config.normalisation)
+    measured = ranges_in(records[:1], config.normalisation)
+    clumped = bundle.card.training.keys() - measured.keys()
+    assert {name: bundle.card.training[name] for name in measured} == measured
+    assert clumped == ({"clumped"} if len(learned) == 2 else set())
     assert bundle.card.scores["all"].keys() == {"images", *scores}
     assert told in bundle.readme
     assert f"{headings} |\n" in bundle.readme

@@ -15,7 +15,7 @@ from elmgan.data import Example
 from elmgan.models import Architecture
 from elmgan.training.config import Augmentation, DataOptions, Optimisation, TrainingConfig
 from elmgan.training.feed import AHEAD, Feed, ahead
-from elmgan.training.windows import Window, draw_window
+from elmgan.training.windows import Window, Windows, draw_window
 
 shapes = st.lists(st.sampled_from([(16, 16), (20, 30), (31, 25), (40, 16)]), min_size=1, max_size=20)
 
@@ -46,16 +46,16 @@ def configuration(
     )
 
 
-def epoch(feed: Feed, seed: int = 0) -> list[list[list[Window]]]:
+def epoch(feed: Feed, seed: int = 0) -> list[list[Windows]]:
     return list(feed.epoch(np.random.default_rng(seed)))
 
 
-def numbers(step: list[list[Window]]) -> list[int]:
+def numbers(step: list[Windows]) -> list[int]:
     """The examples that a step shows, where none are glued."""
     return [round(float(window.image.max())) for group in step for window in group]
 
 
-def sizes(step: list[list[Window]]) -> set[tuple[int, ...]]:
+def sizes(step: list[Windows]) -> set[tuple[int, ...]]:
     return {window.image.shape for group in step for window in group}
 
 
@@ -198,7 +198,7 @@ def test_the_same_rng_draws_the_same_windows_whatever_the_timing(monkeypatch: py
     config = configuration(2, zoom=(0.5, 2), noise=0.1, gain=(0.5, 2), mosaic=0.5)
     feed = Feed(config, examples(*[(32, 32)] * 6), [])
 
-    def images(steps: Iterator[list[list[Window]]], pause: float) -> list[bytes]:
+    def images(steps: Iterator[list[Windows]], pause: float) -> list[bytes]:
         found = []
         for step in steps:
             found += [window.image.tobytes() for group in step for window in group]

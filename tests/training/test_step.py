@@ -15,8 +15,8 @@ from elmgan.errors import TrainingError
 from elmgan.models import Architecture
 from elmgan.nn.loss import LossWeights, discriminator_loss
 from elmgan.training.config import DiscriminatorOptions, Optimisation, read_config
-from elmgan.training.step import Batch, GanStep, collate, one_cycle
-from elmgan.training.windows import UNKNOWN, Window
+from elmgan.training.step import FETCHED, Batch, GanStep, collate, one_cycle
+from elmgan.training.windows import UNKNOWN, Window, Windows
 
 CPU = torch.device("cpu")
 TINY = ["architecture={width: 4, depth: 4}", "discriminator.width=4", "optimisation.precision=fp32"]
@@ -156,7 +156,7 @@ def test_padding_teaches_nothing() -> None:
     masks: list[Tensor] = []
     assert one.discriminator is not None
     one.discriminator.register_forward_pre_hook(lambda module, pair: masks.append(pair[1]))
-    one([Batch(given.image * seen, targets)], adversarial=True)
+    one([replace(given, image=given.image * seen, targets=targets)], adversarial=True)
     assert [len(mask) for mask in masks] == [2, 4]
     assert all((mask[..., 32:] == 0).all() for mask in masks)
 
@@ -334,3 +334,51 @@ def test_a_process_without_a_window_takes_part_and_teaches_nothing() -> None:
     terms = one([], adversarial=True)
     assert set(terms.values()) == {0}
     assert not moved(one.generator, before)
+
+
+def late(*settings: str) -> GanStep:
+    """A step whose terms are fetched now and then, as on a GPU."""
+    one = step(*settings)
+    one.at_once = False
+    return one
+
+
+def test_terms_that_are_fetched_late_are_those_of_each_step() -> None:
+    at_once, one = step("optimisation.ema=0.9"), late("optimisation.ema=0.9")
+    expected = [at_once([batch(seed)], adversarial=seed % 2 == 0) for seed in range(FETCHED + 3)]
+    fetched, times = [], []
+    for seed in range(FETCHED + 3):
+        one.move([batch(seed)], adversarial=seed % 2 == 0)
+        found = one.fetch()
+        fetched += found
+        times += [seed] * bool(found)
+    assert times == [FETCHED - 1]
+    assert fetched + one.fetch(now=True) == expected
+    assert one.fetch(now=True) == []
+    for name, values in at_once.best_generator.state_dict().items():
+        assert torch.equal(values, one.best_generator.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_loss_that_is_not_finite_is_found_when_it_is_fetched(what: str) -> None:
+    one = late("discriminator=null")
+    if what == "gradient":
+        weight = one.generator.get_parameter("encoder.0.0.weight")
+        weight.register_hook(lambda gradient: gradient * torch.nan)
+    for seed in range(FETCHED):
+        given = batch(seed)
+        if seed == 3 and what == "loss":
+            given.targets.total[0] = torch.inf
+        one.move([given], adversarial=False)
+    expected = "count" if what == "loss" else "gradient of the generator"
+    with pytest.raises(TrainingError, match=rf"the loss is not finite \(.*{expected}.*\)"):
+        one.fetch()
+
+
+def test_windows_that_were_stacked_before_make_the_same_batch() -> None:
+    windows = [window(seed=0), replace(window(seed=1), total=np.nan)]
+    one, other = collate(windows, CPU), collate(Windows.of(windows), CPU)
+    assert one.known == other.known == one.targets.known()
+    assert torch.equal(one.image, other.image)
+    assert torch.equal(one.masked, torch.tensor([0, 1]))
+    assert (one.known.images, one.known.counted) == (2, 1)

@@ -2,28 +2,33 @@
 
 import csv
 import shutil
+import tempfile
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import tifffile
 import torch
 import yaml
 from rich.console import Console
 
 import elmgan
-from bundles import known, tiny_bundle
-from elmgan.counting import Predictor
-from elmgan.data import Example
+from bundles import knowing_bundle, known, squares, tiny_bundle, write_sized, zoomed
+from elmgan.counting import Model, Predictor
+from elmgan.data import Example, Record
 from elmgan.data.synthetic import write_data_set
 from elmgan.errors import ConfigError, DataError, ModelError, TrainingError, UsageError
 from elmgan.images import View, read_image
 from elmgan.models import Learned, read_bundle
+from elmgan.training.bundling import known_of
 from elmgan.training.config import TrainingConfig, read_config, shipped_configs
-from elmgan.training.material import Material, fitted_to
+from elmgan.training.material import Material, at_usual_scale, fitted_to
 from elmgan.training.step import Batch, GanStep
-from elmgan.training.trainer import starting_from, train
+from elmgan.training.trainer import room_for, starting_from, train
 
 TINY = [
     "architecture.width=4",
@@ -101,22 +106,105 @@ def test_resumed_training_is_the_uninterrupted_one(four_epochs: Path, data: Path
         assert {k: v for k, v in one.items() if k not in timed} == {k: v for k, v in other.items() if k not in timed}
 
 
+@pytest.mark.parametrize("at_once", [True, False])
 def test_a_loss_that_is_not_finite_keeps_the_last_good_epoch(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool
 ) -> None:
-    step = GanStep.__call__
+    """Also where it is found out at the end of the epoch alone, as on a GPU."""
+    move = GanStep.move
 
-    def breaks_in_epoch_two(self: GanStep, groups: list[Batch], *, adversarial: bool) -> dict[str, float]:
-        if self.done >= 3:
+    def breaks_in_epoch_two(self: GanStep, groups: list[Batch], *, adversarial: bool) -> None:
+        self.at_once = at_once
+        if self.done == 3:
             groups[0].targets.total[:] = np.inf
-        return step(self, groups, adversarial=adversarial)
+        move(self, groups, adversarial=adversarial)
 
-    monkeypatch.setattr(GanStep, "__call__", breaks_in_epoch_two)
+    monkeypatch.setattr(GanStep, "move", breaks_in_epoch_two)
     with pytest.raises(TrainingError, match=r"epoch 2: the loss is not finite \(count.*epoch 1 is kept"):
         train(data, tmp_path / "run", tiny())
     state = torch.load(tmp_path / "run/last.pt", weights_only=True)
     assert state["epoch"] == 1
     assert all(torch.isfinite(values).all() for values in state["step"]["generator"].values())
+
+
+def test_nothing_is_saved_of_a_first_epoch_that_is_stopped_broken(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move = GanStep.move
+
+    def breaks_and_is_stopped(self: GanStep, groups: list[Batch], *, adversarial: bool) -> None:
+        self.at_once = False
+        if self.done == 1:
+            raise KeyboardInterrupt
+        groups[0].targets.total[:] = np.inf
+        move(self, groups, adversarial=adversarial)
+
+    monkeypatch.setattr(GanStep, "move", breaks_and_is_stopped)
+    with pytest.raises(TrainingError, match="the loss is not finite"):
+        train(data, tmp_path / "run", tiny())
+    assert not list((tmp_path / "run").glob("*.pt"))
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """That nothing but the speed differs, to the last bit."""
+    states = [torch.load(run / "last.pt", weights_only=True)["step"]["generator"] for run in (one, other)]
+    for name, values in states[0].items():
+        torch.testing.assert_close(states[1][name], values, rtol=0, atol=0, msg=name)
+    for row, same in zip(rows(one), rows(other), strict=True):
+        assert {**row, "images_per_second": ""} == {**same, "images_per_second": ""}
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for all files of a run that do not outlive it."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setattr("elmgan.training.mapped.FOLDER_OF_MEMORY", folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_processes_that_render_change_nothing_and_leave_nothing(
+    four_epochs: Path, data: Path, tmp_path: Path, scratch: Path
+) -> None:
+    """Begun with two processes, stopped, and gone on with by one thread."""
+
+    def stop_after_two(row: dict[str, float]) -> None:
+        if row["epoch"] == 2:
+            assert len(active_children()) == 2
+            raise KeyboardInterrupt
+
+    settings = ["optimisation.epochs=4", "samples_every=2"]
+    train(data, tmp_path / "run", tiny("base", *settings, "machine.workers=2"), on_epoch=stop_after_two)
+    assert not active_children()
+    assert not list(scratch.iterdir())
+    train(data, tmp_path / "run", tiny("base", *settings, "machine.workers=0"), resume=True)
+    assert_same_run(four_epochs, tmp_path / "run")
+
+
+def test_a_data_set_beyond_memory_trains_as_one_within(
+    four_epochs: Path, data: Path, tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The memory takes two of the six images; none has more than its own when the rest are on disk."""
+    monkeypatch.setattr("elmgan.training.trainer.room_for", lambda config: 2.5 * 96 * 128 * 6)
+    left: list[int] = []
+    move = GanStep.move
+
+    def watched(self: GanStep, groups: list[Batch], *, adversarial: bool) -> None:
+        left.append(len(list(scratch.iterdir())))
+        move(self, groups, adversarial=adversarial)
+
+    monkeypatch.setattr(GanStep, "move", watched)
+    train(data, tmp_path / "run", tiny("base", "optimisation.epochs=4", "samples_every=2"))
+    assert_same_run(four_epochs, tmp_path / "run")
+    assert set(left) == {0}  # a file that is mapped needs no name, and none is left by whatever ends the run
+
+
+def test_memory_for_images_is_a_setting_or_half_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert room_for(tiny("base", "machine.memory=300")) == 300_000_000
+    monkeypatch.setattr("elmgan.training.trainer.free_memory", lambda: 8 << 30)
+    assert room_for(tiny("base", "machine.memory=auto")) == 4 << 30
 
 
 @pytest.mark.parametrize("config", shipped_configs())
@@ -362,17 +450,63 @@ def test_training_from_a_model_keeps_its_view() -> None:
     ("side", "view", "told"),
     [
         (20, View(), ""),
-        (60, View(), "cells are 58 pixels across, and tiny knows 10 to 30: --scale 0.3 shows them in that size"),
-        (4, View(scale=0.5), "cells are 4 pixels across, and tiny knows 10 to 30: --scale 2 shows them in that size"),
+        (90, View(), "cells are about 88 pixels across, 5.1 times those that tiny knows: give --scale 0.2"),
+        (
+            *(4, View(scale=0.5)),
+            "cells are about 9 pixels across, 4 at scale 0.5, 0.25 times those that tiny knows: give --scale 2",
+        ),
     ],
 )
 def test_cells_of_another_size_than_the_model_knows_are_told(side: int, view: View, told: str) -> None:
-    mask = np.asarray(cv2.circle(np.zeros((90, 90), np.uint16), (45, 45), side // 2, 1, cv2.FILLED), np.uint16)
+    mask = np.asarray(cv2.circle(np.zeros((120, 120), np.uint16), (60, 60), side // 2, 1, cv2.FILLED), np.uint16)
     example = Example("a", "", np.zeros(mask.shape, np.float32), mask, None, 1)
     material = Material([example], [], [], ("mask",), ("mask",))
     start = tiny_bundle().card.model_copy(update={"training": {"diameter": (10, 30)}})
     assert material.of_another_size(start, view) == told
     assert material.of_another_size(tiny_bundle().card, view) == ""
+
+
+def test_training_is_at_the_scale_that_shows_known_cells(tmp_path: Path) -> None:
+    start, console = knowing_bundle(tmp_path / "known"), Console(record=True, quiet=True)
+    records = []
+    for k in range(4):
+        tifffile.imwrite(tmp_path / f"{k}.tif", zoomed(squares(8 + 3 * k), 3))
+        records.append(Record(f"{k}", tmp_path / f"{k}.tif", None, None, 8 + 3 * k, f"{k}", ""))
+    found = at_usual_scale(TrainingConfig(), start, records, console).view
+    assert found.factor == pytest.approx(1 / 3, rel=0.45)
+    given = TrainingConfig(view=View(scale=2))
+    assert at_usual_scale(given, start, records, console) is given
+    for k in range(4):
+        noise = np.random.default_rng(k).normal(500, 200, (96, 120)).astype(np.float32)
+        tifffile.imwrite(tmp_path / f"{k}.tif", noise)
+    assert at_usual_scale(TrainingConfig(), start, records, console).view == View(), "none looks like known ones"
+
+
+def test_the_scale_that_was_found_is_kept(four_epochs: Path, data: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    half = View(scale=0.5)
+    monkeypatch.setattr(
+        "elmgan.training.trainer.at_usual_scale",
+        lambda config, *_: config.model_copy(update={"view": half}),
+    )
+    start = read_bundle(four_epochs / "model")
+    config = starting_from(start, tiny("small", "optimisation.epochs=1", "optimisation.learning_rate=1e-9"))
+    train(data, tmp_path / "run", config, start=start)
+    assert read_config(tmp_path / "run" / "config.yaml").view == half
+    tuned = elmgan.load(tmp_path / "run" / "model")
+    assert tuned.view == half
+    assert tuned.count(read_image(next((data / "images").iterdir()))).scale == 0.5
+
+
+def test_the_pixel_size_is_learned_where_images_tell_it(tmp_path: Path) -> None:
+    records = []
+    for k in range(3):
+        write_sized(tmp_path / f"{k}.tif", squares(8 + k), 0.5)
+        records.append(Record(f"{k}", tmp_path / f"{k}.tif", None, None, 8 + k, f"{k}", "", view=View(scale=0.5)))
+    model = Model(tiny_bundle())
+    assert known(known_of(model, records)).pixel_size == 1
+    tifffile.imwrite(tmp_path / "0.tif", squares(8))
+    write_sized(tmp_path / "1.tif", squares(9), 5)
+    assert known(known_of(model, records)).pixel_size is None
 
 
 def test_training_starts_from_a_model(four_epochs: Path, data: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_the_shipped_configurations_are_those_promised() -> None:
 def test_the_papers_configuration_is_the_published_training() -> None:
     config = read_config("paper")
     assert config.architecture == PRESETS["paper"].model_copy(update={"size": None})  # that of the data, once known
-    assert config.loss == LossWeights()
+    assert config.loss == LossWeights(coordination=0.01)  # whose weight alone is ours
     assert config.loss.mask == 10
     assert config.loss.count == config.loss.adversarial == 1
     o = config.optimisation
@@ -109,7 +109,7 @@ def test_all_faults_are_reported_at_once_by_the_names_the_user_typed(tmp_path: P
         "epochs: there is no such key",
         "colour: there is no such key",
         "architecture.width: input should be greater than or equal to 1 (found 0)",
-        "architecture.upsampling: input should be 'fbu', 'nearest', 'bilinear' or 'transposed' (found 'magic')",
+        "architecture.upsampling: input should be 'fbu', 'nearest', 'bilinear', 'bilinear-1x1' or 'transposed' (found",
         "optimisation.epochs: input should be a valid integer",
         "optimisation.betas.1: input should be less than 1 (found 2)",
         "data.margin must be under half of tile (128), is 64",

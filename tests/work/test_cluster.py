@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import distributed
 import numpy as np
@@ -50,13 +51,14 @@ def test_workers_count_what_threads_count(tmp_path: Path, two_workers: distribut
     stack = np.array([[squares(number)] for number in (1, 2, 3)])
     tifffile.imwrite(images / "stack.tif", stack, imagej=True, metadata={"axes": "TZYX"})
     (images / "broken.tif").write_bytes(b"II*\0 nothing")
-    alone = count_images([images], tmp_path / "alone", MODEL, labels=True)
+    asked: dict[str, Any] = {"labels": True, "measure": True, "exports": ["qupath"]}
+    alone = count_images([images], tmp_path / "alone", MODEL, **asked)
     seen: list[Row | Failure] = []
     together = count_images(
         [images],
         tmp_path / "together",
         MODEL,
-        labels=True,
+        **asked,
         dask=two_workers.scheduler_address,
         watch=lambda total, outcome: seen.append(outcome),
     )
@@ -64,6 +66,9 @@ def test_workers_count_what_threads_count(tmp_path: Path, two_workers: distribut
     assert together.failures == alone.failures
     assert [each.image for each in seen if isinstance(each, Row)] == [row.image for row in alone.rows]
     assert pictures(tmp_path / "together") == pictures(tmp_path / "alone")
+    cells, qupath = ([tmp_path / out / name for out in ("together", "alone")] for name in ("cells.csv", "qupath"))
+    assert cells[0].read_bytes() == cells[1].read_bytes()
+    assert len(list(qupath[0].iterdir())) == len(list(qupath[1].iterdir())) == 20
 
 
 @pytest.mark.slow

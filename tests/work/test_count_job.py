@@ -103,11 +103,18 @@ def test_a_model_of_counts_alone_writes_no_masks(tmp_path: Path) -> None:
     assert json.loads((out / "run.json").read_text())["model"]["learned"] == ["count"]
 
 
-@pytest.mark.parametrize("pictures", [{"labels": True}, {"overlays": True}])
-def test_pictures_of_cells_that_cannot_be_had_are_refused(tmp_path: Path, pictures: dict[str, bool]) -> None:
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"labels": True}, "--labels"),
+        ({"overlays": True, "measure": True}, "--overlays and --measure"),
+        ({"exports": ["qupath"]}, "--export"),
+    ],
+)
+def test_what_cells_are_taken_for_and_cannot_be_had_is_refused(tmp_path: Path, given: Any, told: str) -> None:
     images, out = folder_of(tmp_path / "images", 3), tmp_path / "out"
-    with pytest.raises(UsageError, match=r"learned counts alone: .*; leave --labels and --overlays out"):
-        count_images([images], out, COUNTS_ALONE, **pictures)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=rf"learned counts alone: .*; leave {told} out"):
+        count_images([images], out, COUNTS_ALONE, **given)
     assert not out.exists()
 
 
@@ -134,6 +141,9 @@ def test_the_run_is_recorded(tmp_path: Path) -> None:
         "most_pixels": None,
         "labels": False,
         "overlays": False,
+        "measure": False,
+        "exports": [],
+        "regions": None,
         "quick": False,
         "dask": None,
         "table": "csv",

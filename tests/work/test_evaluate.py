@@ -16,13 +16,13 @@ import tifffile
 from numpy.typing import ArrayLike
 from typer.testing import CliRunner
 
-from bundles import AREA, known, squares, tiny_bundle, write_tiny
+from bundles import AREA, knowing_bundle, known, squares, tiny_bundle, write_tiny
 from elmgan.apps.cli import app
 from elmgan.counting import Failure, Model, Result
 from elmgan.data import read_data_set
 from elmgan.errors import DataError, ModelError, UsageError
 from elmgan.files import write_table
-from elmgan.images import Plane, write_png
+from elmgan.images import Plane, View, write_png
 from elmgan.scores import SCORES, Metrics, Score, Summary, Value
 from elmgan.work import evaluate_model, score_image
 from elmgan.work.evaluate import SCORE_COLUMNS
@@ -69,6 +69,29 @@ def test_flags_stand_beside_the_error(tmp_path: Path) -> None:
     assert flags.pop(image.name) == "saturated"
     assert set(flags.values()) == {""}
     assert '<span class="flag">saturated</span>' in done.written[2].read_text(encoding="utf-8")
+
+
+def test_what_is_unlike_and_cells_of_another_size_are_told(tmp_path: Path, data: Path) -> None:
+    bundle, told = knowing_bundle(tmp_path / "known"), list[str]()
+    for name in ("9", "16"):
+        for folder in ("images", "labels", "masks"):
+            path = data / folder / f"{name}.tif"
+            tifffile.imwrite(path, np.repeat(np.repeat(tifffile.imread(path), 4, 0), 4, 1))
+    view = View(scale=1)
+    done = evaluate_model(data, tmp_path / "out", Model(bundle), seed=0, view=view, tell=told.append)
+    by_name = {row["image"]: row for row in table(tmp_path / "out")}
+    assert "cells" in by_name["9.tif"]["unlike"]
+    assert float(by_name["9.tif"]["diameter"]) == pytest.approx(4 * float(by_name["4.tif"]["diameter"]), rel=0.1)
+    assert by_name["4.tif"]["unlike"] == by_name["4.tif"]["flags"] == ""
+    flags, size = done.metrics.run["notes"]
+    assert re.search(r"3 of 4 images are flagged, .*unlike-training \(3; .*\); MAE [\d.]+, of the others 0\.\d", flags)
+    across = "of 2 of 4 images, cells are about 40 pixels across, 3.9 times those that"
+    assert size == f"{across} {bundle.version} knows: give --scale 0.25"
+    assert told == [f"{data}: {note}" for note in (flags, size)]
+    found = evaluate_model(data, tmp_path / "auto", Model(bundle), seed=0).metrics
+    assert found.run["scales"] == [0.25]
+    assert not [note for note in found.run["notes"] if note.startswith("of 2 of 4")], "their scale was found"
+    assert {row["image"]: float(row["scale"]) for row in table(tmp_path / "auto")}["16.tif"] < 0.5
 
 
 def test_a_data_set_is_evaluated(tmp_path: Path, data: Path) -> None:

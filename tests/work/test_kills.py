@@ -1,6 +1,7 @@
 """A count that is killed, or finds the disk full, at any moment: what is done is kept, and the table is the same."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -29,6 +30,14 @@ def folder_of(folder: Path, *numbers: int) -> Path:
     return folder
 
 
+def everything(folder: Path) -> dict[str, Any]:
+    """What a count can be asked to write."""
+    corners = [[0, 0], [60, 0], [60, 50], [0, 50], [0, 0]]
+    (folder / "regions.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [corners]}))
+    kinds: dict[str, Any] = {"labels": True, "measure": True, "exports": ["qupath", "imagej"]}
+    return kinds | {"regions": folder / "regions.geojson"}
+
+
 COUNTING = """
 import sys
 from pathlib import Path
@@ -36,7 +45,8 @@ from bundles import tiny_bundle
 from elmgan.counting import Model
 from elmgan.work import count_images
 images, out = map(Path, sys.argv[1:])
-count_images([images], out, Model(tiny_bundle(), "onnxruntime"), labels=True, resume=True,
+count_images([images], out, Model(tiny_bundle(), "onnxruntime"), labels=True, resume=True, measure=True,
+             exports=["qupath", "imagej"], regions=images.parent / "regions.geojson",
              watch=lambda *_: print("counted", flush=True))
 """
 
@@ -45,7 +55,8 @@ count_images([images], out, Model(tiny_bundle(), "onnxruntime"), labels=True, re
 def test_a_run_that_is_killed_loses_nothing_and_ends_with_the_same_table(tmp_path: Path, seed: int) -> None:
     """Killed at some moment after so many images, and again, and then resumed."""
     images, out = folder_of(tmp_path / "images", *range(1, 13)), tmp_path / "out"
-    expected = count_images([images], tmp_path / "whole", Model(tiny_bundle(), "onnxruntime"), labels=True)
+    asked = everything(tmp_path)
+    expected = count_images([images], tmp_path / "whole", Model(tiny_bundle(), "onnxruntime"), **asked)
     random = np.random.default_rng(seed)
     kept = 0
     for _ in range(2):
@@ -62,14 +73,17 @@ def test_a_run_that_is_killed_loses_nothing_and_ends_with_the_same_table(tmp_pat
         assert kept > 0
         if kept == 12:
             break
-    counted = count_images([images], out, Model(tiny_bundle(), "onnxruntime"), labels=True, resume=True)
+    counted = count_images([images], out, Model(tiny_bundle(), "onnxruntime"), resume=True, **asked)
 
     def but_for_seconds(rows: list[Row]) -> list[dict[str, str]]:
         return [row.texts() | {"seconds": ""} for row in rows]
 
     assert but_for_seconds(counted.rows) == but_for_seconds(expected.rows)
-    for path in sorted((tmp_path / "whole" / "labels").iterdir()):
-        assert (out / "labels" / path.name).read_bytes() == path.read_bytes()
+    whole = tmp_path / "whole"
+    written = [path for folder in ("labels", "qupath", "imagej") for path in sorted((whole / folder).iterdir())]
+    assert len(written) == 36
+    for path in [*written, whole / "cells.csv", whole / "regions.csv"]:
+        assert (out / path.relative_to(whole)).read_bytes() == path.read_bytes()
     assert {path.name for path in out.iterdir()} == {path.name for path in (tmp_path / "whole").iterdir()}
 
 
@@ -102,20 +116,23 @@ def full_from(write: int, patch: pytest.MonkeyPatch) -> None:
 
 def test_a_disk_that_is_full_at_any_write_loses_nothing(tmp_path: Path) -> None:
     images = folder_of(tmp_path / "images", 1, 2, 3)
-    expected = count_images([images], tmp_path / "whole", MODEL, labels=True)
+    asked = everything(tmp_path)
+    expected = count_images([images], tmp_path / "whole", MODEL, **asked)
     for write in range(100):
         out = tmp_path / f"out-{write}"
         with pytest.MonkeyPatch.context() as patch:
             full_from(write, patch)
             try:
-                count_images([images], out, MODEL, labels=True)
+                count_images([images], out, MODEL, **asked)
                 break
             except (OutputError, UsageError) as error:
                 told = str(error)
         assert "make room" in told, write
-        counted = count_images([images], out, MODEL, labels=True, resume=out.exists() and (out / "run.json").exists())
+        counted = count_images([images], out, MODEL, **asked, resume=(out / "run.json").exists())
+        for name in ("cells.csv", "regions.csv"):
+            assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), write
         assert [row.texts() | {"seconds": ""} for row in counted.rows] == [
             row.texts() | {"seconds": ""} for row in expected.rows
         ], write
         assert {path.name for path in out.iterdir()} == {path.name for path in (tmp_path / "whole").iterdir()}, write
-    assert 10 < write < 99  # table and record twice, three images with two pictures and a row, the report
+    assert 20 < write < 99  # tables and record, three images with four files and a row, the report

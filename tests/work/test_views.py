@@ -28,6 +28,12 @@ def test_scales_that_were_found_out_are_told(usual: tuple[float, ...], view: Vie
     assert found.startswith(told) if told else found == ""
 
 
+def test_a_known_pixel_size_is_told() -> None:
+    assert scales_told((0.5,), View(), "tiny@1", 0.65).startswith(
+        "counted at scale 0.5, by the pixel size, which is 0.65 µm"
+    )
+
+
 @pytest.mark.slow
 def test_a_folder_of_large_cells_is_counted_at_its_scale_and_resumed_there(tmp_path: Path) -> None:
     images, out, model = tmp_path / "images", tmp_path / "out", elmgan.load("nuclei")

@@ -10,24 +10,27 @@ from rich.console import Console
 from rich.table import Table
 
 from elmgan.apps.terminal import (
+    SOME_FAILED,
     AsJson,
     Debug,
     Quiet,
     command_line,
     console,
     errors_told,
+    notes_told,
     print_json,
     progress,
     tell,
     torch_needed,
 )
+from elmgan.errors import UsageError
 
 if TYPE_CHECKING:
     from elmgan.benchmark.texts import Sheet
     from elmgan.benchmark.timing import Conditions, Measured
 
 benchmarks = typer.Typer(
-    help="Measure speeds and sizes, and hold the paper's claims against them.", no_args_is_help=True
+    help="Measure speeds, sizes and accuracy, and hold the paper's claims against them.", no_args_is_help=True
 )
 
 Engines = Annotated[
@@ -115,6 +118,69 @@ def benchmark_throughput(
         )
 
     _measure(measure, out / "throughput.json", None, rounds, block, quiet, as_json, debug)
+
+
+@benchmarks.command("accuracy")
+def benchmark_accuracy(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Data set with a mask and a count of each image.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for a JSON file of each run.")],
+    full: Annotated[bool, typer.Option("--full", help="Full size and width, all folds: for a graphics card.")] = False,
+    arms: Annotated[str | None, typer.Option(help="Such as full,unet or grid; all but the grid's by default.")] = None,
+    folds: Annotated[str | None, typer.Option(help="Such as 1,2; the first by default, with --full all.")] = None,
+    seeds: Annotated[str, typer.Option(help="Such as 1,2,3.")] = "1,2,3",
+    budget: Annotated[
+        float | None, typer.Option(min=0, help="Minutes, after which the command stops; the same one goes on.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of a run, if not the setting's.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Width of the networks, if not the setting's.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Train the method, and each of its parts off or replaced, on folds of a data set; score what was held out.
+
+    Runs that are there already are left as they are, so that the command can be stopped and given again.
+    """
+    stopped = "; what is done is kept, and the same command goes on"
+    with errors_told(debug, stopped), torch_needed("a benchmark of accuracy"):
+        from elmgan.benchmark import accuracy, accuracy_tables
+        from elmgan.benchmark.arms import chosen_arms
+
+        setting = accuracy.setting_of(full, steps=steps, width=width)
+        chosen = chosen_arms(None if arms is None else [name.strip() for name in arms.split(",")])
+        wanted = _numbers(folds, "--folds") if folds else list(range(1, setting.folds + 1)) if full else [1]
+        runs = accuracy.runs_of(chosen, wanted, _numbers(seeds, "--seeds"))
+        notes = notes_told(quiet)
+        benchmark = accuracy.Accuracy(data, out, setting, runs, device=device, command=command_line(), tell=notes)
+        if benchmark.missing and not quiet:
+            rate = benchmark.rate()
+            print_sheets(console(stderr=True), [accuracy_tables.plan(benchmark, rate)])
+            for line in accuracy_tables.costs(benchmark, rate):
+                notes(line)
+        failed = accuracy.measure_missing(
+            benchmark, budget=budget, watch=lambda run: notes(f"{run.name}, {len(benchmark.missing)} to go")
+        )
+        for line in failed:
+            tell(f"error: {line}", debug=False)
+    if as_json:
+        for run in runs:
+            print_json(accuracy_tables.run_told(benchmark, run))
+    elif not quiet:
+        print_sheets(console(), accuracy_tables.sheets_of(list(benchmark.there.values())))
+        if benchmark.missing:
+            console().out(f"missing: {', '.join(run.name for run in benchmark.missing)}; the same command goes on")
+        console().out(f"draw the page: elmgan benchmark report {out}/*.json -o results.md")
+    if failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _numbers(text: str, option: str) -> list[int]:
+    """Read numbers from 1, parted by commas."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise UsageError(f"{option} is {text}; expected numbers from 1, such as 1,2,3")
+    return list(dict.fromkeys(int(part) for part in parts))
 
 
 @benchmarks.command("report")

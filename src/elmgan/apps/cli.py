@@ -120,6 +120,17 @@ def count(
     ] = False,
     labels: Annotated[bool, typer.Option("--labels", help="Write the separated cells as label images.")] = False,
     overlays: Annotated[bool, typer.Option("--overlays", help="Draw the separated cells over the images.")] = False,
+    measure: Annotated[bool, typer.Option("--measure", help="Measure the separated cells, in cells.csv.")] = False,
+    export: Annotated[
+        list[str] | None,
+        typer.Option(metavar="qupath|imagej", help="Write the separated cells for this program too; may be repeated."),
+    ] = None,
+    regions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Count in regions too: GeoJSON, ROIs, a label image, or a folder with one per image."
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Keep what an interrupted count has done.")] = False,
     table: Annotated[
         str,
@@ -177,6 +188,9 @@ def count(
             excel=table == "excel",
             labels=labels,
             overlays=overlays,
+            measure=measure,
+            exports=export or [],
+            regions=regions,
             resume=resume,
             command=command_line(),
             dask=dask,
@@ -221,7 +235,7 @@ def info(
         view = View().changed(scene=scene, t=t, z=z, channel=channel, scale=scale, cells=cells)
         path = Path(what) if what and what not in shipped() else None
         if path is not None and path.is_dir() and not any(path.glob("model.*")) and is_data_set(path):
-            _info_data_set(path, view, sheet, quiet, as_json)
+            _info_data_set(path, view, axes, sheet, quiet, as_json)
             return
         if sheet:
             raise UsageError("--sheet draws images of a data set; name its folder")
@@ -261,7 +275,7 @@ def _info_images(path: Path, view: View, axes: str | None, quiet: bool, as_json:
             print_image(source, view)
 
 
-def _info_data_set(folder: Path, view: View, sheet: Path | None, quiet: bool, as_json: bool) -> None:
+def _info_data_set(folder: Path, view: View, axes: str | None, sheet: Path | None, quiet: bool, as_json: bool) -> None:
     """Tell what a data set holds, and draw it where a contact sheet is asked for."""
     terminal = Console(stderr=True, quiet=quiet or not console(stderr=True).is_terminal)
     told: list[str] = []
@@ -270,7 +284,7 @@ def _info_data_set(folder: Path, view: View, sheet: Path | None, quiet: bool, as
         told.append(line)
         notes_told(quiet)(line)
 
-    records = read_data_set(folder, view=view, tell=listen)
+    records = read_data_set(folder, view=view, axes=axes, tell=listen)
     found = survey(records, watch=partial(track, description="looking at images", console=terminal, transient=True))
     if sheet:
         write_contact_sheet(sheet, records)
@@ -315,6 +329,7 @@ def train(
         str | None, typer.Option("--from", metavar="MODEL", help="Start from this model's weights: fine-tuning.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN after its last epoch.")] = False,
+    axes: options.AxesOption = None,
     scene: options.SceneOption = None,
     t: options.TimeOption = None,
     z: options.DepthOption = None,
@@ -336,8 +351,11 @@ def train(
     with errors_told(debug):
         with torch_needed("training"):
             from elmgan import training
-        if resume and (config or settings or start):
-            raise UsageError("--resume goes on with the run's own configuration; leave --config, --set and --from out")
+        if resume and (config or start or not all(setting.startswith("machine.") for setting in settings or [])):
+            raise UsageError(
+                "--resume goes on with the run's own configuration: leave --config, --from, and --set of all but "
+                "machine.KEY out"
+            )
         if device not in ("auto", "cpu", "cuda"):
             raise UsageError(f"--device is {device}; expected auto, cpu or cuda")
         if not launch().first:
@@ -352,9 +370,9 @@ def train(
                 raise UsageError(f"--from takes the model's own network and normalisation; leave --set {fixed[0]} out")
             chosen = training.starting_from(bundle, chosen)
         given = {"scene": scene, "t": t, "z": z, "channel": channel, "scale": scale, "cells": cells}
-        if resume and any(value is not None for value in given.values()):
+        if resume and any(value is not None for value in (axes, *given.values())):
             raise UsageError("--resume goes on with the run's own view; leave its options out")
-        chosen = chosen.model_copy(update={"view": chosen.view.changed(**given)})
+        chosen = chosen.model_copy(update={"view": chosen.view.changed(**given), "axes": axes or chosen.axes})
         model = training.train(
             data, out, chosen, start=bundle, resume=resume, device=device, console=terminal, on_epoch=watch
         )
@@ -375,6 +393,7 @@ def evaluate(
         typer.Option(metavar="FILE", help="Images to take, one per line, or a run's split.csv."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same intervals.")] = 0,
+    axes: options.AxesOption = None,
     scene: options.SceneOption = None,
     t: options.TimeOption = None,
     z: options.DepthOption = None,
@@ -405,6 +424,7 @@ def evaluate(
             seed=seed,
             only=only,
             view=view,
+            axes=axes,
             command=command_line(),
             watch=watch,
             tell=notes_told(quiet, terminal),
@@ -428,6 +448,7 @@ def calibrate(
         Path | None,
         typer.Option(metavar="FILE", help="Images to take, one per line, or a run's split.csv."),
     ] = None,
+    axes: options.AxesOption = None,
     scene: options.SceneOption = None,
     t: options.TimeOption = None,
     z: options.DepthOption = None,
@@ -462,6 +483,7 @@ def calibrate(
             out,
             only=only,
             view=view,
+            axes=axes,
             believe=believe,
             engine=runs,
             watch=watch,
@@ -470,7 +492,9 @@ def calibrate(
         version = read_bundle(out).version
     if as_json:
         checks = {"before": asdict(done.before), "after": asdict(done.after)}
-        print_json({"model": version, "calibration": done.calibration.model_dump(mode="json")} | checks)
+        print_json(
+            {"model": version, "scales": done.scales, "calibration": done.calibration.model_dump(mode="json")} | checks
+        )
     elif not quiet:
         print_calibrated(bundle.version, version, done)
         console().out(f"wrote {out}; count with it: elmgan count IMAGES -o OUT --model {out}")

@@ -12,6 +12,8 @@ from elmgan.data import Survey
 LISTED_AT_MOST = 6
 """Sizes, kinds and the like that are named; of more, only how many there are."""
 
+TOUCHING = "; in masks, cells that touch make it larger"
+
 BAR_WIDTH = 40
 """Of the longest bar, in characters."""
 
@@ -46,6 +48,7 @@ def facts(found: Survey) -> dict[str, str]:
         "foreground": f"{span_shown(found.foreground, '.2g')} of an image" if found.foreground else "not known",
         "cell size": (
             f"{span_shown(found.diameter[::2], '.0f')} pixels across, median {found.diameter[1]:.0f}"
+            + (TOUCHING if found.labels < found.masks else "")
             if found.diameter
             else "not known"
         ),

@@ -1,25 +1,43 @@
-"""The paper's claims about speed and size, judged by what was measured."""
+"""The paper's claims, judged by what was measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from elmgan.benchmark.accuracy import AccuracyMeasured, Setting
+from elmgan.benchmark.accuracy_tables import signed
+from elmgan.benchmark.arms import ARMS, FULL, OTSU
+from elmgan.benchmark.comparison import ENOUGH_SEEDS, Compared, by_setting, compare_arms, scores_of
 from elmgan.benchmark.networks import GANS, U_NET, ModelMeasured
 from elmgan.benchmark.networks import PAPER_NETWORK as PAPER
 from elmgan.benchmark.texts import multiple
 from elmgan.benchmark.timing import Measured, Spread, Times
 from elmgan.benchmark.upsampling import FOLDED as FBU
 from elmgan.benchmark.upsampling import UpsamplingMeasured
+from elmgan.scores import SCORES
 
-CLAIMS = FASTER, FEWER, BETTER, THE_WHOLE = (
+CLAIMS = FASTER, FEWER, BETTER, THE_WHOLE, REFINES, COORDINATES, EXCELLENT = (
     "1. FBU is twice as fast as traditional interpolation upsampling",
     "2. LFMMG has nearly 50 % fewer parameters than U-Net",
     "2. and segments better",
     "3. The whole is nearly ten times faster at processing an image than a traditional GAN model",
+    "4. CMTD refines the details of the mask",
+    "4. NH loss coordinates the two tasks",
+    "5. Counting and segmentation are excellent with masks and totals alone",
 )
 NEARLY = 0.9
 """Part of a number that is nearly that number."""
 
-HOLDS, NEVER, NOT_MEASURED = "holds", "does not hold", "not measured"
+EXCELLENT_AT_LEAST = {"r2": 0.95, "dice": 0.95}
+"""Score -> what is excellent, by us: the paper gives no number that can be held against another data set's."""
+
+HOLDS, NEVER, OPEN, NOT_MEASURED = "holds", "does not hold", "cannot be told from this", "not measured"
+
+JUDGED_BY = {
+    BETTER: (("unet", "dice"), ("unet", "ssim"), ("unet-alone", "dice"), ("unet-alone", "ssim")),
+    REFINES: (("no-discriminator", "dice"), ("no-discriminator", "ssim")),
+    COORDINATES: (("l2-alone", "mae"), ("l2-alone", "dice"), ("no-count-output", "mae"), ("no-count-output", "dice")),
+}
+"""Claim -> the arms that lack what is claimed, and the scores by which the whole method has to be better than they."""
 
 
 class Verdict(NamedTuple):
@@ -39,6 +57,8 @@ def verdicts(results: Mapping[str, Measured]) -> list[Verdict]:
             found += _of_upsampling(name, result)
         if isinstance(result, ModelMeasured):
             found += _of_networks(name, result)
+    for setting, runs in by_setting(list(results.values())):
+        found += _of_accuracy(setting, runs)
     touched = {verdict.claim for verdict in found}
     found += [Verdict(claim, "", "", NOT_MEASURED) for claim in CLAIMS if claim not in touched]
     return sorted(found, key=lambda verdict: CLAIMS.index(verdict.claim))
@@ -84,6 +104,63 @@ def ratios_shown(ratios: Mapping[str, Spread]) -> str:
     """
     texts = ((name, *map(multiple, (ratio.median, ratio.low, ratio.high))) for name, ratio in ratios.items())
     return "; ".join(f"{name} {median} ({low} to {high})" for name, median, low, high in texts)
+
+
+def _of_accuracy(setting: Setting, runs: Sequence[AccuracyMeasured]) -> list[Verdict]:
+    compared = compare_arms(runs)
+    found = []
+    for claim, parts in JUDGED_BY.items():
+        for arm, score in parts:
+            if (each := compared.get(arm)) and (difference := each.found.get(score)):
+                seeds = ", ".join(f"{-value:+{_digits(score)}}" for value in difference.by_seed)
+                measured = f"{SCORES[score].heading} {signed(score, difference.times(-1))}; by seed {seeds}"
+                on = f"{_where(setting, each)}: {FULL} less {arm}, {ARMS[arm].told}"
+                found.append(Verdict(claim, measured, on, _read(setting, each.reading(score))))
+    scores = scores_of(runs, FULL)
+    baseline = compared.get(OTSU)
+    for score, least in EXCELLENT_AT_LEAST.items():
+        if values := scores.get(score):
+            shown = ", ".join(f"{value:{_digits(score)}}" for value in values)
+            measured = f"{SCORES[score].heading} {shown} by seed, {least} wanted"
+            met = [value >= least for value in values]
+            told = len(values) >= ENOUGH_SEEDS and len(set(met)) == 1
+            on = f"{setting.name} setting: {FULL}"
+            reading = ("worse" if met[0] else "better") if told else ""
+            found.append(Verdict(EXCELLENT, measured, on, _read(setting, reading)))
+    for score in ("mae", "dice") if baseline else ():
+        if baseline and (difference := baseline.found.get(score)):
+            measured = f"{SCORES[score].heading} {signed(score, difference.times(-1))}"
+            on = f"{_where(setting, baseline)}: {FULL} less {ARMS[OTSU].told}"
+            found.append(Verdict(EXCELLENT, measured, on, _read(setting, baseline.reading(score))))
+    return found
+
+
+def _read(setting: Setting, reading: str) -> str:
+    """Give the verdict on a claim from how the arm that lacks what is claimed did.
+
+    >>> _read(Setting(name="reduced", scale=0.5, width=32, epochs=1, steps=2), "worse")
+    'holds in the reduced setting'
+    """
+    verdict = {"worse": HOLDS, "better": NEVER}.get(reading, OPEN)
+    return verdict if verdict == OPEN or setting.name == "full" else f"{verdict} in the {setting.name} setting"
+
+
+def _where(setting: Setting, compared: Compared) -> str:
+    """Say on what arms were compared.
+
+    >>> setting = Setting(name="reduced", scale=0.5, width=32, epochs=1, steps=2)
+    >>> _where(setting, Compared("unet", (1,), (1, 2), {}))
+    'reduced setting, fold 1, seeds 1, 2'
+    """
+    folds, seeds = (", ".join(map(str, numbers)) for numbers in (compared.folds, compared.seeds))
+    return (
+        f"{setting.name} setting, fold{'s' if len(compared.folds) > 1 else ''} {folds}, "
+        f"seed{'s' if len(compared.seeds) > 1 else ''} {seeds}"
+    )
+
+
+def _digits(score: str) -> str:
+    return SCORES[score].format.lstrip("+")
 
 
 def _of_upsampling(name: str, result: UpsamplingMeasured) -> list[Verdict]:

@@ -1,7 +1,9 @@
 """One plane to its numbers and maps: tiles, the mask, the count, the separated cells."""
 
 from elmgan.counting.model import Model
+from elmgan.counting.outlines import Polygon
 from elmgan.counting.predictor import Predictor
+from elmgan.counting.region import Part, Region
 from elmgan.counting.result import Result
 from elmgan.counting.row import Failure, Place, Row
 from elmgan.counting.separation import separate
@@ -10,8 +12,11 @@ from elmgan.counting.streaming import Streamed, is_streamed
 __all__ = [
     "Failure",
     "Model",
+    "Part",
     "Place",
+    "Polygon",
     "Predictor",
+    "Region",
     "Result",
     "Row",
     "Streamed",

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, overload
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,29 @@ class Scaled:
     own: bool = False
 
 
+class _Look:
+    """What the network says of an image at one scale; its place is measured when it is asked for."""
+
+    def __init__(self, density: float, measure: Callable[[], ImagePlace]) -> None:
+        self.density = density
+        """Cells per pixel that is seen."""
+        self._measure: Callable[[], ImagePlace] | None = measure
+        self._place: ImagePlace | None = None
+
+    @property
+    def place(self) -> ImagePlace:
+        """All of the place but what takes a second look."""
+        if self._place is None:
+            assert self._measure is not None, "the image was let go of"
+            self._place = self._measure()
+            self._measure = None
+        return self._place
+
+    def forget(self) -> None:
+        """Let go of what was not measured."""
+        self._measure = None
+
+
 class Looks:
     """Looks at one image, each taken once.
 
@@ -76,15 +99,17 @@ class Looks:
         predict: Runs the network on a normalised image.
         seen: The image, or a plane whose pixels are read when they are looked at.
         threshold: Probability from which a pixel is cell.
+        hint: The scale at which its pixels are as large as those that the model knows; None where that is not told.
     """
 
-    def __init__(self, predict: Predict, seen: Seen | OnDisk, threshold: float) -> None:
+    def __init__(self, predict: Predict, seen: Seen | OnDisk, threshold: float, hint: float | None = None) -> None:
+        self.hint = hint
         self._predict, self._threshold, self._stretch = predict, threshold, seen.stretch
         self._stained = seen.channel == "haematoxylin"
         self._seen: Seen | OnDisk | None = seen
         self._shape = seen.box.height, seen.box.width
         self._stretched: tuple[Tile, NDArray[np.float32], NDArray[np.bool_] | None] | None = None
-        self._taken: dict[float, tuple[float, ImagePlace | None]] = {}
+        self._taken: dict[float, _Look] = {}
         self._whole: dict[float, Maps] = {}
 
     def fits(self, scale: float) -> bool:
@@ -92,26 +117,21 @@ class Looks:
         rows, columns = scaled_shape(self._shape, scale)
         return min(rows, columns) >= LEAST_SIDE and (scale <= 1 or rows * columns <= MOST_ENLARGED)
 
-    def place(self, scale: float, *, going_on: bool = False) -> ImagePlace:
-        """Give the place of the image as it is seen at a scale.
-
-        Args:
-            scale: The scale.
-            going_on: Whether that at 0.7 times the scale will be asked for next.
-        """
-        density, place = self._look(scale)
-        if place is None:
-            density, place = self._look(scale, anew=True)
+    def place(self, scale: float) -> ImagePlace:
+        """Give the place of the image as it is seen at a scale."""
+        look = self._look(scale)
         if not self.fits(scale * SMALLER):
-            return place
-        count = density * self._pixels(scale)
-        smaller = self._look(scale * SMALLER, measured=going_on)[0] * SMALLER**2 * self._pixels(scale)
-        return {**place, "smaller": math.log((smaller + FEW) / (count + FEW))}
+            return look.place
+        count = look.density * self._pixels(scale)
+        smaller = self._look(scale * SMALLER).density * SMALLER**2 * self._pixels(scale)
+        return {**look.place, "smaller": math.log((smaller + FEW) / (count + FEW))}
 
     def forget(self) -> None:
         """Let go of the image: what was measured stays."""
         self._seen = self._stretched = None
         self._whole.clear()
+        for look in self._taken.values():
+            look.forget()
 
     def predicted(self, scale: float) -> Maps | None:
         """Give what was predicted of the image at a scale, where a look has taken all of it."""
@@ -128,19 +148,9 @@ class Looks:
         window = self._window(scale)
         return window.height * window.width * scale**2
 
-    @overload
-    def _look(self, scale: float, *, anew: Literal[True]) -> tuple[float, ImagePlace]: ...
-
-    @overload
-    def _look(self, scale: float, *, measured: bool = True) -> tuple[float, ImagePlace | None]: ...
-
-    def _look(self, scale: float, *, measured: bool = True, anew: bool = False) -> tuple[float, ImagePlace | None]:
-        """Cells per pixel that is seen at a scale, and all of the place but what takes a second look.
-
-        The place is None where it was not to be measured at the first look, unless the look is taken anew.
-        """
+    def _look(self, scale: float) -> _Look:
         scale = round(scale, 6)
-        if scale not in self._taken or anew:
+        if scale not in self._taken:
             window = self._window(scale)
             image, data = self._seen_in(window, scale)
             probability, count_map = self._predict(image)
@@ -148,10 +158,8 @@ class Looks:
                 self._whole[scale] = probability, count_map
             cells = float(count_map.sum(dtype=np.float64))
             pixels = image.size if data is None else max(1, int(np.count_nonzero(data)))
-            place = None
-            if measured:
-                place = place_of(image, probability, cells, self._threshold, data=data, stained=self._stained)
-            self._taken[scale] = cells / pixels, place
+            measure = partial(place_of, image, probability, cells, self._threshold, data=data, stained=self._stained)
+            self._taken[scale] = _Look(cells / pixels, measure)
         return self._taken[scale]
 
     def _seen_in(self, window: Tile, scale: float) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
@@ -224,9 +232,10 @@ def place_of(
 def scale_for(looks: Looks, known: KnownImages, usual: Sequence[float] = (1.0,), *, fixed: bool = False) -> Scaled:
     """Choose the scale at which an image is counted.
 
-    It is the most frequent of the usual ones, unless the image is much nearer to known ones at another of them. If it
-    is far there, it is the one of the grid at which it is nearest, if it is near and much nearer there; else the usual
-    one at which it is nearest.
+    It is the one at which its pixels are as large as those that the model knows, where both sizes are known, unless the
+    image is far there. Else it is the most frequent of the usual ones, unless the image is much nearer to known ones at
+    another of them. If it is far there, it is the one of the grid at which it is nearest, if it is near and much nearer
+    there; else the usual one at which it is nearest.
 
     Args:
         looks: At the image.
@@ -234,6 +243,10 @@ def scale_for(looks: Looks, known: KnownImages, usual: Sequence[float] = (1.0,),
         usual: Scales of the other images, the most frequent first.
         fixed: Whether it is to be one of these.
     """
+    if looks.hint is not None and not fixed and looks.fits(looks.hint):
+        hinted = known.distance(looks.place(looks.hint))
+        if hinted <= known.far:
+            return Scaled(looks.hint, hinted)
     tried: dict[float, float] = {}
     first = usual[0]
     for scale in usual:
@@ -250,13 +263,18 @@ def scale_for(looks: Looks, known: KnownImages, usual: Sequence[float] = (1.0,),
     return Scaled(least, tried[least])
 
 
-def usual_scales(images: Sequence[Looks], known: KnownImages) -> list[float]:
+def usual_scales(images: Sequence[Looks], known: KnownImages, *, known_alone: bool = False) -> list[float]:
     """Find the scales that suit a sample of images, the most frequent first.
 
     A scale that suits one image alone is not usual: the image may be odd, and is told when it is counted. Where no two
     agree, it is 1.
     Where no image is near to the known ones at any scale, it is the one that brings them nearest on average, if that is
     nearer by much than at their own size.
+
+    Args:
+        images: The sample.
+        known: The images that the model knows.
+        known_alone: Whether it is 1 where no image is near to the known ones at any scale.
     """
     found: Counter[float] = Counter()
     distances: dict[float, list[float]] = {}
@@ -270,6 +288,8 @@ def usual_scales(images: Sequence[Looks], known: KnownImages) -> list[float]:
     if found:
         ordered = sorted(found, key=lambda scale: (-found[scale], abs(math.log(scale))))
         return [scale for scale in ordered if _agreeing(scale, found) >= FEWEST_AGREEING] or [1.0]
+    if known_alone:
+        return [1.0]
     means = {scale: float(np.mean(logs)) for scale, logs in distances.items()}
     best = min(means, key=means.__getitem__, default=1.0)
     return [best if means.get(best, 0) <= means.get(1.0, 0) + math.log(MUCH_NEARER) else 1.0]
@@ -282,4 +302,4 @@ def _agreeing(scale: float, found: Mapping[float, int]) -> int:
 
 def _scan(looks: Looks, known: KnownImages) -> dict[float, float]:
     """Scale -> distance of the image there."""
-    return {scale: known.distance(looks.place(scale, going_on=True)) for scale in GRID if looks.fits(scale)}
+    return {scale: known.distance(looks.place(scale)) for scale in GRID if looks.fits(scale)}

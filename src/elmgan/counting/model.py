@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from elmgan.counting.clumps import Clumps, clumped_share
 from elmgan.counting.looks import Looks, Scaled, scale_for, usual_scales
 from elmgan.counting.predictor import TILE, Predictor
 from elmgan.counting.result import Result
@@ -29,6 +30,8 @@ from elmgan.trust import ImagePlace, darkness_told, flags_by, flags_of
 DIFFERS = 1.5, 0.1
 """A merge may be counted as one if each stain alone gives the count up to so many cells, or this share of it."""
 
+AS_LARGE = 1.1
+"""Pixels that differ by less than this factor are of one size."""
 
 PART = 2048
 """Side of the part of a large plane that shows whether stains are counted alike."""
@@ -99,6 +102,11 @@ class Model:
         return f"Model({self.version}, {self.runtime})"
 
     @property
+    def pixel_size(self) -> float | None:
+        """Micrometres along a pixel, as the network saw the images that it knows; None where that is not known."""
+        return None if self.known is None else self.known.pixel_size
+
+    @property
     def view(self) -> View:
         """How it sees images by default: as it was calibrated or trained to; every scene and time point."""
         kept = self.card.view or View()
@@ -151,7 +159,8 @@ class Model:
         judged_view = self._view_of(image, view) if isinstance(image, Plane) else view
         channel = view.channel if channel is not None else channel_left(view, pixels)
         seen = see(pixels, self.card.normalisation, channel=channel, cells=view.cells)
-        chosen, looks = self._looked(seen, view, quick=quick)
+        hint = self._hint(image) if isinstance(image, Plane) else None
+        chosen, looks = self._looked(seen, view, quick=quick, hint=hint)
         predicted = self._predict.within(
             seen, scale=chosen.scale, predicted=looks.predicted(chosen.scale) if looks else None
         )
@@ -172,6 +181,8 @@ class Model:
         if seen.stains:
             self._refuse_to_mix(pixels, view, seen.stains, found)
         appearance = appearance_of(seen.grey, seen.stretch, mask, estimate, scale=chosen.scale, data=seen.data)
+        if self._told_by_clumps and mask is not None and count_map is not None:
+            appearance = {**appearance, "clumped": clumped_share(mask, count_map)}
         flags = flags_of(
             pixels if channel is None or seen.as_read is None else seen.as_read,
             mask,
@@ -196,6 +207,8 @@ class Model:
             "" if "unlike-training" not in flags else self._unlike(appearance, judged.place if judged.far else None),
             judged.place,
             judged.distance,
+            None if interval is None else self.card.calibration,
+            self._doubt(judged),
         )
 
     def stream(
@@ -226,13 +239,14 @@ class Model:
             raise ImageError(f"is too large for {self.version}: choose a model with a count map, which counts in tiles")
         channel = view.channel if plane.samples == len(COLOUR_SAMPLES) else None
         on_disk = OnDisk(plane, card.normalisation, channel=channel, cells=view.cells)
-        chosen, looks = self._looked(on_disk, view, quick=quick)
+        chosen, looks = self._looked(on_disk, view, quick=quick, hint=self._hint(plane))
         judged = self._judged(looks, chosen, self._view_of(plane, view), quick=quick)
         surveyed = on_disk.surveyed
         if surveyed.stains:  # refused where a part of it is
             rows, columns = (min(side, PART) for side in plane.shape)
             middle = Tile((plane.shape[0] - rows) // 2, (plane.shape[1] - columns) // 2, rows, columns)
             self.count(plane.read(middle), view=view.changed(scale=chosen.scale), quick=True)
+        clumps = Clumps() if self._told_by_clumps else None
         found = find_in_strips(
             on_disk,
             self._predict,
@@ -241,6 +255,7 @@ class Model:
             gain=judged.gain,
             segments=card.segments,
             counts=card.counts,
+            clumps=clumps,
             scratch=scratch,
             watch=watch,
         )
@@ -252,6 +267,8 @@ class Model:
             strips, tally = None, replace(tally, inside=0, clipped_inside=0)
         measuring = found.measuring.blank() if blank else found.measuring
         appearance = measuring.appearance(estimate, pixels, scale=chosen.scale)
+        if clumps is not None:
+            appearance = {**appearance, "clumped": clumps.share}
         remarks = (*surveyed.remarks, *judged.remarks)
         flags = flags_by(tally, appearance, card.training, far=judged.far, remarks=remarks)
         objects = None if not card.segments else 0 if strips is None else strips.number
@@ -275,12 +292,18 @@ class Model:
         """Give the view by which a plane is judged: where there was nothing to project, the model's own projection."""
         return view.changed(z=self.view.z) if plane.described.length("Z") == 1 else view
 
-    def _looked(self, seen: Seen | OnDisk, view: View, *, quick: bool) -> tuple[Scaled, Looks | None]:
+    @property
+    def _told_by_clumps(self) -> bool:
+        return "clumped" in self.card.training and self.card.counts and self.card.segments
+
+    def _looked(
+        self, seen: Seen | OnDisk, view: View, *, quick: bool, hint: float | None
+    ) -> tuple[Scaled, Looks | None]:
         """Choose the scale at which an image is counted, by looks at it if it is to be looked at."""
         fixed = view.scale != "auto"
         if self.known is None or quick:
             return Scaled(view.factor if fixed else self.usual[0]), None
-        looks = self._looks(seen)
+        looks = self._looks(seen, hint)
         return scale_for(looks, self.known, (view.factor,) if fixed else self.usual, fixed=fixed), looks
 
     def _judged(self, looks: Looks | None, chosen: Scaled, view: View, *, quick: bool) -> "_Judged":
@@ -302,11 +325,16 @@ class Model:
         )
 
     def _interval(self, estimate: float | None, judged: "_Judged") -> tuple[float, float] | None:
-        calibration, known = self.card.calibration, self.known
+        calibration = self.card.calibration
         if estimate is None or calibration is None or not judged.vouched:
             return None
-        others = None if known is None or judged.place is None else known.least_distance(judged.place, itself=False)
-        return calibration.interval(estimate, 0.0 if known is None else known.doubt(others))
+        return calibration.interval(estimate, self._doubt(judged))
+
+    def _doubt(self, judged: "_Judged") -> float:
+        if self.known is None:
+            return 0.0
+        others = None if judged.place is None else self.known.least_distance(judged.place, itself=False)
+        return self.known.doubt(others)
 
     def _refuse_to_mix(self, pixels: NDArray, view: View, stains: Sequence[int], together: Result) -> None:
         """Refuse a merge of stains of which one alone would be counted otherwise than all together."""
@@ -334,12 +362,16 @@ class Model:
             words.append(self.known.unlike(place))
         return " and ".join(words)
 
-    def at_scales_of(self, planes: Iterable[Plane]) -> Self:
+    def at_scales_of(self, planes: Iterable[Plane], *, known_alone: bool = False) -> Self:
         """Return the model as it counts images of which these planes, of opened files, are a sample.
 
         Where the scale of an image is to be found out, it is one of those that suit the sample, or, if the image is far
         from known ones at these and near at another, that one, which is flagged; see
         :func:`~elmgan.counting.looks.scale_for`. What of the sample cannot be read is passed over.
+
+        Args:
+            planes: The sample.
+            known_alone: As of :func:`~elmgan.counting.looks.usual_scales`.
         """
         if self.known is None:
             return self
@@ -347,14 +379,14 @@ class Model:
 
         def look(plane: Plane) -> None:
             with suppress(Exception):  # it will be told when the plane is counted
-                looks = self._looks(self._seen(plane))
+                looks = self._looks(self._seen(plane), self._hint(plane))
                 scale_for(looks, known)  # each look is taken once, and all that will be asked for are taken here
                 looks.forget()
                 sample.append(looks)
 
         with ThreadPoolExecutor(threads() or os.cpu_count()) as pool:
             list(pool.map(look, planes))
-        return self.at(usual_scales(sample, known))
+        return self.at(usual_scales(sample, known, known_alone=known_alone))
 
     def at(self, usual: Sequence[float]) -> Self:
         """Return the model as it counts images of these scales, the most frequent first."""
@@ -395,8 +427,17 @@ class Model:
         channel = channel_left(view, pixels)
         return see(pixels, self.card.normalisation, channel=channel, cells=view.cells)
 
-    def _looks(self, seen: Seen | OnDisk) -> Looks:
-        return Looks(self._predict, seen, self.card.threshold)
+    def _looks(self, seen: Seen | OnDisk, hint: float | None = None) -> Looks:
+        return Looks(self._predict, seen, self.card.threshold, hint)
+
+    def _hint(self, plane: Plane) -> float | None:
+        """Give the scale at which pixels are as large as those that the model knows; None where that is not told."""
+        if self.pixel_size is None or plane.pixel_side is None:
+            return None
+        scale = plane.pixel_side / self.pixel_size
+        if not SMALLEST_SCALE <= scale <= LARGEST_SCALE:
+            return None
+        return 1.0 if 1 / AS_LARGE < scale < AS_LARGE else round(scale, 4)
 
     def calibrated_for(self, view: View, scale: float | None = None) -> bool:
         """Say whether the model's calibration holds under a view: it was calibrated under one that shows the same.

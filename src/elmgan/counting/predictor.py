@@ -245,8 +245,10 @@ class Predictor:
         rows, columns = image.shape
         reduced = (rows // architecture.stride, columns // architecture.stride)
         expected = ((1, 1, rows, columns), (1, 1, *(reduced if architecture.maps else (1, 1))))
-        # Several threads may be here: of large images, which take much memory, one after the other goes on.
-        with self._all_cores if image.size > SMALL else nullcontext():
+        # Several threads may be here: of large images, which take much memory, one after the other goes on. What a
+        # graphics card takes is bounded where their images are gathered.
+        alone = image.size > SMALL and self._engine.runtime.device == "cpu"
+        with self._all_cores if alone else nullcontext():
             probability, count_map = self._engine.predict(np.ascontiguousarray(image[np.newaxis, np.newaxis]))
         if (probability.shape, count_map.shape) != expected:
             raise ModelError(

@@ -1,11 +1,101 @@
 """Parts of an image: which pixels they hold, and how much of each value of a map of blocks they cover."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from elmgan.errors import UsageError
+from elmgan.images import Tile
+from elmgan.models import STRIDE
+
+FARTHEST = 1e9
+"""Pixels from the image at which a vertex may as well be."""
+
+OUTSIDE, PARTLY_OUTSIDE, EMPTY, CROSSING = "outside", "partly-outside", "empty", "self-crossing"
+"""Remarks on regions: all or some of one lies beyond the image, it holds the centre of no pixel, its line crosses
+itself, so that what it goes round twice is not inside."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some pixels of an image: those of ``inside``, which lies in the image as ``box`` says."""
+
+    box: Tile
+    inside: NDArray[np.bool_]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def area(self) -> int:
+        """Its pixels."""
+        return int(np.count_nonzero(self.inside))
+
+    def holds(self, rows: NDArray, columns: NDArray) -> NDArray[np.bool_]:
+        """Say which pixels of the image, by their rows and columns, are in it."""
+        down, right = rows - self.box.top, columns - self.box.left
+        near = (down >= 0) & (down < self.box.height) & (right >= 0) & (right < self.box.width)
+        found = np.zeros(len(near), np.bool_)
+        found[near] = self.inside[down[near], right[near]]
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A region that somebody drew, in pixels from the upper left corner of an image; it may lie beyond it.
+
+    Attributes:
+        name: What tells it from others; may be empty.
+        kind: Its class; may be empty.
+        rings: Lines round it and round its holes, each (vertex, 2), row and column; the even-odd rule says what is
+            inside.
+        t: The time point that it was drawn on, from 1; None for all.
+        z: The focal plane that it was drawn on, from 1; None for all.
+        index: In place of both: its place in the stack, from 1, channels counting first, then z, then t.
+    """
+
+    name: str
+    kind: str
+    rings: Sequence[NDArray[np.float64]]
+    t: int | None = None
+    z: int | None = None
+    index: int | None = None
+
+    def part(self, shape: tuple[int, int]) -> Part:
+        """Give its pixels in an image of this shape; a pixel is inside if its centre is."""
+        corners = np.concatenate(self.rings)
+        box = _box(corners, shape)
+        inside, crosses = np.zeros((box.height, box.width), np.bool_), False
+        for ring in self.rings:
+            winding = _winding(ring, box)
+            inside ^= (winding & 1).view(np.bool_)
+            low, high = int(winding.min(initial=0)), int(winding.max(initial=0))
+            crosses = crosses or high - low > 1
+        if inside.any():
+            beyond = (corners < -1).any() or (corners > np.add(shape, 1)).any()
+            remark = PARTLY_OUTSIDE if beyond else ""
+        else:
+            away = (corners.max(axis=0) <= 0).any() or (corners.min(axis=0) >= shape).any()
+            remark = OUTSIDE if away else EMPTY
+        return Part(box, inside, tuple(filter(None, (remark, CROSSING if crosses else ""))))
+
+
+def part_of(region: ArrayLike | Part | Region, shape: tuple[int, int]) -> Part:
+    """Give the pixels of a region of an image of this shape.
+
+    Args:
+        region: A region, or what :func:`pixels_of` takes.
+        shape: Rows and columns of the image.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if isinstance(region, Part):
+        return region
+    if isinstance(region, Region):
+        return region.part(shape)
+    return Part(Tile(0, 0, *shape), pixels_of(region, shape))
 
 
 def pixels_of(region: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -38,21 +128,37 @@ def pixels_of(region: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool_]:
     vertices = given.astype(np.float64)
     if not np.isfinite(vertices).all():
         raise UsageError("a vertex of the region is NaN or infinite; give (row, column) in pixels")
-    return _inside(vertices, shape)
+    return (_winding(vertices, Tile(0, 0, *shape)) & 1).view(np.bool_)
 
 
-def _inside(vertices: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Fill a polygon: in every row, each edge toggles the pixels whose centres lie right of it."""
-    rows, columns = shape
-    toggled = np.zeros((rows, columns + 1), np.bool_)
-    centres = np.arange(rows) + 0.5
-    for ends in zip(vertices, np.roll(vertices, -1, axis=0), strict=True):
-        # From top to bottom, so that two polygons that share an edge round it alike and leave no pixel out.
-        (top, left), (bottom, right) = sorted(ends, key=tuple)
-        crossed = np.flatnonzero((top <= centres) & (centres < bottom))
-        crossing = np.interp(centres[crossed], (top, bottom), (left, right))
-        toggled[crossed, np.ceil(np.clip(crossing - 0.5, 0, columns)).astype(np.intp)] ^= True
-    return np.logical_xor.accumulate(toggled[:, :-1], axis=1)
+def _box(corners: NDArray[np.float64], shape: tuple[int, int]) -> Tile:
+    """The part of an image in which a region lies, out to the ends of the values of the count map."""
+    begin = np.clip(np.floor(corners.min(axis=0) / STRIDE) * STRIDE, 0, shape).astype(int)
+    end = np.clip(np.ceil(corners.max(axis=0) / STRIDE) * STRIDE, begin, shape).astype(int)
+    return Tile(int(begin[0]), int(begin[1]), int(end[0] - begin[0]), int(end[1] - begin[1]))
+
+
+def _winding(vertices: NDArray[np.float64], box: Tile) -> NDArray[np.int8]:
+    """Say how often a line goes round each pixel of a part of an image: each edge adds to the pixels right of it.
+
+    A pixel is where its centre is. How often is even or odd is right even where it is more than int8 holds.
+    """
+    corner = np.array([box.top, box.left])
+    begin = np.clip(vertices, -FARTHEST, FARTHEST) - corner
+    end = np.roll(begin, -1, axis=0)
+    # From top to bottom, so that two polygons that share an edge round it alike and leave no pixel out.
+    upwards = (begin[:, 0] > end[:, 0]) | ((begin[:, 0] == end[:, 0]) & (begin[:, 1] > end[:, 1]))
+    upper, lower = np.where(upwards[:, np.newaxis], (end, begin), (begin, end))
+    first, last = (np.clip(np.ceil(side[:, 0] - 0.5), 0, box.height).astype(np.intp) for side in (upper, lower))
+    crossed = last - first
+    edge = np.repeat(np.arange(len(begin)), crossed)
+    row = np.arange(len(edge)) - np.repeat(np.cumsum(crossed) - crossed, crossed) + first[edge]
+    (top, left), (bottom, right) = upper[edge].T, lower[edge].T
+    crossing = left + (right - left) * ((row + 0.5 - top) / (bottom - top))
+    column = np.ceil(np.clip(crossing - 0.5, 0, box.width)).astype(np.intp)
+    turns = np.zeros((box.height, box.width + 1), np.int8)
+    np.add.at(turns, (row, column), np.where(upwards[edge], -1, 1).astype(np.int8))
+    return np.cumsum(turns[:, :-1], axis=1, dtype=np.int8)
 
 
 def covered_share(region: NDArray[np.bool_], stride: int) -> NDArray[np.float32]:

@@ -1,18 +1,23 @@
 """What counting one image gives."""
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from threading import Lock
-from typing import Any
+from threading import RLock
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from elmgan.counting.region import covered_share, pixels_of
+from elmgan.counting.cells import measured
+from elmgan.counting.outlines import Polygon, outlines_of
+from elmgan.counting.region import Part, Region, covered_share, part_of
 from elmgan.counting.separation import separate
 from elmgan.errors import UsageError
 from elmgan.models import STRIDE, shortcoming
-from elmgan.trust import ImagePlace
+from elmgan.trust import Calibration, ImagePlace
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +60,10 @@ class Result:
     """Where the image is among those that the model knows; None where it was not looked at twice."""
     distance: float | None = None
     """Of the image from those that the model knows; None where it was not looked at twice."""
+    calibration: Calibration | None = None
+    """What gives the interval, and those of parts of the image; None if there is none."""
+    doubt: float = 0.0
+    """How far the image is from those that the model knows, as the interval takes it."""
 
     @property
     def count(self) -> int | None:
@@ -73,7 +82,7 @@ class Result:
             return None
         return float((self.mask if self.data is None else self.mask[self.data]).mean())
 
-    def count_in(self, region: ArrayLike) -> float:
+    def count_in(self, region: ArrayLike | Part | Region) -> float:
         """Cells in a part of the image: the sum of the count map there. The parts of an image add up to the whole.
 
         Where the region cuts a value of the map, which stands for 4 x 4 pixels, it gets the share that it covers.
@@ -96,10 +105,21 @@ class Result:
         """
         if self.count_map is None:
             raise UsageError(f"there is nothing to add up: {shortcoming(['mask'])}; use one that learned counts")
-        share = covered_share(pixels_of(region, self.shape), STRIDE)
-        if self.count_map.shape != share.shape:
+        part = part_of(region, self.shape)
+        if self._one_number:
             raise UsageError("there is one number for the whole image: use a model with a count map")
-        return float((self.count_map * share).sum(dtype=np.float64))
+        share = covered_share(part.inside, STRIDE)
+        top, left = part.box.top // STRIDE, part.box.left // STRIDE
+        values = self.count_map[top : top + share.shape[0], left : left + share.shape[1]]
+        return float((values * share).sum(dtype=np.float64))
+
+    def interval_of(self, cells: float) -> tuple[float, float] | None:
+        """Give the 90 % interval of an image like this one with so many cells, (low, high); None if there is none.
+
+        It is the best that can be said of a part of the image with so many cells. It was measured on whole images: in a
+        part, the cells that its line cuts make errors of their own, which it does not know.
+        """
+        return None if self.calibration is None else self.calibration.interval(cells, self.doubt)
 
     def labels(self) -> NDArray[np.uint32]:
         """Separated cells as a label image, 1..n, 0 = background; computed at the first call.
@@ -107,11 +127,50 @@ class Result:
         Raises:
             UsageError: There is no mask.
         """
+        return self._once("_labels", self._separated)
+
+    def cells(
+        self,
+        image: ArrayLike | Mapping[str, ArrayLike] | None = None,
+        *,
+        pixel_size: Mapping[str, float] | None = None,
+    ) -> dict[str, NDArray]:
+        """Measure the separated cells: place, size and shape of each, and how bright it is.
+
+        Args:
+            image: What is measured in them: a (row, column) or (row, column, channel) image, or several by their names.
+            pixel_size: x and y -> micrometres, where they are known.
+
+        Returns:
+            Column -> one value per cell, in the order of the labels; see :func:`~elmgan.counting.cells.measured`.
+
+        Raises:
+            UsageError: There is no mask, or the image has another size.
+
+        >>> mask = np.zeros((8, 8), dtype=bool)
+        >>> mask[1:3, 1:5] = True
+        >>> result = Result((8, 8), estimate=None, mask=mask, probability=None, count_map=None, flags=())
+        >>> cells = result.cells(np.arange(64).reshape(8, 8), pixel_size={"x": 0.5, "y": 0.5})
+        >>> [cells[name].tolist() for name in ("cell", "row", "column", "area_um2", "mean")]
+        [[1], [1.5], [2.5], [2.0], [14.5]]
+        """
+        count_map = None if self._one_number else self.count_map
+        return measured(self.labels(), _by_name(image), count_map=count_map, pixel_size=pixel_size)
+
+    def outlines(self) -> list[list[Polygon]]:
+        """Give the polygons of each separated cell along the edges of its pixels; see :func:`outlines_of`.
+
+        Raises:
+            UsageError: There is no mask.
+        """
+        return self._once("_outlines", lambda: [polygons for _, polygons in outlines_of(self.labels())])
+
+    def _once(self, name: str, work: Callable[[], _T]) -> _T:
         # A lock of each result's own: threads that separate different images do not wait for each other.
-        with vars(self).setdefault("_lock", Lock()):
-            if "_labels" not in vars(self):
-                vars(self)["_labels"] = self._separated()
-            found: NDArray[np.uint32] = vars(self)["_labels"]
+        with vars(self).setdefault("_lock", RLock()):
+            if name not in vars(self):
+                vars(self)[name] = work()
+            found: _T = vars(self)[name]
             return found
 
     def __getstate__(self) -> dict[str, Any]:
@@ -121,10 +180,24 @@ class Result:
     def _separated(self) -> NDArray[np.uint32]:
         if self.mask is None:
             raise UsageError(f"there is nothing to separate: {shortcoming(['count'])}; use one that learned masks")
+        return separate(self.mask, None if self._one_number else self.count_map)
+
+    @property
+    def _one_number(self) -> bool:
+        """Whether the count map is the one number of the pooled head."""
         blocks = tuple(-(-side // STRIDE) for side in self.shape)
-        one_number = self.count_map is not None and self.count_map.shape != blocks  # of the pooled head
-        return separate(self.mask, None if one_number else self.count_map)
+        return self.count_map is not None and self.count_map.shape != blocks
 
     def __repr__(self) -> str:
         found = f"count={self.count}, estimate={self.estimate}, interval={self.interval}"
         return f"Result({found}, flags={';'.join(self.flags)})"
+
+
+def _by_name(image: ArrayLike | Mapping[str, ArrayLike] | None) -> Mapping[str, ArrayLike]:
+    """Give the channels of an image by their names: by number, from 1, or none where there is one."""
+    if image is None or isinstance(image, Mapping):
+        return image or {}
+    pixels = np.asarray(image)
+    if pixels.ndim == 3:
+        return {str(k + 1): pixels[:, :, k] for k in range(pixels.shape[2])}
+    return {"": pixels}

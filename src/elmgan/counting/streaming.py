@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from elmgan.counting.clumps import Clumps
 from elmgan.counting.predictor import Predictor
 from elmgan.counting.region import pixels_in_blocks
 from elmgan.counting.separation import STRIP_PIXELS
@@ -120,6 +121,7 @@ def find_in_strips(
     gain: float,
     segments: bool,
     counts: bool,
+    clumps: Clumps | None,
     scratch: Path | None,
     watch: Callable[[float], None],
 ) -> Findings:
@@ -133,6 +135,7 @@ def find_in_strips(
         gain: Factor on the count map.
         segments: Whether the model learned masks.
         counts: Whether it learned counts.
+        clumps: Takes the mask and its cells, where both are learned.
         scratch: Folder for what does not fit memory.
         watch: Told the share that is done, now and then.
 
@@ -177,6 +180,8 @@ def find_in_strips(
             density = None
             if counts:
                 density = np.divide(count_map, np.maximum(pixels_in_blocks(mask, STRIDE), 1), dtype=np.float32)
+                if clumps is not None:
+                    clumps.add(mask, density)
             strips.add(mask, density)
             masks = np.concatenate([masks, mask])
             known = height if end == height else end - REACH

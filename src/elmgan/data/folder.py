@@ -26,7 +26,9 @@ MOST_NAMED = 10
 """Images that are named in one line."""
 
 
-def read_data_set(folder: Path, *, view: View | None = None, tell: Tell = lambda line: None) -> list[Record]:
+def read_data_set(
+    folder: Path, *, view: View | None = None, axes: str | None = None, tell: Tell = lambda line: None
+) -> list[Record]:
     """Find the images of a data set and what is known of each, in the order of their names.
 
     The folder has one of these layouts:
@@ -48,6 +50,7 @@ def read_data_set(folder: Path, *, view: View | None = None, tell: Tell = lambda
     Args:
         folder: Of the data set.
         view: How the images are shown; each has one plane under it.
+        axes: What the axes of images mean that do not say so; see :func:`~elmgan.images.open_image`.
         tell: Called with each note, a line: what was taken for granted, is left out, or looks wrong but may be right.
 
     Raises:
@@ -57,11 +60,11 @@ def read_data_set(folder: Path, *, view: View | None = None, tell: Tell = lambda
             elmgan's own, masks that are labels, pictures or soft, labels or dots that are none, an annotation of
             another size than its image or that contradicts the count, a file that cannot be read, a group on two sides,
             a split of some images only, images that are all the same.
+        UsageError: The axes are none.
     """
     faults = Faults()
     records = layout_of(folder).read(folder, faults)
-    if view is not None:
-        records = {name: replace(record, view=view) for name, record in records.items()}
+    records = {name: replace(record, view=view or record.view, axes=axes) for name, record in records.items()}
     table = find_table(folder, faults)
     if table is not None:
         for name, entry in read_entries(table, records, faults).items():
@@ -101,7 +104,8 @@ def check_record(record: Record, looks: dict[Path, MaskLook], faults: Faults) ->
     if record.count is not None and not 0 <= record.count < math.inf:
         return record  # the table's reader has told
     try:
-        size = image_size(record.image, record.view)
+        with record.opened() as plane:
+            size = plane.shape
         wrong = [wrong_size(file, found, size) for file in files if (found := image_size(file)) != size]
         for fault in wrong:
             faults.add("size", fault)

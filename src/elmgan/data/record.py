@@ -1,6 +1,7 @@
 """One image of a data set and what is known of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.errors import ImageError
-from elmgan.images import View, only_plane, open_image
+from elmgan.images import Plane, View, only_plane, open_image
 from elmgan.light import Normalisation, Seen, channel_left, see, to_grey
 
 T = TypeVar("T")
@@ -30,6 +31,7 @@ class Record:
         dots: File with a pixel per cell, if there is one; only ever reduced to the total.
         view: How the image is shown to the network.
         split: ``train``, ``validation``, ``calibration`` or ``test`` where the data set says so, else empty.
+        axes: What the axes of the image's file mean, if it does not say so; see :func:`~elmgan.images.open_image`.
     """
 
     name: str
@@ -42,11 +44,23 @@ class Record:
     dots: Path | None = None
     split: str = ""
     view: View = field(default_factory=View)
+    axes: str | None = None
 
     @property
     def file_name(self) -> str:
         """Name of the image as counts.csv has it: with the extension."""
         return self.name + self.image.suffix
+
+    @contextmanager
+    def opened(self) -> Iterator[Plane]:
+        """Open the image and give the one plane that its view shows.
+
+        Raises:
+            ImageError: It cannot be opened, does not have what the view asks for, or has several planes under it.
+            UsageError: The axes are none.
+        """
+        with open_image(self.image, axes=self.axes) as source:
+            yield only_plane(source, self.view)
 
 
 def read_grey(record: Record) -> NDArray[np.float32]:
@@ -71,8 +85,8 @@ def read_seen(record: Record, normalisation: Normalisation) -> Seen:
 
 
 def _of(record: Record, reduce: Callable[[NDArray], T]) -> T:
-    with open_image(record.image) as source:
-        pixels = only_plane(source, record.view).read()
+    with record.opened() as plane:
+        pixels = plane.read()
     try:
         return reduce(pixels)
     except ImageError as error:

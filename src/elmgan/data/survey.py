@@ -14,8 +14,8 @@ from elmgan.data.likeness import fingerprint, has_groups, join_alike
 from elmgan.data.masks import look_at
 from elmgan.data.record import Record
 from elmgan.errors import ImageError
-from elmgan.images import only_plane, open_image, read_image
-from elmgan.light import cell_diameter, plane_grey
+from elmgan.images import read_image
+from elmgan.light import diameter_of, plane_grey
 
 MOST_BARS = 15
 """Bars of a histogram."""
@@ -83,15 +83,15 @@ def survey(
     values: list[int] = []
     for record in watch(records):
         try:
-            with open_image(record.image) as source:
-                plane = only_plane(source, record.view)
+            with record.opened() as plane:
                 pixels = plane.read()
             fingerprints.append(fingerprint(plane_grey(plane, pixels).astype(np.float32, copy=False)))
             if (file := record.labels or record.mask) is not None:
                 mask = read_image(file)
                 look = look_at(mask)
                 shares.append(look.share)
-                diameters += [cell_diameter(as_mask(mask))] if look.share > 0 else []
+                regions = mask if record.labels else as_mask(mask)
+                diameters += [diameter_of(regions)] if look.share > 0 else []
                 values += [] if record.labels else [look.values]
         except ImageError as error:
             text = str(error)

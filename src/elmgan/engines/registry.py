@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 
 from elmgan.engines.engine import Engine
+from elmgan.engines.gathering import Gathered
 from elmgan.errors import ElmganError, UsageError
 from elmgan.models import Bundle
 
@@ -65,7 +66,9 @@ def _open(engine: str, bundle: Bundle, precision: str, device: str, parallel: bo
         opened: Callable[..., Engine] = engines()[engine].load()
     except ModuleNotFoundError as error:
         raise UsageError(f"engine {engine} needs {error.name}: pip install {error.name}") from error
-    return opened(bundle, precision=precision, device=device, parallel=parallel)
+    found = opened(bundle, precision=precision, device=device, parallel=parallel)
+    # A graphics card runs many images in the time of one, and threads that share it would take turns.
+    return Gathered(found) if found.runtime.device == "cuda" else found
 
 
 def _check(what: str, value: str, choices: tuple[str, ...]) -> None:

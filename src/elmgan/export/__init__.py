@@ -1,1 +1,1 @@
-"""Models in the formats of other programs."""
+"""Models and cells in the formats of other programs, and regions that were drawn there."""

@@ -4,8 +4,9 @@ It needs the package onnx, which the runtime is not installed with: import it on
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,20 @@ from numpy.typing import ArrayLike, DTypeLike
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from elmgan.light import Normalisation, normalise
+from elmgan.light.grey import DARKEST, GLASS, RGB, unmixing
+from elmgan.light.see import (
+    BLOCK_PIXELS,
+    BLOCKS,
+    COLOUR_PIXELS,
+    COLOURED,
+    FAR_OFF,
+    GROUND,
+    QUARTER,
+    SMOOTH,
+    UNEVEN,
+    WHITISH,
+    surface,
+)
 from elmgan.models import Bundle
 
 NETWORK_PREFIX = "network/"  # stands before every name of model.onnx, so that none is also one of ours
@@ -24,14 +39,15 @@ TO_THE_END = [np.iinfo(np.int64).max] * 2
 def standalone(bundle: Bundle) -> bytes:
     """Give one ONNX graph that normalises an image, runs a model's network on it, and corrects the counts.
 
-    The graph takes ``image``, float32 (1, 1, row, column): the grey values of a whole image as they were read, finite,
-    at most 1e15 from 0; of colour the luminance, of a stained slide the haematoxylin. Images may have any size; with
-    the pooled head it is that of the architecture. It gives what the model learned, and what ``Model.count`` gives
-    without tiles: ``probability``, float32 of the image's shape, cell from the card's threshold on; and ``count_map``,
-    float32 (1, 1, row / 4, column / 4), rounded up, or (1, 1, 1, 1) from the pooled head, whose sum is the count.
+    The graph takes ``image``, float32 (1, 1, row, column), or (1, 3, row, column) of colour: the values of a whole
+    image as they were read, finite, at most 1e15 from 0. Images may have any size; with the pooled head it is that of
+    the architecture. It gives what the model learned, and what ``Model.count`` gives at a scale of 1 without tiles:
+    ``probability``, float32 (1, 1, row, column), cell from the card's threshold on; and ``count_map``, float32
+    (1, 1, row / 4, column / 4), rounded up, or (1, 1, 1, 1) from the pooled head, whose sum is the count. A stained
+    slide is seen as haematoxylin, other colour as luminance, and a smooth uneven background is levelled.
 
     It knows nothing of pixels without data: cut off margins of one value, or they are taken for background or cells.
-    Nor does it tell a merge of stains, or level an uneven background.
+    Nor does it find the scale, tell a merge of stains, or raise flags.
 
     Args:
         bundle: The model; its network uses version 18 of ONNX's operators or a later one.
@@ -46,7 +62,7 @@ def standalone(bundle: Bundle) -> bytes:
     image = graph.value("image")
     sides = graph.Shape(image, start=2)
     missing = graph.Mod(graph.Neg(sides), architecture.multiple)
-    padded = graph.Pad(_normalised(image, card.normalisation), graph.Concat([0, 0], missing, axis=0), None, PLANE)
+    padded = graph.Pad(_seen(image, card.normalisation), graph.Concat([0, 0], missing, axis=0), None, PLANE)
     graph.name(padded, f"{NETWORK_PREFIX}image")
     graph.nodes += network.graph.node
 
@@ -64,8 +80,10 @@ def standalone(bundle: Bundle) -> bytes:
 
     size = architecture.size or ("row", "column")
     shapes = {"image": size, "probability": size, "count_map": ("map_row", "map_column")}
+    channels = {"image": "channel"}
     described = {
-        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, *shape]) for name, shape in shapes.items()
+        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels.get(name, 1), *shape])
+        for name, shape in shapes.items()
     }
     model = helper.make_model(
         helper.make_graph(
@@ -85,12 +103,163 @@ def standalone(bundle: Bundle) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _normalised(image: "NodeValue", normalisation: Normalisation) -> "NodeValue":
-    """Do what a Normalisation does when called, step by step, in the same precision. Below as well."""
+def _seen(image: "NodeValue", normalisation: Normalisation) -> "NodeValue":
+    """Do what :func:`elmgan.light.see` does, step by step, in the same precision. Below as well."""
+    graph = image.graph
+    image, stained = _grey(image)
+    statistics = _statistics(image, normalisation, stained)
+    terms, uneven = _slope(image, statistics[1])
+
+    def levelled() -> "Sequence[NodeValue]":
+        level = _taken_off(image, terms)
+        rest, found = _slope(level, None)
+        level = _taken_off(level, graph.Where(found, rest, 0.0))
+        return level, *_statistics(level, normalisation, stained)
+
+    image, centre, span, sign = graph.either(uneven, levelled, lambda: (image, *statistics))
+    reach = span * np.float32(normalisation.limit)
+    centred = graph.Max(graph.Min((image - centre) * sign, reach), graph.Neg(reach))
+    normalised = centred / graph.Where(span > np.float32(0), span, np.float32(1))
+    if normalisation.compression:
+        compression = normalisation.compression
+        normalised = graph.Asinh(normalised * np.float32(compression)) / np.float32(math.asinh(compression))
+    return normalised
+
+
+def _grey(image: "NodeValue") -> "tuple[NodeValue, NodeValue]":
+    """Give one channel of an image of one or three, and whether it is a density of haematoxylin."""
+    graph = image.graph
+    colour = graph.Expand(image, [1, RGB, 1, 1])  # of one channel three that are alike
+    number = graph.Size(graph.Slice(image, [0], [1], [1])).to(np.float64)
+    step = graph.Max(graph.Round(graph.Sqrt(number / float(COLOUR_PIXELS))), 1.0).to(np.int64)
+    pixels = graph.Reshape(graph.Slice(colour, [0, 0], TO_THE_END, PLANE, graph.Expand(step, [2])), [RGB, -1])
+    strongest, weakest = graph.ReduceMax(pixels, [0], keepdims=0), graph.ReduceMin(pixels, [0], keepdims=0)
+    in_order = _sorted(strongest)
+    dark, bright = _percentile(in_order, 5), _percentile(in_order, 99.5)
+    brightness = graph.ReduceMean(pixels, [0], keepdims=0)
+    brightest = brightness.to(np.float64) >= _percentile(_sorted(brightness), GLASS)
+    ground = graph.Compress(pixels, brightest, axis=1)
+    number = graph.Shape(ground, start=1)
+    ground = graph.TopK(ground, number, axis=1, largest=0, outputs=2)
+    glass = graph.ReduceMean(graph.Gather(ground, (number - [1, 0]) / 2, axis=1), [1])
+    densities = _densities(pixels, glass)
+    mean = _percentile(_sorted(graph.Abs(graph.ReduceMean(densities, [0], keepdims=0))), 99)
+    spread = graph.ReduceMax(densities, [0], keepdims=0) - graph.ReduceMin(densities, [0], keepdims=0)
+    differ = _percentile(_sorted(spread), 99)
+    signs = (
+        graph.ReduceMax(strongest - weakest, keepdims=0) > np.float32(0),
+        dark > bright * GROUND,
+        graph.ReduceMin(glass, keepdims=0) > graph.ReduceMax(glass, keepdims=0) * np.float32(WHITISH),
+        differ > graph.Max(mean * COLOURED[1], COLOURED[0]),
+    )
+    stained = reduce(graph.And, signs)
+
+    def density() -> "Sequence[NodeValue]":
+        weights = unmixing().reshape(1, RGB, 1, 1)
+        return [graph.Conv(_densities(colour, graph.Reshape(glass, [1, RGB, 1, 1])), weights)]
+
+    def luminance() -> "Sequence[NodeValue]":
+        red, green, blue = (graph.Slice(colour, [k], [k + 1], [1]) for k in range(RGB))
+        return [green + (red - green) * np.float32(0.299) + (blue - green) * np.float32(0.114)]
+
+    return graph.either(stained, density, luminance)[0], stained
+
+
+def _densities(colour: "NodeValue", glass: "NodeValue") -> "NodeValue":
+    graph = colour.graph
+    share = colour / graph.Where(glass > np.float32(0), glass, np.float32(1))
+    return graph.Log(graph.Max(share, np.float32(DARKEST))) * np.float32(-1 / math.log(10))
+
+
+def _slope(image: "NodeValue", span: "NodeValue | None") -> "tuple[NodeValue, NodeValue]":
+    """Fit a surface to an image's background: its terms, and whether it is to be taken off.
+
+    It is if it is smooth and higher than a share of the span; without a span, if there is any.
+    """
+    graph, places = image.graph, surface()
+    sides = graph.Shape(image, start=2)
+    steps = graph.Max(sides / (BLOCKS * BLOCK_PIXELS), [1])
+    blocks, large = _blocks(graph.Slice(image, [0, 0], TO_THE_END, PLANE, steps), BLOCKS, BLOCKS)
+    levels = _densest_of_rows(blocks)
+    across = graph.ReduceMax(levels, keepdims=0) - graph.ReduceMin(levels, keepdims=0)
+    found = graph.And(large, across > 0.0)
+    weights = graph.Expand(1.0, [BLOCKS**2, 1])
+    for _ in range(8):
+        weighted = weights * places
+        turned = graph.Transpose(weighted)
+        terms = _solved(graph.MatMul(turned, weighted), graph.MatMul(turned, levels * weights))
+        heights = graph.MatMul(places, terms)
+        off = graph.Abs(levels - heights)
+        usual = graph.ReduceMean(_middle(_sorted(off)), keepdims=0) / normalise.NORMAL_QUARTILE
+        share = off / graph.Max(usual * float(FAR_OFF), across * 1e-6)
+        weights = graph.Max(graph.Neg(share * share) + 1.0, 0.0)
+        left = graph.ReduceSum((weights > 0.0).to(np.int64), keepdims=0)
+        found = graph.And(found, left >= 2 * places.shape[1])
+    if span is None:
+        return terms, found
+    height = graph.ReduceMax(heights, keepdims=0) - graph.ReduceMin(heights, keepdims=0)
+    rough = usual / graph.Max(height, across * 1e-9)
+    least = span.to(np.float64) * UNEVEN
+    return terms, reduce(graph.And, (found, height > least, least > 0.0, rough <= SMOOTH))
+
+
+def _solved(matrix: "NodeValue", right: "NodeValue") -> "NodeValue":
+    """Solve equations of a positive definite matrix: Gauss and Jordan's elimination without exchanges."""
+    graph, number = matrix.graph, surface().shape[1]
+    rows = graph.Concat(matrix, right, axis=1)
+    for k, unit in enumerate(np.eye(number)[..., np.newaxis]):
+        row, column = graph.Slice(rows, [k], [k + 1], [0]), graph.Slice(rows, [k], [k + 1], [1])
+        row = row / graph.Slice(column, [k], [k + 1], [0])
+        rows = rows - (column - unit) * row
+    return graph.Slice(rows, [number], [number + 1], [1])
+
+
+def _densest_of_rows(blocks: "NodeValue") -> "NodeValue":
+    """Give the middle of the shortest interval that holds a quarter of each row; (row, 1)."""
+    graph = blocks.graph
+    number = graph.Shape(blocks, start=1)
+    blocks = graph.TopK(blocks, number, axis=1, largest=0, outputs=2)
+    length = graph.Round((number - 1).to(np.float64) * QUARTER).to(np.int64)
+    widths = graph.Slice(blocks, length, number, [1]) - graph.Slice(blocks, [0], number - length, [1])
+    shortest = widths <= graph.ReduceMin(widths, [1])
+    place = graph.CumSum(shortest.to(np.int32), 1)
+    found = graph.ReduceMax(place, [1]).to(np.int64)
+    ends = []
+    for k in range(2):  # of as many that are as short, the one or two in the middle
+        wanted = ((found - (1 - k)) / 2 + 1).to(np.int32)
+        at = graph.ArgMax(graph.Equal(place, wanted).to(np.int32), axis=1) + (length + k) / 2
+        ends.append(graph.GatherElements(blocks, at, axis=1).to(np.float64))
+    return (ends[0] + ends[1]) / 2.0
+
+
+def _taken_off(image: "NodeValue", terms: "NodeValue") -> "NodeValue":
+    """Subtract a surface, around its mean, from an image."""
+    graph, reach = image.graph, BLOCKS / (BLOCKS - 1)
+    sides = graph.Shape(image, start=2)
+    along = []
+    for k in range(2):
+        side = graph.Gather(sides, k)
+        end = graph.Sub(reach, graph.Div(reach, side.to(np.float64)))
+        step = end * 2.0 / graph.Max(side - 1, 1).to(np.float64)
+        along.append(graph.Range(0, side, 1).to(np.float64) * step - end)
+    down, across = graph.Reshape(along[0], [-1, 1]), along[1]
+    of = [graph.Slice(terms, [k], [k + 1], [0]) for k in range(surface().shape[1])]
+    rows, columns = down * of[1] + down * down * of[3], graph.Reshape(of[2], [-1]) * across
+    columns = columns + across * across * graph.Reshape(of[5], [-1])
+    level = rows - graph.ReduceMean(rows, keepdims=0) + (columns - graph.ReduceMean(columns, keepdims=0))
+    height = level + down * across * of[4]
+    return (image.to(np.float64) - height).to(np.float32)
+
+
+def _statistics(
+    image: "NodeValue", normalisation: Normalisation, stained: "NodeValue"
+) -> "tuple[NodeValue, NodeValue, NodeValue]":
+    """Give centre, span and sign of an image's stretch; of a stained slide, cells are bright."""
     graph = image.graph
     values = _sorted(_sample(image))
     low, high = (_percentile(values, percentage) for percentage in (normalisation.low, normalisation.high))
-    centre = _densest(values, normalisation.background, (high - low) * normalise.ROUNDING)
+    rounding = (high - low) * normalise.ROUNDING
+    centre = _densest(values, normalisation.background, rounding)
     least = _noise(image, values) * float(normalisation.noise_span)
     bright = high - centre >= centre - low
     if normalisation.debris:
@@ -98,14 +267,12 @@ def _normalised(image: "NodeValue", normalisation: Normalisation) -> "NodeValue"
     between = high - low
     # Not Max, which would pass on NaN: where no data is -3.4e38, some processors give it as the noise.
     span = graph.Where(least > between, least, between).to(np.float32)
-    sign = graph.Where(bright, np.float32(1), np.float32(-1))
-    reach = span * np.float32(normalisation.limit)
-    centred = graph.Max(graph.Min((image - centre.to(np.float32)) * sign, reach), graph.Neg(reach))
-    normalised = centred / graph.Where(span > np.float32(0), span, np.float32(1))
-    if normalisation.compression:
-        compression = normalisation.compression
-        normalised = graph.Asinh(normalised * np.float32(compression)) / np.float32(math.asinh(compression))
-    return normalised
+    turned = reduce(graph.And, (stained, graph.Not(bright), between > 0.0))
+    below = graph.ReduceSum(((low + high) / 2.0 > values.to(np.float64)).to(np.int64))
+    of_below = _densest(graph.Slice(values, [0], graph.Max(below, [1])), normalisation.background, rounding)
+    centre = graph.Where(turned, of_below, centre)
+    sign = graph.Where(graph.Or(bright, turned), np.float32(1), np.float32(-1))
+    return centre.to(np.float32), span, sign
 
 
 def _sample(image: "NodeValue") -> "NodeValue":
@@ -133,28 +300,19 @@ def _without_debris(
 ) -> "tuple[NodeValue, NodeValue, NodeValue]":
     """Give low, high and bright without what lies in few places; ends are low, centre, high."""
     graph, (low, centre, high) = seen.graph, ends
-    blocks_along, least = normalise.BLOCKS, normalise.BLOCKS * normalise.LEAST_BLOCK
-    sides = graph.Shape(seen, start=2)
-    # Of a smaller image nothing is used of this, but it has to run.
-    seen = graph.Pad(
-        seen, graph.Concat([0, 0], graph.Max(graph.Neg(sides) + least, [0]), axis=0), None, PLANE, mode="edge"
-    )
-    along = graph.Shape(seen, start=2) / blocks_along
-    off = graph.Slice(seen, [0, 0], along * blocks_along, PLANE) - centre.to(np.float32)
-    rows, columns = (graph.Gather(along, [k]) for k in (0, 1))
-    cut = graph.Reshape(off, graph.Concat([blocks_along], rows, [blocks_along], columns, axis=0))
-    blocks = graph.Reshape(graph.Transpose(cut, perm=[0, 2, 1, 3]), [blocks_along**2, -1])
-    few = graph.Round((rows * columns - 1).to(np.float64) * (1 - normalise.IN_BLOCK)).to(np.int64)
+    blocks, large = _blocks(seen, normalise.BLOCKS, normalise.BLOCKS * normalise.LEAST_BLOCK)
+    blocks, number = blocks - centre.to(np.float32), normalise.BLOCKS**2
+    few = graph.Round((graph.Shape(blocks, start=1) - 1).to(np.float64) * (1 - normalise.IN_BLOCK)).to(np.int64)
     found = {}
     for largest in (0, 1):
         reached = graph.Gather(graph.TopK(blocks, few + 1, axis=1, largest=largest, outputs=2), few, axis=1)
-        farthest, order = graph.top(graph.Reshape(reached, [-1]), blocks_along**2, largest=largest)
+        farthest, order = graph.top(graph.Reshape(reached, [-1]), number, largest=largest)
         next_one = graph.Gather(farthest, [normalisation.debris]).to(np.float64)
         rest = graph.Gather(blocks, graph.Slice(order, [normalisation.debris], TO_THE_END[:1]), axis=0)
         percentage = normalisation.high if largest else normalisation.low
         found[largest] = (next_one if largest else graph.Neg(next_one), centre + _percentile(_sorted(rest), percentage))
     (dark, low_of_rest), (bright, high_of_rest) = found[0], found[1]
-    stands_out = graph.And(graph.Max(dark, bright) > noise, graph.ReduceMin(sides, keepdims=0) >= least)
+    stands_out = graph.And(graph.Max(dark, bright) > noise, large)
     of_noise = noise / normalise.FARTHER
     cuts_low = graph.And(stands_out, centre - low > graph.Max(dark, of_noise) * normalise.FARTHER)
     cuts_high = graph.And(stands_out, high - centre > graph.Max(bright, of_noise) * normalise.FARTHER)
@@ -162,6 +320,23 @@ def _without_debris(
     one_side = graph.And(graph.Or(cuts_low, cuts_high), graph.Xor(dark > noise, bright > noise))
     farther = graph.And(graph.Not(one_side), high - centre >= centre - low)
     return low, high, graph.Or(graph.And(one_side, bright > noise), farther)
+
+
+def _blocks(seen: "NodeValue", along: int, least: int) -> "tuple[NodeValue, NodeValue]":
+    """Cut an image into so many blocks along each side, (block, pixel), and say whether its sides have so many pixels.
+
+    Of a smaller image nothing is used of them, but it has to run.
+    """
+    graph = seen.graph
+    sides = graph.Shape(seen, start=2)
+    missing = graph.Max(graph.Neg(sides) + least, [0])
+    seen = graph.Pad(seen, graph.Concat([0, 0], missing, axis=0), None, PLANE, mode="edge")
+    each = graph.Shape(seen, start=2) / along
+    rows, columns = (graph.Gather(each, [k]) for k in (0, 1))
+    cut = graph.Slice(seen, [0, 0], each * along, PLANE)
+    cut = graph.Reshape(cut, graph.Concat([along], rows, [along], columns, axis=0))
+    blocks = graph.Reshape(graph.Transpose(cut, perm=[0, 2, 1, 3]), [along**2, -1])
+    return blocks, graph.ReduceMin(sides, keepdims=0) >= least
 
 
 def _middle(values: "NodeValue") -> "NodeValue":
@@ -210,6 +385,7 @@ class Graph:
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[TensorProto] = []
+        self._number = 0
 
     def value(self, name: str) -> "NodeValue":
         """Return a value that has a name already: an input of the graph, or what other nodes give."""
@@ -219,6 +395,24 @@ class Graph:
         """Give a value one more name."""
         self.nodes.append(helper.make_node("Identity", [value.name], [name]))
 
+    def either(
+        self,
+        condition: "NodeValue",
+        then: "Callable[[], Sequence[NodeValue]]",
+        otherwise: "Callable[[], Sequence[NodeValue]]",
+    ) -> "list[NodeValue]":
+        """Give the float32 values of the one or the other, of which only one is computed."""
+        branches, outer = [], self.nodes
+        for branch in (then, otherwise):
+            self.nodes = []
+            values = [self.Identity(value) for value in branch()]
+            outputs = [helper.make_tensor_value_info(value.name, TensorProto.FLOAT, None) for value in values]
+            branches.append(helper.make_graph(self.nodes, "branch", [], outputs))
+        self.nodes = outer
+        first = self.If(condition, outputs=len(values), then_branch=branches[0], else_branch=branches[1])
+        stem = first.name.removesuffix("_0")
+        return [NodeValue(self, f"{stem}_{k}") for k in range(len(values))]
+
     def top(self, values: "NodeValue", number: int, largest: int) -> "tuple[NodeValue, NodeValue]":
         """Sort a vector of so many values; give them and their places."""
         first = self.TopK(values, [number], largest=largest, outputs=2)
@@ -226,7 +420,8 @@ class Graph:
 
     def __getattr__(self, operator: str) -> Callable[..., "NodeValue"]:
         def add(*inputs: "NodeValue | ArrayLike | None", outputs: int = 1, **attributes: Any) -> NodeValue:
-            names = [f"{operator}_{len(self.nodes)}_{k}" for k in range(outputs)]
+            names = [f"{operator}_{self._number}_{k}" for k in range(outputs)]
+            self._number += 1
             self.nodes.append(helper.make_node(operator, [self._name(each) for each in inputs], names, **attributes))
             return NodeValue(self, names[0])
 

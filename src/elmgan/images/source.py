@@ -1,5 +1,6 @@
 """A file as a source of planes: opened without its pixels, which are read when a plane of a view is asked for them."""
 
+import math
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -247,6 +248,14 @@ class Plane:
         return 3 if self.index is None and "S" in self.described.axes else 1
 
     @property
+    def pixel_side(self) -> float | None:
+        """Micrometres along the side of a pixel, which is square but for a tenth; None where that is not known."""
+        size = self.described.pixel_size
+        if not {"x", "y"} <= size.keys() or not 0.9 < size["x"] / size["y"] < 1.1:
+            return None
+        return math.sqrt(size["x"] * size["y"])
+
+    @property
     def place(self) -> tuple[int, int, int | Literal["max", "mean"]]:
         """Its scene, t and z."""
         return self.scene, self.t, self.z
@@ -319,9 +328,11 @@ def only_plane(source: Source, view: View | None = None) -> Plane:
         return planes[0]
     several = [name for name in ("scene", "t", "z") if len({getattr(plane, name) for plane in planes}) > 1]
     options = " and ".join(f"--{name}" for name in several)
+    unsaid = any("--axes" in note for note in source.notes)
+    stack = ", or give --axes ZYX if they are one stack" if unsaid else ""
     raise ImageError(
         f"{source.path}: has {len(planes)} planes ({described(source.scenes[0])}), and one is taken here: "
-        f"name it with {options}"
+        f"name it with {options}{stack}"
     )
 
 

@@ -1,6 +1,6 @@
 """What the network sees of a plane: colour to grey, no data, the background at 0; and measures of what is seen."""
 
-from elmgan.light.appearance import Appearance, Measure, Measuring, Ranges, appearance_of, cell_diameter, ranges_of
+from elmgan.light.appearance import Appearance, Measure, Measuring, Ranges, appearance_of, diameter_of, ranges_of
 from elmgan.light.grey import channel_left, plane_grey, to_grey
 from elmgan.light.no_data import data_of
 from elmgan.light.normalise import Cells, Grey, Normalisation, Stretch
@@ -19,9 +19,9 @@ __all__ = [
     "Stretch",
     "Surveyed",
     "appearance_of",
-    "cell_diameter",
     "channel_left",
     "data_of",
+    "diameter_of",
     "plane_grey",
     "ranges_of",
     "see",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from elmgan.light.normalise import DETAIL_GAIN, Grey, GridSample, step_of, surrounded
 
-Measure = Literal["density", "darkness", "diameter", "agreement", "sharpness", "contrast"]
+Measure = Literal["density", "darkness", "diameter", "agreement", "sharpness", "contrast", "clumped"]
 Appearance = Mapping[Measure, float]
 """Measure -> its value; without those that an image has none of, for want of a mask, of foreground or of a count."""
 
@@ -180,18 +180,25 @@ class Measuring:
         return total / pixels if pixels else 0.0
 
 
-def cell_diameter(mask: NDArray[np.bool_]) -> float:
-    """Give the diameter of a typical cell of a mask with foreground, in pixels: that of a disc of its mean depth.
+def diameter_of(regions: NDArray) -> float:
+    """Give the diameter of a typical cell of a mask, or of labels, in pixels: that of a disc of its mean depth.
 
-    Cells that touch are measured like single ones as long as necks part them.
+    Labels that touch are parted by a line of pixels, so that they are measured one by one. Cells of a mask that touch
+    are measured like single ones as long as necks part them.
 
     Args:
-        mask: (row, column), with foreground.
+        regions: (row, column), with foreground; 0 is background.
 
-    >>> mask = cv2.circle(np.zeros((40, 60), np.uint8), (30, 20), 12, 1, cv2.FILLED) > 0
-    >>> round(cell_diameter(mask), 1)
+    >>> labels = np.zeros((40, 60), np.uint8)
+    >>> for number, column in ((1, 18), (2, 42)):
+    ...     labels = cv2.circle(labels, (column, 20), 12, number, cv2.FILLED)
+    >>> round(diameter_of(labels), 1)
     22.6
     """
+    mask = regions != 0
+    for axis in range(2):
+        ahead, behind = (np.moveaxis(regions, axis, 0)[part] for part in (slice(1, None), slice(-1)))
+        np.moveaxis(mask, axis, 0)[1:] &= (ahead == behind) | (behind == 0)
     return _diameter(_depth(mask, slice(0, len(mask))) / int(np.count_nonzero(mask)))
 
 

@@ -125,14 +125,14 @@ def haematoxylin(colour: NDArray, glass: NDArray[np.float32]) -> NDArray[np.floa
     density = np.empty(colour.shape[:2], np.float32)
     if colour.dtype == np.uint8:  # a table of all values there are
         levels = np.repeat(np.arange(256, dtype=np.float32)[:, np.newaxis], RGB, axis=1)
-        table = (densities_of(levels, glass) * _unmixing()).astype(np.float32)
+        table = (densities_of(levels, glass) * unmixing()).astype(np.float32)
         np.take(table[:, 0], colour[..., 0], out=density, mode="clip")
         for k in range(1, RGB):
             density += table[:, k].take(colour[..., k])
         return density
     for top in range(0, len(colour), STRIP):
         some = slice(top, top + STRIP)
-        density[some] = cv2.transform(densities_of(colour[some], glass), _unmixing())
+        density[some] = cv2.transform(densities_of(colour[some], glass), unmixing())
     return density
 
 
@@ -158,8 +158,8 @@ def _all_glass(colour: NDArray) -> NDArray[np.float32]:
 
 
 @cache
-def _unmixing() -> NDArray[np.float32]:
-    """Weights of the three densities that give the amount of haematoxylin; (1, 3)."""
+def unmixing() -> NDArray[np.float32]:
+    """Give weights of the three densities that give the amount of haematoxylin; (1, 3)."""
     stains = np.array(STAINS)
     stains /= np.linalg.norm(stains, axis=1, keepdims=True)
     return np.linalg.inv(stains)[:, :1].T.astype(np.float32)

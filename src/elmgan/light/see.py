@@ -245,7 +245,7 @@ class Slope:
     """How a background goes up and down."""
 
     terms: NDArray[np.floating]
-    """Of a surface of second degree; see :func:`_surface`."""
+    """Of a surface of second degree; see :func:`surface`."""
     height: float
     """Between the lowest and the highest block on it."""
     rough: float
@@ -254,7 +254,7 @@ class Slope:
     @property
     def curved(self) -> float:
         """How high what is no plane of it is, as a share of the height."""
-        return float(np.ptp(_surface()[:, 3:] @ self.terms[3:])) / max(self.height, 1e-30)
+        return float(np.ptp(surface()[:, 3:] @ self.terms[3:])) / max(self.height, 1e-30)
 
     def at(self, shape: tuple[int, int], rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float64]:
         """Give it, around its mean, at some rows and columns of an image of a shape; (row, column)."""
@@ -331,7 +331,7 @@ def _levels(seen: Grey, data: NDArray[np.bool_] | None) -> tuple[NDArray[np.floa
     """Give the backgrounds of the blocks that are mostly data, and what a surface is made of at their places."""
     rows, columns = (side // BLOCKS for side in seen.shape)
     if not rows or not columns:
-        return np.empty(0), _surface()
+        return np.empty(0), surface()
 
     def in_blocks(pixels: NDArray) -> NDArray:
         cut = pixels[: BLOCKS * rows, : BLOCKS * columns].reshape(BLOCKS, rows, BLOCKS, columns)
@@ -340,11 +340,11 @@ def _levels(seen: Grey, data: NDArray[np.bool_] | None) -> tuple[NDArray[np.floa
     blocks = in_blocks(seen).astype(np.float32)
     if data is None:
         blocks.sort(axis=1)
-        return _densest_of_rows(blocks, QUARTER), _surface()
+        return _densest_of_rows(blocks, QUARTER), surface()
     held = in_blocks(data)
     whole = held.mean(axis=1) > 0.5
     levels = [densest(np.sort(block[of]), QUARTER, 0) for block, of in zip(blocks[whole], held[whole], strict=True)]
-    return np.array(levels, np.float64), _surface()[whole]
+    return np.array(levels, np.float64), surface()[whole]
 
 
 def _densest_of_rows(blocks: NDArray[np.float32], share: float) -> NDArray[np.float64]:
@@ -364,8 +364,8 @@ def _middles(number: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[
 
 
 @cache
-def _surface() -> NDArray[np.float64]:
-    """Six terms of a surface of second degree at the places of all blocks."""
+def surface() -> NDArray[np.float64]:
+    """Give six terms of a surface of second degree at the places of all blocks; (block, term)."""
     down, across = (axis.ravel() for axis in np.mgrid[-1 : 1 : BLOCKS * 1j, -1 : 1 : BLOCKS * 1j])
     return np.stack([np.ones_like(down), down, across, down**2, down * across, across**2], axis=1)
 

@@ -24,7 +24,7 @@ Learned = tuple[Literal["mask", "count"], ...]
 
 # Words of an architecture. Every one has its branch where it is used; a word without one is an error, never another.
 Norm = Literal["batch", "instance"]
-Upsampling = Literal["fbu", "nearest", "bilinear", "transposed"]
+Upsampling = Literal["fbu", "nearest", "bilinear", "bilinear-1x1", "transposed"]
 MaskHead = Literal["fold", "detail", "paper"]
 CountHead = Literal["map", "free", "pooled"]
 
@@ -111,7 +111,7 @@ class Architecture(Strict):
         match self.upsampling:
             case "fbu":
                 return 2 * self.multiple
-            case "nearest" | "transposed":
+            case "nearest" | "bilinear-1x1" | "transposed":
                 return 3 * self.multiple
             case "bilinear":
                 return 4 * self.multiple

@@ -29,20 +29,23 @@ class Pix2Pix(nn.Module):
             layers = [nn.ReLU(), nn.ConvTranspose2d(joined, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after)]
             layers += [nn.Dropout(0.5)] if 1 <= level <= 3 else []
             self.up.append(nn.Sequential(*layers))
-        self.out = nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(2 * width, channels, 4, 2, 1), nn.Tanh())
+        self.out = nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(2 * width, channels, 4, 2, 1))
 
     def forward(self, image: Float[Tensor, "n channels row column"]) -> Float[Tensor, "n channels row column"]:
         """Give an image of values -1..1; sides are multiples of 256, of more than 256 while batch norms learn."""
+        return torch.tanh(self.with_deepest(image)[0])
+
+    def with_deepest(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the image before its tanh, and the features of the deepest level."""
         maps = []
         x = image
         for down in self.down:
             x = down(x)
             maps.append(x)
-        x = maps.pop()
+        x = deepest = maps.pop()
         for up in self.up:
             x = torch.cat([maps.pop(), up(x)], 1)
-        made: Tensor = self.out(x)
-        return made
+        return self.out(x), deepest
 
 
 class FullyConnected(nn.Module):

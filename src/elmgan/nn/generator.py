@@ -258,7 +258,11 @@ class Generator(nn.Module):
 
 
 def upsample(kind: Upsampling, in_channels: int, out_channels: int) -> nn.Module:
-    """Give a x2 upsampling: FBU, or one it is compared with (nearest, bilinear: then a 3x3 convolution; transposed)."""
+    """Give a x2 upsampling: FBU, or one it is compared with.
+
+    These are nearest and bilinear interpolation, then a 3x3 convolution; bilinear with a 1x1 convolution, which comes
+    first, since the two can be exchanged and it is faster so; and the transposed convolution.
+    """
     match kind:
         case "fbu":
             return FBU(in_channels, out_channels)
@@ -267,6 +271,9 @@ def upsample(kind: Upsampling, in_channels: int, out_channels: int) -> nn.Module
         case "nearest" | "bilinear":
             interpolate = nn.Upsample(scale_factor=2, mode=kind)
             return nn.Sequential(interpolate, nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False))
+        case "bilinear-1x1":
+            interpolate = nn.Upsample(scale_factor=2, mode="bilinear")
+            return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, bias=False), interpolate)
         case unknown:
             assert_never(unknown)
 

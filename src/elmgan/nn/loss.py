@@ -5,7 +5,7 @@ from dataclasses import astuple, dataclass
 from typing import Literal, NamedTuple, assert_never
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,14 +14,15 @@ from elmgan.nn.discriminator import Judgement
 from elmgan.nn.generator import Prediction
 from elmgan.strict import Strict
 
-MaskNorm = Literal["l1", "overlap"]
+MaskNorm = Literal["l1", "l2", "overlap"]
 CountNorm = Literal["squared", "relative"]
 
 
 class LossWeights(Strict):
     """Which norms the loss combines, and with which weights; the defaults are the paper's.
 
-    ``mask_norm``: ``l1`` between masks of -1 and +1, or ``overlap``, cross entropy plus one minus Dice.
+    ``mask_norm``: ``l1`` between masks of -1 and +1, ``l2``, the mean square of their difference, or ``overlap``, cross
+    entropy plus one minus Dice.
     ``count_norm``: ``squared`` error, or ``relative``, a smooth L1 of error / sqrt(count + 1), which keeps one crowded
     image from swamping a step.
     """
@@ -124,6 +125,8 @@ def sums_of(prediction: Prediction, targets: Targets, weights: LossWeights) -> S
     match weights.mask_norm:
         case "l1":
             error = 2 * (probability - mask).abs()
+        case "l2":
+            error = 4 * (probability - mask) ** 2
         case "overlap":
             error = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
         case unknown:
@@ -168,7 +171,7 @@ def mask_errors(sums: Sums, targets: Targets, norm: MaskNorm) -> Float[Tensor, "
     """Compare masks by a norm of :class:`LossWeights`; 0 for an image without any."""
     error = sums.error / sums.pixels.clamp(min=1)
     match norm:
-        case "l1":
+        case "l1" | "l2":
             return error
         case "overlap":
             # A hundredth of the window in both keeps the term calm where hardly anything is to be found.
@@ -242,7 +245,12 @@ def adversarial_loss(judgement: Judgement, targets: Targets, weights: LossWeight
 
 
 def discriminator_loss(
-    true_pair: Judgement, predicted_pair: Judgement, targets: Targets, weights: LossWeights, known: Known
+    true_pair: Judgement,
+    predicted_pair: Judgement,
+    targets: Targets,
+    weights: LossWeights,
+    known: Known,
+    masked: Int64[Tensor, " m"] | None = None,
 ) -> dict[str, Tensor]:
     """Give the discriminator's terms by name; their sum is its loss.
 
@@ -253,11 +261,12 @@ def discriminator_loss(
         targets: What is true of all images.
         weights: Norm and weight of its count.
         known: How many images the means are over.
+        masked: Numbers of the images with a true mask; where they are not given, the device is waited for.
 
     Returns:
         ``discriminator``, half the least squares of both pairs, and ``discriminator_count``, of the true pair.
     """
-    masked = targets.masked
+    masked = targets.masked.nonzero()[:, 0] if masked is None else masked
     right = mean_over(squares(true_pair, 1.0), targets.present[masked], known.paired)
     wrong = mean_over(squares(predicted_pair, 0.0), targets.present, known.images)
     seen_count = totals_in(true_pair.count_map, targets.core[masked], (1, 1))[:, 0, 0]

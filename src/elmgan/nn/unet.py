@@ -44,13 +44,16 @@ class UNet(nn.Module):
 
     def forward(self, image: Float[Tensor, "n 1 row column"]) -> Float[Tensor, "n 1 row column"]:
         """Give the log-odds of cell per pixel; sides are multiples of 16."""
+        return self.with_deepest(image)[0]
+
+    def with_deepest(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the log-odds, and the features of the deepest level."""
         maps = []
         x = image
         for k, convolve in enumerate(self.down):
             x = convolve(x if k == 0 else self.pool(x))
             maps.append(x)
-        maps.pop()
+        deepest = maps.pop()
         for up, merge in zip(self.up, self.merge, strict=True):
             x = merge(torch.cat([maps.pop(), up(x)], 1))
-        logits: Tensor = self.out(x)
-        return logits
+        return self.out(x), deepest

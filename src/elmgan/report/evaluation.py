@@ -6,7 +6,6 @@ from typing import Self
 
 from elmgan.counting import Model
 from elmgan.data import Record, read_truth
-from elmgan.images import only_plane, open_image
 from elmgan.light import plane_grey
 from elmgan.report.page import facts_of, flags_found, page, parameters_of
 from elmgan.report.plot import MOST_POINTS
@@ -41,10 +40,9 @@ class Case:
         Raises:
             ImageError: A file of it can no longer be read.
         """
-        with open_image(record.image) as source:
-            plane = only_plane(source, record.view)
+        with record.opened() as plane:
             pixels = plane.read()
-        grey, result = plane_grey(plane, pixels), model.count(pixels, view=record.view)
+            grey, result = plane_grey(plane, pixels), model.count(plane, pixels=pixels)
         true = read_truth(record, grey.shape)[0]
         found = None if result.mask is None else thumbnail(grey, result.labels(), side=CASE_SIDE)
         return cls(score, thumbnail(grey, true, colour=TRUTH, side=CASE_SIDE), found)

@@ -228,14 +228,16 @@ class Dots:
 
     Attributes:
         name: Shown in the legend.
-        values: Row of the plot -> low end, middle and high end; greater than 0.
+        values: Row of the plot -> low end, middle and high end; greater than 0 on a logarithmic scale.
     """
 
     name: str
     values: Mapping[str, tuple[float, float, float]]
 
 
-def dot_plot(series: Sequence[Dots], *, title: str, x_label: str, marked: Sequence[float] = ()) -> str:
+def dot_plot(
+    series: Sequence[Dots], *, title: str, x_label: str, marked: Sequence[float] = (), linear: bool = False
+) -> str:
     """Draw values on a logarithmic scale, a row for each name, as an SVG file of its own.
 
     Args:
@@ -243,11 +245,14 @@ def dot_plot(series: Sequence[Dots], *, title: str, x_label: str, marked: Sequen
         title: What the plot shows, for those who cannot see it.
         x_label: Quantity to the right.
         marked: Values that a line is drawn at.
+        linear: Take a linear scale, on which values may be of either sign.
     """
+    place = float if linear else math.log10
     names = list(dict.fromkeys(name for dots in series for name in dots.values))
     numbers = [number for dots in series for ends in dots.values.values() for number in ends]
-    low, high = math.log10(min([*numbers, *marked])), math.log10(max([*numbers, *marked]))
-    gap = max(0.03 * (high - low), 0.02)
+    low, high = place(min([*numbers, *marked])), place(max([*numbers, *marked]))
+    gap = 0.03 * (high - low) or 0.02
+    gap = gap if linear else max(gap, 0.02)
     x = Scale(low - gap, high + gap, 210, 740)
     top, step = 24 + 18 * -(-len(series) // 2), 11
     height = max(26, step * (len(series) + 1))
@@ -258,10 +263,10 @@ def dot_plot(series: Sequence[Dots], *, title: str, x_label: str, marked: Sequen
         "<style>text { font: 12px sans-serif; fill: #333 } path { stroke: #ddd } .mark { stroke: #777 }</style>",
         f'<rect width="760" height="{bottom + 46}" fill="#fff"/>',
     ]
-    for value in _powers(10**x.low, 10**x.high):
-        parts.append(f'<path d="M{x(math.log10(value)):.1f} {top}V{bottom}"/>')
-        parts.append(f'<text x="{x(math.log10(value)):.1f}" y="{bottom + 18}" text-anchor="middle">{value:g}</text>')
-    parts += [f'<path class="mark" d="M{x(math.log10(value)):.1f} {top}V{bottom}"/>' for value in marked]
+    for value in ticks(x.low, x.high) if linear else _powers(10**x.low, 10**x.high):
+        parts.append(f'<path d="M{x(place(value)):.1f} {top}V{bottom}"/>')
+        parts.append(f'<text x="{x(place(value)):.1f}" y="{bottom + 18}" text-anchor="middle">{_shown(value)}</text>')
+    parts += [f'<path class="mark" d="M{x(place(value)):.1f} {top}V{bottom}"/>' for value in marked]
     for k, name in enumerate(names):
         parts.append(f'<path d="M{x.start} {top + k * height}H{x.end}"/>')
         parts.append(f'<text x="200" y="{top + (k + 0.5) * height + 4:.1f}" text-anchor="end">{escape(name)}</text>')
@@ -271,7 +276,7 @@ def dot_plot(series: Sequence[Dots], *, title: str, x_label: str, marked: Sequen
         parts.append(f'<text x="{left + 10}" y="{down + 4}">{escape(dots.name)}</text>')
         for name, ends in dots.values.items():
             y = top + names.index(name) * height + step * (k + 1)
-            start, middle, end = (x(math.log10(number)) for number in ends)
+            start, middle, end = (x(place(number)) for number in ends)
             told = f"<title>{escape(f'{name}, {dots.name}: {ends[1]:.3g}')}</title>"
             parts.append(f'<path d="M{start:.1f} {y}H{end:.1f}" style="stroke: {colour}; stroke-width: 2"/>')
             parts.append(f'<circle cx="{middle:.1f}" cy="{y}" r="4" fill="{colour}">{told}</circle>')

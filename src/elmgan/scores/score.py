@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.counting import Result
+from elmgan.light import diameter_of
 from elmgan.scores.similarity import THRESHOLDS, dice, iou, match, psnr, ssim
 
 
@@ -29,6 +30,9 @@ class Score:
         ap50_95: Average precision, averaged over IoUs above 0.50, 0.55, ... 0.95.
         f1: Of the separated cells at an IoU above 0.5.
         flags: Why not to trust the count.
+        unlike: What sets the image apart from those that the model knows, in words.
+        scale: Factor by which the network saw the image resized.
+        diameter: Of a typical cell by its mask or labels, in pixels of the image.
     """
 
     image: str
@@ -46,6 +50,9 @@ class Score:
     ap50_95: float | None = None
     f1: float | None = None
     flags: tuple[str, ...] = ()
+    unlike: str = ""
+    scale: float = 1.0
+    diameter: float | None = None
 
 
 def compare(
@@ -96,5 +103,8 @@ def compare(
         low=low,
         high=high,
         flags=result.flags,
+        unlike=result.unlike,
+        scale=result.scale,
+        diameter=diameter_of(mask if labels is None else labels) if mask is not None and mask.any() else None,
         **scores,
     )

@@ -1,6 +1,7 @@
 """The end of a run: the best generator becomes a bundle, scored through the path that counts a user's images."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,10 +13,10 @@ from rich.progress import track
 
 from elmgan import __version__
 from elmgan.counting import Model
+from elmgan.counting.clumps import clumped_share
 from elmgan.data import Record, Sides, read_seen, read_truth
 from elmgan.engines.libraries import has_int8
 from elmgan.errors import DataError, ImageError
-from elmgan.images import only_plane, open_image
 from elmgan.light import Appearance, Normalisation, Ranges, appearance_of, ranges_of
 from elmgan.models import FORMAT, Bundle, Learned, ModelCard, TrainingData, shortcoming, write_bundle
 from elmgan.nn.generator import Generator
@@ -34,6 +35,9 @@ MEANINGS = {
     "ap50": "AP50 compares the separated cells at an IoU above 0.5.",
 }
 """A score of the table -> what the model card says of it and its like."""
+
+SIZES_ALIKE = 1.5
+"""Factor by which the pixel sizes of images may differ that are called those of one model."""
 
 Thing = TypeVar("Thing")
 
@@ -85,11 +89,39 @@ def known_of(model: Model, records: Iterable[Record]) -> KnownImages | None:
     """Measure images for their places as a model sees them; None for one that does not give both mask and counts."""
     if not (model.card.segments and model.card.counts and model.card.architecture.maps):
         return None
-    places = []
+    places, sizes = [], []
     for record in records:
-        with open_image(record.image) as source:
-            places.append(model.place(only_plane(source, record.view)))
-    return KnownImages.of(places)
+        with record.opened() as plane:
+            places.append(model.place(plane))
+            sizes.append(None if plane.pixel_side is None else plane.pixel_side / record.view.factor)
+    return KnownImages.of(places, pixel_size=common_size(sizes))
+
+
+def clumps_in(model: Model, records: Iterable[Record]) -> Ranges:
+    """Measure how cells clump in images whose count is known, by a model's own masks and count maps."""
+    card, found = model.card, list[Appearance]()
+    if not (card.segments and card.counts and card.architecture.maps):
+        return {}
+    for record in records:
+        if record.count is None:
+            continue
+        with record.opened() as plane, suppress(ImageError):  # of a merge of stains, which is not counted either
+            result = model.count(plane, scale=record.view.factor, quick=True)
+            if result.mask is not None and result.count_map is not None:
+                found.append({"clumped": clumped_share(result.mask, result.count_map)})
+    return ranges_of(found)
+
+
+def common_size(sizes: Sequence[float | None]) -> float | None:
+    """Give the median of pixel sizes, where most images tell theirs and these hardly differ; None elsewhere.
+
+    >>> common_size([0.65, None, 0.65, 0.6]), common_size([0.65, 0.2]), common_size([0.65, None, None])
+    (0.65, None, None)
+    """
+    known = sorted(size for size in sizes if size is not None)
+    if 2 * len(known) <= len(sizes) or known[-1] > SIZES_ALIKE * known[0]:
+        return None
+    return float(f"{np.median(known):.4g}")
 
 
 def bundle_run(path: Path, config: TrainingConfig, generator: Generator, origin: Origin, console: Console) -> None:
@@ -122,6 +154,9 @@ def bundle_run(path: Path, config: TrainingConfig, generator: Generator, origin:
     bundle = replace(bundle, onnx=in_half(bundle.onnx))
     seen = with_progress(origin.sides.train, "measuring what it knows", console)
     bundle = replace(bundle, known=known_of(Model(bundle), seen))
+    seen = with_progress(origin.sides.train, "measuring how cells clump", console)
+    card = card.model_copy(update={"training": card.training | clumps_in(Model(bundle), seen)})
+    bundle = replace(bundle, card=card)
     done = calibrate_run(bundle, origin, console)
     if done:
         card = card.model_copy(update={"calibration": done.calibration})

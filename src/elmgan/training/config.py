@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     PositiveFloat,
     ValidationError,
@@ -151,6 +152,40 @@ class Optimisation(Strict):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
+def words_for_yaml(value: object) -> object:
+    """Take on and off for words, which are true and false to YAML."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
+def none_for_auto(value: object) -> object:
+    """Take auto for none."""
+    return None if value == "auto" else value
+
+
+class MachineOptions(Strict):
+    """How a run is computed. It changes nothing of the result, but for the rounding of compiled steps.
+
+    A run may go on with other values than it was begun with.
+    """
+
+    workers: Annotated[int | None, BeforeValidator(none_for_auto)] = Field(
+        None,
+        ge=0,
+        le=64,
+        description="processes that render windows, 0 for a thread; by default 0, and beside a GPU half the cores, at "
+        "most 8",
+    )
+    compile: Annotated[Literal["auto", "on", "off"], BeforeValidator(words_for_yaml)] = Field(
+        "auto", description="compile the step for sizes that come often. auto: on a GPU, where a process trains alone"
+    )
+    memory: Annotated[int | None, BeforeValidator(none_for_auto)] = Field(
+        None,
+        ge=1,
+        description="megabytes of decoded images from which they lie in a file in the temporary folder; by default "
+        "half of the memory that is free",
+    )
+
+
 class TrainingConfig(Strict):
     """Everything that decides a run beside the data."""
 
@@ -159,6 +194,7 @@ class TrainingConfig(Strict):
     seed: Seed = 0
     start: ShortText = Field("", description="version of the model that training starts from; set by --from")
     view: View = Field(View(), description="how images are shown to the network; the model keeps it")
+    axes: str | None = Field(None, max_length=10, description="what the axes of images mean that do not say so")
     architecture: Architecture = PRESETS["base"]
     normalisation: BoundedNormalisation = Normalisation()
     discriminator: DiscriminatorOptions | None = DiscriminatorOptions()
@@ -167,6 +203,7 @@ class TrainingConfig(Strict):
     augmentation: Augmentation = Augmentation()
     optimisation: Optimisation = Optimisation()
     samples_every: int = Field(5, ge=1, description="epochs between sample pictures")
+    machine: MachineOptions = MachineOptions()
 
     # Field by field, so that they are checked although other sections may have faults.
     @field_validator("data")

@@ -1,21 +1,25 @@
-"""What a run learns from and is judged by: read, or drawn, into memory."""
+"""What a run learns from and is judged by: read, or drawn, and kept at hand."""
 
-import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from rich.console import Console
 
+from elmgan.counting import Model
 from elmgan.data import Example, Record, Sides, load_example, reduce_labels
 from elmgan.data.synthetic import draw, random_scene
 from elmgan.errors import DataError
 from elmgan.images import View
-from elmgan.light import Normalisation, cell_diameter, to_grey
-from elmgan.models import Learned, ModelCard
+from elmgan.light import Normalisation, diameter_of, to_grey
+from elmgan.models import Bundle, Learned, ModelCard
 from elmgan.training.bundling import with_progress
 from elmgan.training.config import TrainingConfig
+from elmgan.training.mapped import Shelf
 from elmgan.training.windows import padded_size
-from elmgan.trust.flags import FACTOR
+from elmgan.trust import other_size_told
+from elmgan.work.views import at_scales
 
 BOTH: Learned = ("mask", "count")
 
@@ -25,7 +29,7 @@ STEADY = 0.6
 
 @dataclass(frozen=True)
 class Material:
-    """What a run learns from and is judged by, in memory.
+    """What a run learns from and is judged by, in memory or mapped from a file.
 
     Attributes:
         train: The data set's images to train on.
@@ -56,21 +60,41 @@ class Material:
             start: The model.
             view: Under which the images were read.
         """
-        sizes = [cell_diameter(mask) for each in self.train if (mask := each.mask) is not None and mask.any()]
-        if not sizes or "diameter" not in start.training:
+        regions = [found for each in self.train if (found := each.regions) is not None and found.any()]
+        if not regions:
             return ""
-        (low, high), across = start.training["diameter"], float(np.median(sizes))
-        if low / FACTOR <= across <= high * FACTOR:
-            return ""
-        scale = view.factor * math.sqrt(low * high) / across
-        return (
-            f"cells are {across:.0f} pixels across, and {start.name} knows {low:.0f} to {high:.0f}: "
-            f"--scale {scale:.2g} shows them in that size"
-        )
+        across = float(np.median([diameter_of(each) for each in regions])) / view.factor
+        return other_size_told(across, start.training, start.name, scale=view.factor)
+
+
+def at_usual_scale(
+    config: TrainingConfig, start: Bundle, records: Sequence[Record], console: Console
+) -> TrainingConfig:
+    """Give the configuration the scale at which images look most like those that a model knows, where it is open.
+
+    Args:
+        config: Says how the images are shown; the model that is trained will keep that.
+        start: The model that training starts from.
+        records: The images.
+        console: Where the scale is told, if it is not their own size.
+    """
+    view = config.view
+    if view.scale != "auto":
+        return config
+    images = [record.image for record in records]
+    model = at_scales(Model(start), images, view, axes=config.axes, known_alone=True)
+    scale, *others = model.usual
+    if scale == 1:
+        return config
+    also = f"; some suit {' and '.join(f'{other:.3g}' for other in others)} more" if others else ""
+    console.print(
+        f"trained at scale {scale:.3g}, where the images look most like those that {start.version} knows{also}"
+    )
+    return config.model_copy(update={"view": view.changed(scale=scale)})
 
 
 def gather(
-    sides: Sides, config: TrainingConfig, before: Learned, *, rng: np.random.Generator, console: Console
+    sides: Sides, config: TrainingConfig, before: Learned, shelf: Shelf, *, rng: np.random.Generator, console: Console
 ) -> Material:
     """Read the images to train and to validate on, and draw the synthetic ones.
 
@@ -78,16 +102,21 @@ def gather(
         sides: The parted data set.
         config: Says how images are normalised, how many are drawn, and which terms the loss has.
         before: What the model that training starts from has learned.
+        shelf: Where all of them are kept, those to train on first, then the synthetic ones; empty.
         rng: Decides the synthetic images.
         console: Where progress is shown.
 
     Raises:
         DataError: When nothing that can be learned can be validated.
         ImageError: When an image cannot be read.
+        OutputError: When the disk has no room for what the memory has none.
     """
-    train = load_examples(sides.train, config.normalisation, "training images", console)
-    synthetic = draw_synthetic(config, rng, console)
-    validation = load_examples(sides.validation, config.normalisation, "validation images", console)
+    shelf.keep(load_examples(sides.train, config.normalisation, "training images", console))
+    shelf.keep(draw_synthetic(config, rng, console))
+    shelf.keep(load_examples(sides.validation, config.normalisation, "validation images", console))
+    examples = iter(shelf.examples())
+    train, synthetic = (list(islice(examples, number)) for number in (len(sides.train), config.data.synthetic))
+    validation = list(examples)
     weights = {"mask": config.loss.mask, "count": config.loss.count}
     there = known_of([*train, *(synthetic if config.data.synthetic_share else [])])
     taught: Learned = tuple(what for what in there if weights[what])
@@ -109,21 +138,22 @@ def known_of(examples: list[Example]) -> Learned:
     return tuple(what for what, there in zip(BOTH, (masked, counted), strict=True) if there)
 
 
-def load_examples(records: list[Record], normalisation: Normalisation, what: str, console: Console) -> list[Example]:
-    """Read examples into memory."""
-    return [load_example(record, normalisation) for record in with_progress(records, f"reading {what}", console)]
+def load_examples(
+    records: list[Record], normalisation: Normalisation, what: str, console: Console
+) -> Iterator[Example]:
+    """Read examples, one by one."""
+    for record in with_progress(records, f"reading {what}", console):
+        yield load_example(record, normalisation)
 
 
-def draw_synthetic(config: TrainingConfig, rng: np.random.Generator, console: Console) -> list[Example]:
-    """Draw the synthetic images that the configuration asks for."""
-    examples = []
+def draw_synthetic(config: TrainingConfig, rng: np.random.Generator, console: Console) -> Iterator[Example]:
+    """Draw the synthetic images that the configuration asks for, one by one."""
     side = config.data.tile or 512
     for k in with_progress(range(config.data.synthetic), "drawing synthetic images", console):
         drawn = draw(random_scene((side, side), rng=rng), rng=rng)
         labels = drawn.labels.astype(np.uint16)
         image = config.normalisation(to_grey(drawn.image))
-        examples.append(Example(f"synthetic_{k}", "synthetic", image, labels, reduce_labels(labels), drawn.count))
-    return examples
+        yield Example(f"synthetic_{k}", "synthetic", image, labels, reduce_labels(labels), drawn.count)
 
 
 def fitted_to(config: TrainingConfig, material: Material) -> TrainingConfig:

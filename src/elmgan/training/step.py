@@ -1,42 +1,56 @@
 """One alternating step of generator and discriminator."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple, dataclass, fields
 from functools import cached_property
+from itertools import chain
 from typing import Any, assert_never
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from elmgan.counting.tiling import tiles_of
 from elmgan.errors import TrainingError
 from elmgan.images import Tile
+from elmgan.models import Architecture
 from elmgan.nn.discriminator import Discriminator, Judgement
 from elmgan.nn.generator import Generator
 from elmgan.nn.loss import Known, Sums, Targets, adversarial_loss, discriminator_loss, generator_loss, sums_of
 from elmgan.nn.weights import load_weights
+from elmgan.training.compiling import Compiler
 from elmgan.training.config import WINDOW_GRID, TrainingConfig
 from elmgan.training.processes import average_buffers, parallel, share, summed, unsynchronised
-from elmgan.training.windows import Window
+from elmgan.training.windows import Window, Windows
 
-Tensors = tuple[Tensor, ...] | list[Tensor]
+FETCHED = 20
+"""Steps of a GPU whose loss terms are fetched together: to fetch them is to wait until it has nothing more to do."""
 
 GENERATOR_TERMS = ("mask", "count", "squares")
 ADVERSARIAL_TERMS = ("adversarial", "coordination", "discriminator", "discriminator_count")
 """Names of the loss terms, in an order that all processes share."""
 
+GRADIENT = "gradient of the {}"
+
 
 @dataclass(frozen=True)
 class Batch:
-    """Windows of one size that go through the network together."""
+    """Windows of one size that go through the network together.
+
+    Attributes:
+        image: The windows.
+        targets: What is true of them.
+        known: How many there are of what is known.
+        masked: Numbers of those with a mask.
+    """
 
     image: Float[Tensor, "n 1 row column"]
     targets: Targets
+    known: Known
+    masked: Int64[Tensor, " masked"]
 
     def piece(self, tile: Tile, halo: int) -> "Batch":
         """Give a tile with a halo of context, in which only the tile itself is seen and counted."""
@@ -47,18 +61,22 @@ class Batch:
         rows, columns = slice(window.top, window.top + window.height), slice(window.left, window.left + window.width)
         t = self.targets
         mask, seen, core = (values[..., rows, columns] for values in (t.mask, t.seen, t.core))
-        return Batch(self.image[..., rows, columns], Targets(mask, seen * own, core * own, t.total, t.squares))
+        targets = Targets(mask, seen * own, core * own, t.total, t.squares)
+        return Batch(self.image[..., rows, columns], targets, self.known, self.masked)
 
 
-def collate(windows: list[Window], device: torch.device) -> Batch:
-    """Stack windows of one size."""
-    image, mask, seen, core = (
-        torch.from_numpy(np.stack([getattr(window, name) for window in windows])[:, np.newaxis]).to(device)
-        for name in ("image", "mask", "seen", "core")
-    )
-    total = torch.tensor([window.total for window in windows], dtype=torch.float32, device=device)
-    squares = torch.from_numpy(np.stack([window.squares for window in windows])).to(device)
-    return Batch(image, Targets(mask, seen, core, total, squares))
+def collate(windows: Sequence[Window], device: torch.device) -> Batch:
+    """Bring windows of one size to a device, stacked before or here; what is known of them is counted before."""
+    stacked = windows if isinstance(windows, Windows) else Windows.of(windows)
+
+    def brought(tensor: Tensor) -> Tensor:
+        # From other memory than this, a copy waits until the GPU has nothing more to do.
+        return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+    here = stacked.targets
+    targets = Targets(*(brought(getattr(here, part.name)) for part in fields(Targets)))
+    image, masked = torch.from_numpy(stacked.image[:, np.newaxis]), torch.from_numpy(stacked.masked)
+    return Batch(brought(image), targets, stacked.known, brought(masked))
 
 
 class GanStep:
@@ -68,14 +86,23 @@ class GanStep:
         config: Network sizes, loss and optimisation.
         steps: Steps of the whole run, for the learning rate's schedule.
         device: Where the networks live.
+        build: Makes the generator, or the network that is trained in its place.
+        tell: Told in a line why a step is not compiled although it was to be.
     """
 
-    def __init__(self, config: TrainingConfig, steps: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        steps: int,
+        device: torch.device,
+        build: Callable[[Architecture], Generator] = Generator,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> None:
         self.config = config
         self.steps = steps
         self.device = device
         self.done = 0
-        self.generator = Generator(config.architecture).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.generator = build(config.architecture).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.parallel_generator = parallel(self.generator)
         o = config.optimisation
         self.generator_optimiser = OPTIMISERS[o.optimiser](
@@ -86,7 +113,7 @@ class GanStep:
         )
         self.averaged: AveragedModel | None = None
         if o.ema:
-            self.averaged = AveragedModel(self.generator, multi_avg_fn=moving_average(o.ema), use_buffers=True)
+            self.averaged = AveragedModel(self.generator, use_buffers=True)
         self.discriminator: Discriminator | None = None
         if config.discriminator is not None:
             d = config.discriminator
@@ -95,6 +122,10 @@ class GanStep:
             self.discriminator_optimiser = torch.optim.Adam(
                 self.discriminator.parameters(), lr=d.learning_rate, betas=(0.5, 0.999), fused=True
             )
+        self.look = Compiler(self.look_at, config.machine.compile, device, tell)
+        self.at_once = device.type == "cpu"
+        self.pending: list[tuple[int, dict[str, Tensor]]] = []
+        self.fetched: list[dict[str, float]] = []
 
     @property
     def best_generator(self) -> Generator:
@@ -102,7 +133,12 @@ class GanStep:
         return self.averaged.module if self.averaged is not None else self.generator  # type: ignore[return-value]
 
     def __call__(self, groups: list[Batch], *, adversarial: bool) -> dict[str, float]:
-        """Move the generator and, if ``adversarial``, the discriminator.
+        """Move the networks as :meth:`move` does, and give the loss terms at once."""
+        self.move(groups, adversarial=adversarial)
+        return self.fetch(now=True)[-1]
+
+    def move(self, groups: list[Batch], *, adversarial: bool) -> None:
+        """Move the generator and, if ``adversarial``, the discriminator; :meth:`fetch` gives the loss terms.
 
         Args:
             groups: Batches whose gradients are accumulated, each of windows of one size; those of this process, where
@@ -110,18 +146,19 @@ class GanStep:
                 no part in the adversarial game.
             adversarial: Whether the discriminator takes part.
 
-        Returns:
-            The loss terms by name, weighted, from before the step; means over the images of all processes.
-
         Raises:
-            TrainingError: When a loss or gradient is not finite. No weight of either network has moved then.
+            TrainingError: When a loss or gradient is not finite, on a processor. No weight of either network has moved
+                then. A GPU is not waited for: it is found out when the terms are fetched.
         """
         average_buffers(self.generator)
         groups = groups or [self.nothing]
         whole = [batch for batch in groups if not self.needs_tiles(batch)]
         known, known_whole = self.known(groups), self.known(whole)
         judge = self.discriminator if adversarial and known_whole.paired else None
-        terms = dict.fromkeys(GENERATOR_TERMS + (ADVERSARIAL_TERMS if judge else ()), 0.0)
+        zero = torch.zeros((), dtype=torch.float64, device=self.device)
+        terms = dict.fromkeys(GENERATOR_TERMS + (ADVERSARIAL_TERMS if judge else ()), zero)
+        for batch in whole:
+            self.compile_for(batch, known)
         self.generator.zero_grad(set_to_none=True)
         pairs: list[tuple[Batch, Tensor]] = []
         for batch in groups:
@@ -144,49 +181,110 @@ class GanStep:
                     losses = self.judge_losses(batch, probability, known_whole)
                     self.backward(losses)
                     add(terms, losses)
-        # Neither network moves before the gradients of both are known to be sound.
-        terms = dict(zip(terms, summed(list(terms.values()), self.device), strict=True))
-        check_finite(terms)
-        clip_gradient(self.generator, self.config.optimisation.clip)
+        number = len(terms)
+        terms[GRADIENT.format("generator")] = clipped(self.generator, self.config.optimisation.clip)
         if judge is not None:
-            clip_gradient(judge, None)
+            terms[GRADIENT.format("discriminator")] = clipped(judge, None)
+        self.pending.append((number, terms))
+        if self.at_once:  # neither network moves before the gradients of both are known to be sound
+            self.fetch_pending()
+        if judge is not None:
             self.discriminator_optimiser.step()
         self.generator_optimiser.step()
         self.schedule.step()
-        if self.averaged is not None:
-            self.averaged.update_parameters(self.generator)
+        if self.averaged is not None and self.config.optimisation.ema:
+            average_in(self.averaged, self.generator, self.config.optimisation.ema)
         self.done += 1
-        return terms
+
+    def fetch(self, *, now: bool = False) -> list[dict[str, float]]:
+        """Give the loss terms of the steps since they were fetched last, when there are enough of them.
+
+        Args:
+            now: Give what there is.
+
+        Returns:
+            The loss terms by name, weighted, from before each step; means over the images of all processes.
+
+        Raises:
+            TrainingError: When a loss or gradient was not finite. The weights are then worth nothing.
+        """
+        if now or len(self.pending) >= FETCHED:
+            self.fetch_pending()
+        fetched, self.fetched = self.fetched, []
+        return fetched
+
+    def fetch_pending(self) -> None:
+        """Fetch what is pending, and check it."""
+        pending, self.pending = self.pending, []
+        if not pending:
+            return
+        values = iter(torch.stack([term.double() for _, terms in pending for term in terms.values()]).tolist())
+        steps = [(number, dict(zip(terms, values, strict=False))) for number, terms in pending]
+        kept = [dict(list(terms.items())[:number]) for number, terms in steps]
+        together = iter(summed([value for terms in kept for value in terms.values()], self.device))
+        for (_, terms), shown in zip(steps, kept, strict=True):
+            told = dict(zip(shown, together, strict=False))
+            check_finite(terms | told)
+            self.fetched.append(told)
+
+    def compile_for(self, batch: Batch, known: Known) -> None:
+        """Compile for a size that comes often; a rehearsal shows whether it works, and leaves no trace."""
+        key = *batch.image.shape, *batch.targets.squares.shape[1:]
+        if not self.look.due(key):
+            return
+        kept = [buffer.clone() for buffer in self.generator.buffers()]
+
+        def rehearse() -> None:
+            fixed_from = self.config.optimisation.fix_norm * self.steps
+            for fixed in [True] if self.done >= fixed_from else [False, True][: 1 + (fixed_from < self.steps)]:
+                self.generator.train()
+                if fixed:
+                    fix_norms(self.generator)
+                losses, _ = self.losses(batch, None, known, known)
+                self.backward(losses)
+
+        devices = [self.device] if self.device.type == "cuda" else []
+        try:
+            with torch.random.fork_rng(devices):
+                self.look.prepare(key, rehearse)
+        finally:
+            with torch.no_grad():
+                for buffer, before in zip(self.generator.buffers(), kept, strict=True):
+                    buffer.copy_(before)
+
+    def look_at(self, image: Tensor, targets: Targets) -> tuple[Tensor, Sums]:
+        """Give the log-odds of cell that the generator predicts, and what the loss sees of the prediction."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.low):
+            prediction = self.parallel_generator(image)
+        return prediction.mask_logits, sums_of(prediction, targets, self.config.loss)
 
     def losses(
         self, batch: Batch, judge: Discriminator | None, known: Known, known_whole: Known
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Give the generator's losses of a batch, and the probabilities that it predicts."""
-        weights = self.config.loss
-        with self.autocast():
-            prediction = self.parallel_generator(batch.image)
-        losses = generator_loss(sums_of(prediction, batch.targets, weights), batch.targets, weights, known)
-        probability = torch.sigmoid(prediction.mask_logits) * batch.targets.seen  # no cells beyond the image
+        weights, targets = self.config.loss, batch.targets
+        key = *batch.image.shape, *targets.squares.shape[1:]
+        logits, sums = self.look(key, batch.image, targets)
+        losses = generator_loss(sums, targets, weights, known)
+        probability = torch.sigmoid(logits) * targets.seen  # no cells beyond the image
         if judge is not None:
             judge.requires_grad_(False)  # it only passes the gradient on to the generator here
-            with self.autocast():
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.low):
                 judgement = judge(batch.image, probability)
             judge.requires_grad_(True)
-            losses |= adversarial_loss(judgement, batch.targets, weights, known_whole)
+            losses |= adversarial_loss(judgement, targets, weights, known_whole)
         return losses, probability
 
     def judge_losses(self, batch: Batch, probability: Tensor, known: Known) -> dict[str, Tensor]:
         """Give the discriminator's losses of the true and the predicted pairs of a batch."""
-        targets = batch.targets
-        masked = targets.masked
+        targets, masked, number = batch.targets, batch.masked, len(batch.masked)
         images = torch.cat([batch.image[masked], batch.image])
         masks = torch.cat([targets.mask[masked], probability])
-        with self.autocast():
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.low):
             judgement = self.parallel_discriminator(images, masks)
-        number = int(masked.sum())
         true_pair = Judgement(*(values[:number] for values in judgement))
         predicted_pair = Judgement(*(values[number:] for values in judgement))
-        return discriminator_loss(true_pair, predicted_pair, targets, self.config.loss, known)
+        return discriminator_loss(true_pair, predicted_pair, targets, self.config.loss, known, masked)
 
     def backward(self, losses: dict[str, Tensor]) -> None:
         """Add the gradient of a sum of losses; parallel networks average it over processes, and a sum is wanted."""
@@ -224,7 +322,7 @@ class GanStep:
     def sums_of_tile(self, generator: nn.Module, batch: Batch, tile: Tile) -> Sums:
         """Give what the loss sees of one tile of an image."""
         piece = batch.piece(tile, self.generator.architecture.halo)
-        with self.autocast():
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.low):
             prediction = generator(piece.image)
         return sums_of(prediction, piece.targets, self.config.loss)
 
@@ -236,7 +334,7 @@ class GanStep:
 
     def known(self, groups: list[Batch]) -> Known:
         """Count what is known of the images of a step, on all processes."""
-        here = sum((batch.targets.known() for batch in groups), Known())
+        here = sum((batch.known for batch in groups), Known())
         return Known(*(round(number) for number in summed(list(astuple(here)), self.device)))
 
     @cached_property
@@ -246,7 +344,8 @@ class GanStep:
         rows, columns = self.generator.architecture.size or (side, side)
         zeros = torch.zeros(1, 1, rows, columns, device=self.device)
         unknown = torch.full((1, 1, 1), torch.nan, device=self.device)
-        return Batch(zeros, Targets(zeros, zeros, zeros, unknown[0, 0], unknown))
+        masked = torch.zeros(1, dtype=torch.int64, device=self.device)  # it has a mask: of nothing
+        return Batch(zeros, Targets(zeros, zeros, zeros, unknown[0, 0], unknown), Known(), masked)
 
     def start_from(self, graph: bytes) -> None:
         """Give the generator, and the averaged one, the weights of an exported one.
@@ -257,20 +356,18 @@ class GanStep:
         for generator in {self.generator, self.best_generator}:
             load_weights(generator, graph)
 
-    @contextmanager
-    def autocast(self) -> Iterator[None]:
-        """Run in bf16 where the configuration or the processor says so."""
+    @cached_property
+    def low(self) -> bool:
+        """Whether the networks run in bf16: where the configuration or the processor says so."""
         match self.config.optimisation.precision:
             case "bf16":
-                enabled = True
+                return True
             case "fp32":
-                enabled = False
+                return False
             case "auto":
-                enabled = has_fast_bf16(self.device)
+                return has_fast_bf16(self.device)
             case unknown:
                 assert_never(unknown)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
-            yield
 
     def state(self) -> dict[str, object]:
         """Give everything that a later process needs to go on."""
@@ -294,16 +391,29 @@ class GanStep:
             yield ("discriminator_optimiser", self.discriminator_optimiser)
 
 
-def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    """Give an exponential moving average that forgets faster at the beginning, when weights are still far off."""
+@torch.no_grad()
+def average_in(averaged: AveragedModel, network: nn.Module, decay: float) -> None:
+    """Move averaged weights on: a moving average that forgets faster at the beginning, when weights are still far off.
 
-    def update(averaged: Tensors, current: Tensors, steps: Tensor | int) -> None:
-        if averaged[0].is_floating_point():
-            torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + float(steps)) / (10 + float(steps))))
-        else:  # how many batches a norm has seen
-            torch._foreach_copy_(averaged, current)
-
-    return update
+    The first time it is the network itself. What ``averaged`` would do by itself is the same, but waits for the device.
+    """
+    done = int(averaged.n_averaged)  # which is not on the device
+    pairs = [
+        (ours.detach(), theirs.detach())
+        for ours, theirs in zip(
+            chain(averaged.module.parameters(), averaged.module.buffers()),
+            chain(network.parameters(), network.buffers()),
+            strict=True,
+        )
+    ]
+    moving = [pair for pair in pairs if done and pair[0].is_floating_point()]
+    taken = [pair for pair in pairs if not (done and pair[0].is_floating_point())]
+    if moving:
+        weight = 1 - min(decay, (1 + done) / (10 + done))
+        torch._foreach_lerp_([ours for ours, _ in moving], [theirs for _, theirs in moving], weight)
+    if taken:  # how many batches a norm has seen, say
+        torch._foreach_copy_([ours for ours, _ in taken], [theirs for _, theirs in taken])
+    averaged.n_averaged += 1
 
 
 def one_cycle(progress: float, warm_up: float = 0.1) -> float:
@@ -322,10 +432,10 @@ SCHEDULES: dict[str, Callable[[float], float]] = {"constant": lambda progress: 1
 """Word of the configuration -> learning rate as a share of its peak, by the share of the steps that are done."""
 
 
-def add(sums: dict[str, float], terms: dict[str, Tensor]) -> None:
+def add(sums: dict[str, Tensor], terms: dict[str, Tensor]) -> None:
     """Add terms to sums, by name."""
     for name, term in terms.items():
-        sums[name] += float(term.detach())
+        sums[name] = sums[name] + term.detach().double()
 
 
 def sum_of_terms(terms: dict[str, Tensor]) -> Tensor:
@@ -340,14 +450,9 @@ def fix_norms(network: nn.Module) -> None:
             module.eval()
 
 
-def clip_gradient(network: nn.Module, largest: float | None) -> None:
-    """Shorten a network's gradient to a norm of at most ``largest``.
-
-    Raises:
-        TrainingError: When it is not finite.
-    """
-    norm = nn.utils.clip_grad_norm_(network.parameters(), largest or math.inf)
-    check_finite({f"gradient of the {type(network).__name__.lower()}": float(norm)})
+def clipped(network: nn.Module, largest: float | None) -> Tensor:
+    """Shorten a network's gradient to a norm of at most ``largest``; give the norm that it had."""
+    return nn.utils.clip_grad_norm_(network.parameters(), largest or math.inf)
 
 
 def check_finite(terms: dict[str, float]) -> None:

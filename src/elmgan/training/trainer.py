@@ -6,7 +6,8 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -23,16 +24,18 @@ from elmgan.errors import ConfigError, TrainingError, UsageError
 from elmgan.files import whole_file, write_text
 from elmgan.holding import held
 from elmgan.launch import launch
-from elmgan.models import Bundle, ModelCard, TrainingData, shortcoming
+from elmgan.models import Architecture, Bundle, ModelCard, TrainingData, shortcoming
 from elmgan.nn.engine import TorchEngine
 from elmgan.nn.generator import Generator
 from elmgan.training.bundling import Origin, bundle_run, with_progress
-from elmgan.training.config import LAST_EPOCH, TrainingConfig, describe_fault, dump_config
+from elmgan.training.config import LAST_EPOCH, TrainingConfig, describe_fault, dump_config, read_config
 from elmgan.training.curves import Curves, draw_samples
-from elmgan.training.feed import Feed
-from elmgan.training.material import Material, fitted_to, gather
-from elmgan.training.memory import freed_memory_kept
+from elmgan.training.feed import Feed, Render
+from elmgan.training.mapped import Shelf
+from elmgan.training.material import Material, at_usual_scale, fitted_to, gather
+from elmgan.training.memory import free_memory, freed_memory_kept
 from elmgan.training.processes import joined, share, summed, told
+from elmgan.training.renderers import Renderers, workers_for
 from elmgan.training.step import GENERATOR_TERMS, GanStep, collate
 from elmgan.training.validation import Validation
 from elmgan.trust import FEWEST
@@ -87,13 +90,18 @@ def train(
         if taken_over:
             console.print(taken_over)
         watch = partial(with_progress, what="comparing images", console=console)
-        records = group_alike(read_data_set(data, view=config.view, tell=console.out), watch=watch)
+        records = group_alike(read_data_set(data, view=config.view, axes=config.axes, tell=console.out), watch=watch)
+        if start is not None:
+            config = at_usual_scale(config, start, records, console)
+            records = [replace(record, view=config.view) for record in records]
         rng = np.random.default_rng(config.seed)
         sides = divide(records, config.data.validation, calibration=config.data.calibration, rng=rng)
         if launch().first and resume:
             check_split(run / SPLIT, sides)
         before = start_of(run, config) if resume else None if start is None else start.card
-        material = gather(sides, config, before.learned if before else (), rng=rng, console=console)
+        workers = workers_for(config, processor)
+        shelf = stack.enter_context(closing(Shelf(0 if workers else room_for(config))))
+        material = gather(sides, config, before.learned if before else (), shelf, rng=rng, console=console)
         lacking = shortage(sides, config.data.calibration) if "count" in material.learned else ""
         sized = material.of_another_size(before, config.view) if before else ""
         for said in (shortcoming(material.learned), material.unvalidated(), lacking, sized):
@@ -103,7 +111,9 @@ def train(
         if (steady := fitted.optimisation.fix_norm) > config.optimisation.fix_norm:
             console.print(f"counts alone: batch norms are fixed after {steady:.0%} of the steps, not before")
         torch.manual_seed(config.seed)
-        trainer = Trainer(run, fitted, material, processor, console, on_epoch)
+        renderers = stack.enter_context(Renderers(workers, fitted, shelf)) if workers else None
+        shelf.close()  # whoever needs the file has it mapped
+        trainer = Trainer(run, fitted, material, processor, console, on_epoch, render=renderers)
         if launch().first:
             write_text(run / CONFIG, dump_config(config))
             write_text(run / SPLIT, split_table(sides))
@@ -114,6 +124,8 @@ def train(
         elif start is not None:
             trainer.step.start_from(start.onnx)
         trainer.fit()
+        if renderers:
+            renderers.close()
         if launch().first:
             used = len(sides.train) + len(sides.validation) + len(sides.calibration)
             sources = read_sources(data, used)
@@ -139,6 +151,11 @@ def starting_from(start: Bundle, config: TrainingConfig) -> TrainingConfig:
         raise ConfigError(f"the configuration does not fit {start.version}: {faults}") from None
 
 
+def room_for(config: TrainingConfig) -> int:
+    """Bytes of decoded images that stay in memory."""
+    return config.machine.memory * 10**6 if config.machine.memory else free_memory() // 2
+
+
 def start_of(run: Path, config: TrainingConfig) -> ModelCard | None:
     """Read the card of the model that a run started from, if it did."""
     return ModelCard.model_validate_json((run / STARTED_FROM).read_bytes()) if config.start else None
@@ -153,7 +170,7 @@ def check_folder(run: Path, config: TrainingConfig, *, resume: bool) -> None:
         raise UsageError(f"{run} holds no run to resume; leave --resume out to begin one")
     if resume and config.start and not (run / LAST).exists():
         raise UsageError(f"{run} has no finished epoch to go on from: begin again with --from in another folder")
-    if resume and path.read_text(encoding="utf-8") != dump_config(config):
+    if resume and read_config(path).model_copy(update={"machine": config.machine}) != config:
         raise UsageError(f"{run} was begun with another configuration: take the one in {path}")
 
 
@@ -217,6 +234,8 @@ class Trainer:
         device: torch.device,
         console: Console,
         on_epoch: Callable[[dict[str, float]], None],
+        build: Callable[[Architecture], Generator] = Generator,
+        render: Render | None = None,
     ) -> None:
         self.run = run
         self.config = config
@@ -224,8 +243,9 @@ class Trainer:
         self.device = device
         self.console = console
         self.on_epoch = on_epoch
-        self.feed = Feed(config, material.train, material.synthetic, share=share())
-        self.step = GanStep(config, self.feed.steps * config.optimisation.epochs, device)
+        self.feed = Feed(config, material.train, material.synthetic, share=share(), render=render)
+        steps = self.feed.steps * config.optimisation.epochs
+        self.step = GanStep(config, steps, device, build, tell=console.print)
         self.epoch = 0
         self.best_epoch = 0
         self.best_score = -math.inf
@@ -272,6 +292,7 @@ class Trainer:
             again = "begin again in another folder" if self.config.start and not self.epoch else "--resume goes on"
             self.console.print(f"stopped in epoch {self.epoch + 1}; after epoch {self.epoch} {again}")
             if not (self.run / BEST).exists():
+                self.step.fetch(now=True)  # which checks that there is something to save
                 self.save(BEST)
         except TrainingError as error:
             kept = f"epoch {self.epoch} is kept in {self.run}" if self.epoch else "no epoch was finished"
@@ -291,12 +312,18 @@ class Trainer:
         means: dict[str, list[float]] = defaultdict(list)
         learning_rate = self.step.generator_optimiser.param_groups[0]["lr"]
         images = 0
+
+        def take_down(fetched: list[dict[str, float]]) -> None:
+            for terms in fetched:
+                for name, value in terms.items():
+                    means[name].append(value)
+                show(terms)
+
         for groups in self.feed.epoch(rng):
-            terms = self.step([collate(windows, self.device) for windows in groups], adversarial=adversarial)
-            for name, value in terms.items():
-                means[name].append(value)
+            self.step.move([collate(windows, self.device) for windows in groups], adversarial=adversarial)
             images += sum(len(windows) for windows in groups)
-            show(terms)
+            take_down(self.step.fetch())
+        take_down(self.step.fetch(now=True))
         speed = summed([images / (time.perf_counter() - started)], self.device)[0]
         scores = told(self.validate() if launch().first else None)
         terms = {name: math.fsum(values) / len(values) for name, values in means.items()}

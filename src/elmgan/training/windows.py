@@ -1,13 +1,17 @@
 """Windows: the part of an example that one step sees, placed, turned, zoomed and changed in its grey values."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Self, overload
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from elmgan.data import Example
+from elmgan.nn.loss import Known, Targets
 from elmgan.training.config import WINDOW_GRID, Augmentation, DataOptions
 
 SHADES = 4
@@ -37,6 +41,68 @@ class Window:
     core: NDArray[np.float32]
     total: float
     squares: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Windows(Sequence[Window]):
+    """Windows of one size as one array for each of their parts, (n, row, column), and (n,) for the totals.
+
+    Attributes:
+        known: How many there are of what is known.
+        masked: Numbers of those with a mask.
+    """
+
+    image: NDArray[np.float32]
+    mask: NDArray[np.float32]
+    seen: NDArray[np.float32]
+    core: NDArray[np.float32]
+    total: NDArray[np.float32]
+    squares: NDArray[np.float32]
+    known: Known
+    masked: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, windows: Sequence[Window]) -> Self:
+        """Stack windows, one or more."""
+        image, mask, seen, core, total, squares = (
+            # In one order, also where windows were transposed: a compiled step is one for each order.
+            np.ascontiguousarray(np.stack([getattr(each, part.name) for each in windows], dtype=np.float32))
+            for part in fields(Window)
+        )
+        targets = targets_of(mask, seen, core, total, squares)
+        masked = np.flatnonzero(targets.masked.numpy())
+        return cls(image, mask, seen, core, total, squares, targets.known(), masked)
+
+    @property
+    def targets(self) -> Targets:
+        """The same memory as a loss takes it."""
+        return targets_of(self.mask, self.seen, self.core, self.total, self.squares)
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    @overload
+    def __getitem__(self, k: int) -> Window: ...
+
+    @overload
+    def __getitem__(self, k: slice) -> list[Window]: ...
+
+    def __getitem__(self, k: int | slice) -> Window | list[Window]:
+        if isinstance(k, slice):
+            return [self[n] for n in range(len(self))[k]]
+        return Window(*(getattr(self, part.name)[k] for part in fields(Window)))
+
+
+def targets_of(
+    mask: NDArray[np.float32],
+    seen: NDArray[np.float32],
+    core: NDArray[np.float32],
+    total: NDArray[np.float32],
+    squares: NDArray[np.float32],
+) -> Targets:
+    """Show the parts of stacked windows as a loss takes them."""
+    maps = [torch.from_numpy(part[:, np.newaxis]) for part in (mask, seen, core)]
+    return Targets(maps[0], maps[1], maps[2], torch.from_numpy(total), torch.from_numpy(squares))
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def flags_of(
       background of a bright-field image is as it should be, also where the mask takes in a rim of it.
     - ``low-contrast``: contrast below 6.
     - ``empty``: the mask has no foreground.
-    - ``crowded``: density above training's range.
+    - ``crowded``: density above training's range, or more of the cells in clumps.
     - ``object-size``: diameter outside training's range, or as remarked: the image has another scale than the others.
     - ``unlike-training``: darkness is outside training's range, or the image is far from those that the model knows;
       where that is not known, agreement is below training's range.
@@ -222,7 +222,7 @@ def flags_by(
         "saturated": tally.saturated,
         "low-contrast": appearance.get("contrast", math.inf) < LEAST_CONTRAST,
         "empty": tally.empty,
-        "crowded": above("density", FACTOR),
+        "crowded": above("density", FACTOR) or above("clumped", 1),
         "object-size": "object-size" in remarks or below("diameter", FACTOR) or above("diameter", FACTOR),
         "unlike-training": dark or (below("agreement", FACTOR) if far is None else far),
         "unsure": tally.unsure,
@@ -246,3 +246,33 @@ def darkness_told(appearance: Appearance, training: Ranges) -> str | None:
     if appearance["darkness"] > high + ROOM:
         return "dark things on a bright ground"
     return "bright things on a dark ground" if appearance["darkness"] < low - ROOM else None
+
+
+def other_size_told(across: float, training: Ranges, name: str, *, scale: float = 1) -> str:
+    """Say that cells are larger or smaller than any that a model knows, and which scale shows them in their size.
+
+    Args:
+        across: Diameter of a typical cell, in pixels of the image.
+        training: Ranges of the images that trained the model.
+        name: Of the model.
+        scale: Factor by which the network sees the image resized.
+
+    Returns:
+        What is said; nothing if the cells are not of another size, or if the model does not know theirs.
+
+    >>> other_size_told(45, {"diameter": (10, 19)}, "nuclei")
+    'cells are about 45 pixels across, 3.3 times those that nuclei knows: give --scale 0.31'
+    >>> other_size_told(45, {"diameter": (10, 19)}, "nuclei", scale=0.5)
+    ''
+    """
+    if "diameter" not in training:
+        return ""
+    low, high = training["diameter"]
+    usual, seen = math.sqrt(low * high), across * scale
+    if low / FACTOR <= seen <= high * FACTOR:
+        return ""
+    resized = "" if scale == 1 else f", {seen:.0f} at scale {scale:.3g}"
+    return (
+        f"cells are about {across:.0f} pixels across{resized}, {seen / usual:.2g} times those that {name} knows: "
+        f"give --scale {usual / across:.2g}"
+    )

@@ -93,6 +93,9 @@ class KnownImages(Strict):
     calibrated: Annotated[
         tuple[Annotated[tuple[Bounded | None, ...], Field(max_length=100)], ...], Field(max_length=100_000)
     ] = Field((), description="the same of the images that calibrated it")
+    pixel_size: float | None = Field(
+        None, gt=0, le=1e6, description="micrometres along a pixel that the network saw of them; null if not known"
+    )
 
     @model_validator(mode="after")
     def _rows_fit(self) -> Self:
@@ -101,9 +104,9 @@ class KnownImages(Strict):
         return self
 
     @classmethod
-    def of(cls, places: Sequence[ImagePlace]) -> "KnownImages":
+    def of(cls, places: Sequence[ImagePlace], *, pixel_size: float | None = None) -> "KnownImages":
         """Put the places of images together, to four significant digits."""
-        return cls(measures=MEASURES, images=_rows_of(places))
+        return cls(measures=MEASURES, images=_rows_of(places), pixel_size=pixel_size)
 
     def with_calibrated(self, places: Sequence[ImagePlace]) -> "KnownImages":
         """Return the images that trained the model and these, in place of those that calibrated it before."""

@@ -85,6 +85,7 @@ def calibrate_model(
     *,
     only: Path | None = None,
     view: View | None = None,
+    axes: str | None = None,
     believe: bool = False,
     engine: Engine | str = "auto",
     watch: Watch = lambda total, outcome: None,
@@ -102,6 +103,7 @@ def calibrate_model(
             calibration images or, where it has none, its test or its validation images, never for those that trained.
             Any other file has one image per line, as in counts.csv.
         view: How the images are shown; by default as the model's own view says. The new model keeps it.
+        axes: What the axes of images mean that do not say so; see :func:`~elmgan.images.open_image`.
         believe: Calibrate even where some counts contradict the others.
         engine: What runs the network; see :class:`elmgan.Model`.
         watch: Called with the number of images and each image's outcome, in order.
@@ -126,7 +128,7 @@ def calibrate_model(
     if not bundle.card.counts:
         raise UsageError(f"{bundle.version} learned masks alone, and has no counts to calibrate: choose another model")
     view = view or bundle.card.view or View()
-    records = read_data_set(data, view=view, tell=tell)
+    records = read_data_set(data, view=view, axes=axes, tell=tell)
     if only is not None:
         records = chosen(records, only, sides=[("calibration",), ("test",), ("validation",)])
     done = calibrate(bundle, group_alike(records), source=data.resolve().name, engine=engine, watch=watch)
@@ -136,16 +138,23 @@ def calibrate_model(
         if not believe:
             raise DataError(f"{data}: {doubt}; correct counts.csv, or, if it is right, add --believe")
         tell(f"{data}: {doubt}; believed")
-    if said := scales_told(done.scales, view, bundle.version):
+    if said := _told(bundle, done, view):
         tell(f"{data}: {said}")
     write_bundle(out, with_calibration(bundle, done, view))
     return done
 
 
+def _told(bundle: Bundle, done: Calibrated, view: View) -> str:
+    """Say at which scales images were counted, where these were found out."""
+    return scales_told(done.scales, view, bundle.version, None if bundle.known is None else bundle.known.pixel_size)
+
+
 def with_calibration(bundle: Bundle, done: Calibrated, view: View) -> Bundle:
     """Give a model with what was learned of images that were shown under a view, which it keeps."""
     scored = "\nThe scores above are from before this calibration.\n" if bundle.card.scores else ""
-    new = bundle.calibrated(done.calibration, done.text + scored, view)
+    said = _told(bundle, done, view)
+    text = done.text + (f"\nImages were {said}.\n" if said else "")
+    new = bundle.calibrated(done.calibration, text + scored, view)
     new = replace(new, card=new.card.model_copy(update={"scores": {}}))  # they were of the counts before
     return replace(new, known=known_with(bundle.known, done.places))
 
@@ -175,7 +184,8 @@ def calibrate(
     before = bundle.card.calibration
     network = Model(replace(bundle, card=bundle.card.model_copy(update={"calibration": None})), engine)
     if counted:
-        network = at_scales(network, [record.image for record in counted], counted[0].view)
+        first = counted[0]
+        network = at_scales(network, [record.image for record in counted], first.view, axes=first.axes)
     scores: list[Score] = []
     places: list[ImagePlace] = []
     distances: list[float | None] = []

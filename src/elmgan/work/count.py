@@ -14,18 +14,32 @@ from typing import TYPE_CHECKING, Any
 from elmgan.counting import Failure, Model, Place, Row, is_streamed
 from elmgan.counting.row import COLUMNS, FRACTIONS
 from elmgan.errors import ImageError, OutputError, UsageError
-from elmgan.files import whole_file, write_table, write_text
+from elmgan.files import remove_unfinished, whole_file, write_table, write_text
 from elmgan.holding import held
 from elmgan.images import View, open_image, read_every
 from elmgan.light import plane_grey
 from elmgan.models import shortcoming
 from elmgan.report import run_record, thumbnail
 from elmgan.report.counts import RowPictures, Thumbnails, counts_report, rows_to_picture
+from elmgan.work.cells import CellsSink, Measurer, has_all_cells
 from elmgan.work.cluster import cluster, count_on_cluster
-from elmgan.work.earlier import FAILED, REPORT, TABLE, Earlier, clear, kept_rows, read_earlier, settings_of
+from elmgan.work.earlier import (
+    CELLS_TABLE,
+    FAILED,
+    REGIONS_TABLE,
+    REPORT,
+    TABLE,
+    Earlier,
+    clear,
+    kept_rows,
+    read_earlier,
+    settings_of,
+)
+from elmgan.work.exports import Export
 from elmgan.work.journal import JOURNAL, Journal
 from elmgan.work.pipeline import cores, in_order, outcomes
 from elmgan.work.plan import (
+    EXPORTS,
     LABELS,
     MASKS,
     OVERLAYS,
@@ -39,6 +53,7 @@ from elmgan.work.plan import (
     readable_planes,
 )
 from elmgan.work.planes import Outcome, count_plane
+from elmgan.work.regions import RegionFiles, RegionsSink, has_all_regions
 from elmgan.work.sinks import Sinks, is_disk_full, pictures
 from elmgan.work.views import at_scales, scales_told, uncalibrated
 
@@ -50,6 +65,9 @@ SHOWN = 2048
 
 PIXELS_AT_ONCE = 1 << 23
 """Pixels of the planes that are worked on at once: two of 2048 x 2048, which take less than 1 GB with all else."""
+
+PIXELS_PER_CORE = 1 << 21
+"""The same beside a graphics card, which planes that wait for a core leave idle: two cores for one of 2048 x 2048."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +96,9 @@ def count_images(
     most_pixels: int | None = None,
     labels: bool = False,
     overlays: bool = False,
+    measure: bool = False,
+    exports: Sequence[str] = (),
+    regions: Path | None = None,
     excel: bool = False,
     quick: bool = False,
     resume: bool = False,
@@ -111,6 +132,10 @@ def count_images(
         most_pixels: Larger planes are refused; by default see :func:`~elmgan.images.open_image`.
         labels: Whether to write the separated cells as label images too.
         overlays: Whether to draw the separated cells over the images too.
+        measure: Whether to measure the separated cells, in cells.csv.
+        exports: Programs that the separated cells are written for too: qupath, imagej.
+        regions: File of regions whose cells are counted, in regions.csv, or folder with one for each image; see
+            :class:`~elmgan.work.regions.RegionFiles`.
         excel: Whether the tables are for a spreadsheet whose decimal sign is a comma; see
             :func:`~elmgan.files.write_table`.
         quick: Look at each image once; see :meth:`elmgan.Model.count`.
@@ -126,9 +151,10 @@ def count_images(
         watch: Called with the number of planes, as far as it is known, and each plane's outcome, in order.
 
     Raises:
-        UsageError: The cluster cannot be used, another run writes to ``out``, there is no image, labels or overlays are
-            asked of a model that gives no masks, ``out`` cannot be written to or holds something else than a count, or
-            with ``resume`` a count that cannot be resumed; nothing was counted or removed.
+        UsageError: The cluster cannot be used, another run writes to ``out``, there is no image, labels and the like
+            are asked of a model that gives no masks, there is no such program to export to, the regions cannot be read,
+            ``out`` cannot be written to or holds something else than a count, or with ``resume`` a count that cannot be
+            resumed; nothing was counted or removed.
         OutputError: The disk is full, or the table cannot be written; what was counted before is kept.
     """
     begun = time.monotonic()
@@ -136,10 +162,14 @@ def count_images(
         taken_over = opened.enter_context(held(out))
         client = None if dask is None else opened.enter_context(cluster(dask))
         view = view or model.view
-        if not model.card.segments and (labels or overlays):
-            raise UsageError(f"{shortcoming(model.card.learned)}; leave --labels and --overlays out")
+        given = {"--labels": labels, "--overlays": overlays, "--measure": measure, "--export": bool(exports)}
+        _check(model, [option for option, want in given.items() if want], exports, regions)
         items, passed_over = items_of(paths, match)
+        images = [item.image for item in items]
+        region_files = None if regions is None else RegionFiles(regions, {item.image: item.source for item in items})
         wanted = {MASKS: model.card.segments, LABELS: labels, OVERLAYS: overlays}
+        wanted |= {name: name in exports for name in EXPORTS}
+        tables = [name for name, want in ((CELLS_TABLE, measure), (REGIONS_TABLE, regions)) if want]
         folders = [name for name in PICTURES if wanted[name]]
         options = {
             "paths": [str(path.resolve()) for path in paths],
@@ -148,6 +178,9 @@ def count_images(
             "most_pixels": most_pixels,
             "labels": labels,
             "overlays": overlays,
+            "measure": measure,
+            "exports": list(exports),
+            "regions": None if regions is None else str(regions.resolve()),
             "quick": quick,
             "dask": dask,
             "table": "excel" if excel else "csv",
@@ -157,8 +190,16 @@ def count_images(
             "view": view.model_dump(mode="json"),
             "folders": sorted({str(item.folder) for item in items}),
             "files": {item.image: item.stamp for item in items},
+            "regions": "" if region_files is None else region_files.stamp,
         }
         kept = kept_rows(items, out, earlier, settings_of(record), folders) if resume else {}
+        if kept and measure:
+            whole = has_all_cells(out, kept, excel=excel)
+            kept = {image: of for image, of in kept.items() if image in whole}
+        if kept and region_files is not None:
+            same = record["regions"] == earlier.regions
+            whole = has_all_regions(out, region_files, kept, excel=excel) if same else set()
+            kept = {image: of for image, of in kept.items() if image in whole}
         if view.scale == "auto" and not quick:
             sources = [item.source for item in items]
             if kept:  # what is counted now must stand beside their rows
@@ -172,7 +213,8 @@ def count_images(
             texts = (row.texts() for item in items for row in rows.get(item.image, []))
             write_table(out / TABLE, COLUMNS, texts, excel=excel, decimals=FRACTIONS)
 
-        _begin(out, earlier, kept, record, save)
+        remove_unfinished(out)
+        _begin(out, earlier, kept, tables, record, save)
         rows: dict[str, list[Row]] = {image: list(of) for image, of in kept.items()}
         failures: list[Failure] = []
         opening: dict[str, Any] = {"view": view, "axes": axes, "most_pixels": most_pixels}
@@ -186,8 +228,16 @@ def count_images(
                 journal.remove()
 
             stack.callback(close_books)
-            wanted_sinks = pictures(masks=model.card.segments, labels=labels, overlays=overlays)
-            sinks = stack.enter_context(Sinks(wanted_sinks, out))
+            measured = Measurer()
+            kinds = pictures(masks=model.card.segments, labels=labels, overlays=overlays)
+            kinds += [Export(name, measured) for name in EXPORTS if name in exports]
+            of_regions = None
+            if measure:
+                kinds.append(CellsSink(out, measured, images=images, kept=list(kept), excel=excel))
+            if region_files is not None:
+                of_regions = RegionsSink(out, region_files, measured, images=images, kept=list(kept), excel=excel)
+                kinds.append(of_regions)
+            sinks = stack.enter_context(Sinks(kinds, out))
             done = _outcomes(plan, model, sinks, quick=quick, part=part, client=client, **opening)
             for task, outcome in stack.enter_context(closing(done)):
                 result = sinks.keep(task, outcome)
@@ -212,13 +262,14 @@ def count_images(
                 out / FAILED, list(Failure.model_fields), [failure.model_dump() for failure in failures], excel=excel
             )
         notes = [*([taken_over] if taken_over else []), *_notes(plan, passed_over, model, view)]
+        notes += of_regions.notes if of_regions else []
         record |= {"images": len(items), "planes": len(counted), "failed": len(failures), "notes": notes}
         record |= {"stopped": stopped}
         record |= {"seconds": round(time.monotonic() - begun, 3)}
         shown = _thumbnails(items, rows_to_picture(counted), out, view, axes, most_pixels)
         write_text(out / REPORT, counts_report(counted, failures, shown, record))
         write_text(out / RECORD, json.dumps(record, indent=2))
-        paths_written = [out / name for name in (TABLE, *PICTURES, FAILED, REPORT, RECORD)]
+        paths_written = [out / name for name in (TABLE, *tables, *PICTURES, FAILED, REPORT, RECORD)]
         return Counted(counted, failures, notes, [path for path in paths_written if path.exists()], stopped)
 
 
@@ -241,15 +292,41 @@ def _outcomes(
         named=lambda task: task.named,
         workers=cores() + 1,
         size=lambda task: task.pixels,
-        most=PIXELS_AT_ONCE,
+        most=pixels_at_once(model.runtime.device),
         fatal=is_disk_full,
     )
+
+
+def _check(model: Model, options: Sequence[str], exports: Sequence[str], regions: Path | None) -> None:
+    """Refuse what a model cannot give, and programs that are not known.
+
+    Args:
+        model: The model.
+        options: Those that were given of the options that take masks.
+        exports: Programs.
+        regions: Whether cells are counted in regions.
+    """
+    if options and not model.card.segments:
+        raise UsageError(f"{shortcoming(model.card.learned)}; leave {' and '.join(options)} out")
+    for name in exports:
+        if name not in EXPORTS:
+            raise UsageError(f"--export is {name}; expected {' or '.join(EXPORTS)}")
+    if regions is not None and model.card.counts and not model.card.architecture.maps:
+        raise UsageError(
+            f"{model.version} gives one number for the whole image: use a model with a count map or leave --regions out"
+        )
+
+
+def pixels_at_once(device: str) -> int:
+    """Pixels of the planes that are worked on at once, by where the network runs."""
+    return PIXELS_AT_ONCE if device == "cpu" else max(PIXELS_AT_ONCE, cores() * PIXELS_PER_CORE)
 
 
 def _begin(
     out: Path,
     earlier: Earlier,
     kept: Mapping[str, Sequence[Row]],
+    tables: Sequence[str],
     record: Mapping[str, Any],
     save: Callable[[Mapping[str, Sequence[Row]]], None],
 ) -> None:
@@ -257,7 +334,7 @@ def _begin(
     try:
         with whole_file(out / RECORD, lasting=True) as temporary:
             temporary.write_text(json.dumps(record, indent=2))
-            clear(out, earlier, kept)
+            clear(out, earlier, kept, tables)
             if kept:  # before the record says of which files the rows are: they may have changed since
                 save(kept)
                 (out / JOURNAL).unlink(missing_ok=True)  # its rows are in the table, or are not kept
@@ -271,7 +348,7 @@ def _notes(plan: Plan, passed_over: str, model: Model, view: View) -> list[str]:
     """Say what the numbers do not: what was assumed of files, what was passed over, and why there is no interval."""
     notes = [f"{number} image{'s' * (number > 1)}: {note[0].lower()}{note[1:]}" for note, number in plan.notes.items()]
     notes += [passed_over] if passed_over else []
-    notes += [told] if (told := scales_told(model.usual, view, model.version)) else []
+    notes += [told] if (told := scales_told(model.usual, view, model.version, model.pixel_size)) else []
     notes += [told] if (told := uncalibrated(model, view)) else []
     return notes
 

@@ -4,7 +4,7 @@ import csv
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,11 @@ from elmgan.errors import UsageError
 from elmgan.work.journal import JOURNAL, read_journal
 from elmgan.work.names import output_stems
 from elmgan.work.plan import PICTURES, RECORD, Item, picture_files
+from elmgan.work.plane_table import journal_of
 
 TABLE, FAILED, REPORT = "counts.csv", "failed.csv", "report.html"
+CELLS_TABLE, REGIONS_TABLE = PLANE_TABLES = "cells.csv", "regions.csv"
+"""Tables that have several rows for a plane."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Earlier:
         folders: The folders of the images.
         stamps: Image -> size and time of its file when it was counted.
         scales: That suited the images, the most frequent first.
+        regions: By what the regions were known; empty without any.
     """
 
     rows: Mapping[str, Sequence[Row]]
@@ -37,6 +41,7 @@ class Earlier:
     folders: Sequence[str]
     stamps: Mapping[str, Any]
     scales: Sequence[float] = ()
+    regions: str = ""
 
 
 def read_earlier(out: Path) -> Earlier:
@@ -49,7 +54,7 @@ def read_earlier(out: Path) -> Earlier:
         there = {path.name for path in out.iterdir()}
     except OSError:  # it is not there; if it cannot be used, writing to it will tell
         there = set()
-    present = [name for name in (TABLE, JOURNAL, *PICTURES, FAILED, REPORT, RECORD) if name in there]
+    present = [name for name in (TABLE, JOURNAL, *PICTURES, *PLANE_TABLES, FAILED, REPORT, RECORD) if name in there]
     if not present:
         return Earlier({}, {}, [], {})
     try:
@@ -59,7 +64,12 @@ def read_earlier(out: Path) -> Earlier:
             found[row.image][row.place] = row
         rows = {image: list(of.values()) for image, of in found.items()}
         return Earlier(
-            rows, settings_of(record), record["folders"], dict(record["files"]), record.get("scales") or [1.0]
+            rows,
+            settings_of(record),
+            record["folders"],
+            dict(record["files"]),
+            record.get("scales") or [1.0],
+            str(record.get("regions") or ""),
         )
     except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
         raise UsageError(
@@ -112,8 +122,15 @@ def kept_rows(
     }
 
 
-def clear(out: Path, earlier: Earlier, kept: Iterable[str]) -> None:
-    """Remove what an earlier count wrote, but for the images that are kept, and for what others wrote."""
+def clear(out: Path, earlier: Earlier, kept: Iterable[str], tables: Collection[str] = PLANE_TABLES) -> None:
+    """Remove what an earlier count wrote, but for the images that are kept, and for what others wrote.
+
+    Args:
+        out: The folder.
+        earlier: The earlier count.
+        kept: Images whose rows and pictures stay.
+        tables: Tables of several rows for a plane that are written again, from their earlier rows too.
+    """
     kept = set(kept)
     for image, stem in zip(earlier.rows, output_stems(list(earlier.rows)), strict=True):
         if image not in kept:
@@ -125,6 +142,9 @@ def clear(out: Path, earlier: Earlier, kept: Iterable[str]) -> None:
                 Path(emptied).rmdir()
     for name in (FAILED, REPORT) if kept else (TABLE, JOURNAL, FAILED, REPORT):
         (out / name).unlink(missing_ok=True)
+    for name in PLANE_TABLES:
+        if not kept or name not in tables:
+            remove([out / name, journal_of(out / name)])
 
 
 def pictures_of(out: Path, stem: str, rows: Sequence[Row], folders: Iterable[str] = tuple(PICTURES)) -> set[Path]:

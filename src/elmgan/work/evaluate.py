@@ -19,14 +19,14 @@ from elmgan.scores import Baseline, Metrics, Score
 from elmgan.scores.metrics import metrics_of
 from elmgan.scores.summary import MASK_SCORES, OBJECT_SCORES
 from elmgan.work.pipeline import outcomes
-from elmgan.work.score import flagged, score_image
+from elmgan.work.score import flagged, of_another_size, score_image
 from elmgan.work.selection import chosen
 from elmgan.work.views import at_scales, scales_told, uncalibrated
 
 METRICS, SCORE_TABLE, SCORE_REPORT = "metrics.json", "images.csv", "report.html"
 FOUND = ("estimate", *MASK_SCORES, *OBJECT_SCORES)
 SCORE_COLUMNS = (
-    *("image", "kind", "group", "flags", "true", "low", "high"),
+    *("image", "kind", "group", "flags", "unlike", "scale", "diameter", "true", "low", "high"),
     *FOUND,
     *(f"baseline_{name}" for name in FOUND),
 )
@@ -48,6 +48,7 @@ def evaluate_model(
     seed: int,
     only: Path | None = None,
     view: View | None = None,
+    axes: str | None = None,
     command: str | None = None,
     watch: Callable[[int, Score | Failure], None] = lambda total, outcome: None,
     tell: Tell = lambda line: None,
@@ -67,6 +68,7 @@ def evaluate_model(
             test images or, where it has none, its validation and calibration images. Any other file has one image per
             line, as in counts.csv.
         view: How the images are shown; by default as the model's own view says.
+        axes: What the axes of images mean that do not say so; see :func:`~elmgan.images.open_image`.
         command: The command line, if there is one, for the metrics and the report.
         watch: Called with the number of images and each image's outcome, in order.
         tell: Called with each note on the data set (see :func:`~elmgan.data.read_data_set`), and with the number of
@@ -82,18 +84,16 @@ def evaluate_model(
         if taken_over:
             tell(taken_over)
         view = view or model.view
-        records = read_data_set(data, view=view, tell=tell)
+        records = read_data_set(data, view=view, axes=axes, tell=tell)
         if only is not None:
             records = chosen(records, only, sides=[("test",), ("validation", "calibration")])
         _check_overlap(data, records, model)
-        model = at_scales(model, [record.image for record in records], view)
-        for said in (scales_told(model.usual, view, model.version), uncalibrated(model, view)):
-            if said:
-                tell(f"{data}: {said}")
+        model = at_scales(model, [record.image for record in records], view, axes=axes)
+        notes = [scales_told(model.usual, view, model.version, model.pixel_size), uncalibrated(model, view)]
         _begin(out)
-        options = {"data": str(data), "only": None if only is None else str(only), "seed": seed}
+        options = {"data": str(data), "only": None if only is None else str(only), "axes": axes, "seed": seed}
         run = run_record(model, options, command)
-        run["view"] = view.model_dump(mode="json")
+        run |= {"view": view.model_dump(mode="json"), "scales": list(model.usual)}
         baseline = Baseline()
         scores: list[Score] = []
         others: list[Score] = []
@@ -110,8 +110,10 @@ def evaluate_model(
                 others.append(outcome[1])
             watch(len(records), outcome if isinstance(outcome, Failure) else outcome[0])
         run["seconds"] = round(time.monotonic() - begun, 3)
-        if said := flagged(scores):
-            tell(f"{data}: {said}")
+        notes += [flagged(scores), of_another_size(scores, model)]
+        run["notes"] = [note for note in notes if note]
+        for note in run["notes"]:
+            tell(f"{data}: {note}")
         metrics = metrics_of(scores, others, failures, seed=seed, run=run)
         write_text(out / METRICS, metrics.model_dump_json(indent=2) + "\n")
         write_table(out / SCORE_TABLE, SCORE_COLUMNS, [_row(*pair) for pair in zip(scores, others, strict=True)])
@@ -154,11 +156,13 @@ def _begin(out: Path) -> None:
 
 def _row(score: Score, other: Score) -> Mapping[str, str]:
     """An image's row of images.csv; numbers have 6 significant digits, what is not known is empty."""
-    values = {"true": score.truth, "low": score.low, "high": score.high}
+    values = {"scale": score.scale, "diameter": score.diameter}
+    values |= {"true": score.truth, "low": score.low, "high": score.high}
     values |= {name: getattr(score, name) for name in FOUND}
     values |= {f"baseline_{name}": getattr(other, name) for name in FOUND}
     texts = {name: "" if value is None else f"{value:.6g}" for name, value in values.items()}
     named = {"image": score.image, "kind": score.kind, "group": score.group, "flags": ";".join(score.flags)}
+    named["unlike"] = score.unlike
     return named | texts
 
 

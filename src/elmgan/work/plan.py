@@ -14,7 +14,9 @@ RECORD = "run.json"
 MASKS, LABELS, OVERLAYS = "masks", "labels", "overlays"
 ANNOTATIONS = ("masks", "labels", "dots")
 """Folders of a data set, beside its images."""
-PICTURES = {MASKS: ".tif", LABELS: ".tif", OVERLAYS: ".png"}
+QUPATH, IMAGEJ = EXPORTS = "qupath", "imagej"
+"""Folders of files for other programs, which are named like the folders."""
+PICTURES = {MASKS: ".tif", LABELS: ".tif", OVERLAYS: ".png", QUPATH: ".geojson", IMAGEJ: ".zip"}
 """Folder -> how the names of its files end."""
 
 
@@ -123,7 +125,8 @@ def is_annotation(path: Path) -> bool:
 def picture_files(out: Path, stem: str, places: Sequence[Place]) -> dict[str, list[Path]]:
     """Name the files written for the planes of one image: folder -> a file per plane.
 
-    Planes of a scene share their masks and labels; overlays are one each. What tells them apart is added to the stem.
+    Planes of a scene share their masks, labels and exports; overlays are one each. What tells them apart is added to
+    the stem.
 
     >>> files = picture_files(Path("out"), "a", [(1, 1, "max"), (1, 2, "max")])
     >>> [path.as_posix() for path in files["masks"] + files["overlays"]]
@@ -138,7 +141,7 @@ def picture_files(out: Path, stem: str, places: Sequence[Place]) -> dict[str, li
     def of(folder: str, axes: int) -> list[Path]:
         return [out / folder / f"{stem}{added(place, axes)}{PICTURES[folder]}" for place in places]
 
-    return {MASKS: of(MASKS, 1), LABELS: of(LABELS, 1), OVERLAYS: of(OVERLAYS, 3)}
+    return {folder: of(folder, 3 if folder == OVERLAYS else 1) for folder in PICTURES}
 
 
 def readable_planes(source: Source, view: View) -> tuple[list[Plane], list[ImageError]]:

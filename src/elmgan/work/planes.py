@@ -45,6 +45,7 @@ def count_plane(
     with ExitStack() as stack:
         found: Result | Streamed
         if is_streamed(plane):
+            sinks.check_streamed()
             try:
                 sinks.scratch.mkdir(exist_ok=True)
                 found = model.stream(plane, quick=quick, scratch=sinks.scratch, watch=part)

@@ -5,6 +5,7 @@ import math
 import shutil
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.counting import Failure, Result, Row, Streamed
-from elmgan.errors import OutputError
+from elmgan.errors import ImageError, OutputError
 from elmgan.files import cannot_write, whole_file
 from elmgan.images import Pages, as_grey, packed_png, packed_tiff, write_tiles
 from elmgan.light import plane_grey
@@ -44,6 +45,9 @@ class Sink(Protocol):
 
     name: str
     """Of the sink, and of its folder or file."""
+
+    streams: bool
+    """Whether it can draw planes that are too large for memory."""
 
     def draw(self, task: Task, result: Result | Streamed, pixels: NDArray, scratch: Path) -> Packed:
         """Give what is to be kept of a plane.
@@ -90,6 +94,8 @@ class PictureSink:
     Args:
         name: ``masks``, ``labels`` or ``overlays``.
     """
+
+    streams = True
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -198,6 +204,19 @@ class Sinks:
         """Draw a plane for each sink; see :meth:`Sink.draw`."""
         return {sink.name: sink.draw(task, result, pixels, self.scratch) for sink in self._sinks}
 
+    def check_streamed(self) -> None:
+        """Refuse a plane that is too large for memory if a sink cannot draw such planes.
+
+        Raises:
+            ImageError: One cannot.
+        """
+        unable = [sink.name for sink in self._sinks if not sink.streams]
+        if unable:
+            raise ImageError(
+                f"is too large for {' and '.join(unable)}, which are made of whole planes in memory: "
+                "leave --measure, --export and --regions out"
+            )
+
     def keep(self, task: Task, outcome: tuple[list[Row], Drawn] | Failure) -> list[Row] | Failure:
         """Keep what was drawn of a plane; give its rows, or why it has none.
 
@@ -216,6 +235,8 @@ class Sinks:
                 for sink in self._sinks:
                     sink.end_scene(task)
         except OutputError as error:
+            for sink in self._sinks:
+                sink.drop(task)
             remove(task.files.values())
             if is_disk_full(error):
                 raise
@@ -231,9 +252,10 @@ class Sinks:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for sink in self._sinks:
-            sink.close(whole=error is None)
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        with ExitStack() as stack:  # one that cannot be closed does not keep the others open
+            stack.callback(shutil.rmtree, self.scratch, ignore_errors=True)
+            for sink in self._sinks:
+                stack.callback(sink.close, whole=error is None)
 
 
 def _mask_of(result: Result) -> NDArray[np.bool_]:

@@ -22,6 +22,7 @@ def at_scales(
     *,
     axes: str | None = None,
     most_pixels: int | None = None,
+    known_alone: bool = False,
 ) -> Model:
     """Give a model as it counts images under a view: at the scales that suit some of their planes.
 
@@ -33,6 +34,7 @@ def at_scales(
         view: How they are shown.
         axes: As of :func:`~elmgan.images.open_image`.
         most_pixels: The same.
+        known_alone: As of :func:`~elmgan.counting.looks.usual_scales`.
     """
     if view.scale != "auto":
         return model
@@ -44,7 +46,7 @@ def at_scales(
                 source = opened.enter_context(open_image(images[k], axes=axes, most_pixels=most_pixels))
                 of_image = source.planes(view)
                 planes += [of_image[n] for n in evenly(len(of_image), math.ceil(SAMPLE / len(taken)))]
-        return model.at_scales_of(planes)
+        return model.at_scales_of(planes, known_alone=known_alone)
 
 
 def evenly(number: int, most: int) -> list[int]:
@@ -58,13 +60,23 @@ def evenly(number: int, most: int) -> list[int]:
     return sorted({round(k) for k in np.linspace(0, number - 1, min(most, number))})
 
 
-def scales_told(usual: Sequence[float], view: View, version: str) -> str:
-    """Say at which scales images were counted, where those were found out and are not their own size."""
+def scales_told(usual: Sequence[float], view: View, version: str, pixel_size: float | None = None) -> str:
+    """Say at which scales images were counted, where those were found out and are not their own size.
+
+    Args:
+        usual: The scales.
+        view: Under which they were counted.
+        version: Of the model.
+        pixel_size: Of the images that the model knows, in micrometres; where it is known, that of an image goes first.
+    """
     if view.scale != "auto" or tuple(usual) == (1.0,):
         return ""
     *others, last = (f"{scale:.3g}" for scale in usual)
     scales = f"{', '.join(others)} and {last}" if others else last
-    return f"counted at scale {scales}, where the images look most like those that {version} knows"
+    like = f"where the images look most like those that {version} knows"
+    if pixel_size is not None:
+        like = f"by the pixel size, which is {pixel_size:.3g} µm for {version}, or, where that is not told, {like}"
+    return f"counted at scale {scales}, {like}"
 
 
 def uncalibrated(model: Model, view: View) -> str:

@@ -1,0 +1,168 @@
+"""ROIs as ImageJ and Fiji have them: cells as a RoiSet for the ROI Manager, and areas that were drawn as regions."""
+
+import io
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from roifile import ROI_OPTIONS, ROI_SUBTYPE, ROI_TYPE, ImagejRoi
+
+from elmgan.counting import Polygon, Region
+from elmgan.errors import UsageError, one_line
+from elmgan.export.drawn import DrawnRegions
+
+VERSION = 227
+"""Of ImageJ's format, as ImageJ 1.52 and later write it."""
+
+MOVE_TO, LINE_TO, CLOSE_PATH = 0.0, 1.0, 4.0
+"""Words of the path of a composite ROI."""
+
+MOST_WHOLE = 60_000
+"""Pixels from the corner up to which ImageJ has whole coordinates; beyond it they are fractions."""
+
+MOST_UNPACKED = 1 << 28
+"""Bytes of a file of ROIs, unpacked, that are read."""
+
+ROUND = 256
+"""Vertices that an oval is taken for; its area is 0.01 % smaller then."""
+
+AREAS = (ROI_TYPE.POLYGON, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED)
+
+
+class StackPlace(NamedTuple):
+    """Where a ROI is shown: on a plane of a stack, or on z and t of a hyperstack; each from 1, 0 for everywhere."""
+
+    plane: int = 0
+    z: int = 0
+    t: int = 0
+
+
+EVERYWHERE = StackPlace()
+
+
+def roi_set(outlines: Sequence[Sequence[Polygon]], *, place: StackPlace = EVERYWHERE, prefix: str = "") -> bytes:
+    """Give the RoiSet.zip of cells, which Fiji's ROI Manager opens.
+
+    A cell is a traced ROI, as the wand makes it. One with holes, or in several parts, is a composite ROI.
+
+    Args:
+        outlines: The polygons of cells 1 to n.
+        place: Where they are shown.
+        prefix: What their names begin with; they end with the number of the cell.
+
+    >>> ring = np.array([[0, 0], [0, 2], [1, 2], [1, 0]], np.int32)
+    >>> zipfile.ZipFile(io.BytesIO(roi_set([[[ring]]]))).namelist()
+    ['cell 1.roi']
+    """
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as zipped:
+        for number, polygons in enumerate(outlines, 1):
+            name = f"{prefix}cell {number}"
+            zipped.writestr(zipfile.ZipInfo(f"{name}.roi"), _roi(polygons, name, place).tobytes())
+    return file.getvalue()
+
+
+def _roi(polygons: Sequence[Polygon], name: str, place: StackPlace) -> ImagejRoi:
+    rings = [ring[:, ::-1] for polygon in polygons for ring in polygon]
+    points = rings[0] if len(rings) == 1 else np.concatenate(rings)
+    (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    roi = ImagejRoi(version=VERSION, name=name, left=left, top=top, right=right, bottom=bottom)
+    if len(rings) == 1:
+        roi.roitype, roi.n_coordinates = ROI_TYPE.TRACED, len(points)
+        roi.integer_coordinates = points - (left, top)
+        if max(right, bottom) > MOST_WHOLE:
+            roi.options |= ROI_OPTIONS.SUB_PIXEL_RESOLUTION
+            roi.subpixel_coordinates = points.astype(np.float32)
+    else:
+        roi.roitype = ROI_TYPE.RECT
+        roi.multi_coordinates = np.concatenate([_path(ring) for ring in rings])
+        roi.shape_roi_size = len(roi.multi_coordinates)
+    roi.position, roi.z_position, roi.t_position = place
+    return roi
+
+
+def _path(ring: NDArray[np.int32]) -> NDArray[np.float32]:
+    words = np.full((len(ring), 3), LINE_TO, np.float32)
+    words[0, 0] = MOVE_TO
+    words[:, 1:] = ring
+    return np.append(words.ravel(), np.float32(CLOSE_PATH))
+
+
+def read_rois(path: Path) -> DrawnRegions:
+    """Read the areas of a .roi or a RoiSet.zip as regions.
+
+    Points, lines and texts, which have no inside, are passed over.
+
+    Raises:
+        UsageError: It cannot be read, or holds no area.
+    """
+    try:
+        rois = [ImagejRoi.frombytes(content) for content in _contents(path)]
+        regions, passed_over = [], Counter[str]()
+        for roi in rois:
+            rings = _rings(roi)
+            if rings is None:
+                passed_over[f"without an inside ({roi.roitype.name.lower()})"] += 1
+            elif not rings:
+                passed_over["empty"] += 1
+            else:
+                regions.append(_region(roi, rings))
+    except UsageError:
+        raise
+    except Exception as error:  # on damaged bytes the decoder raises whatever it trips over
+        raise UsageError(f"{path} cannot be read as ROIs of ImageJ ({one_line(error)}): save it again") from None
+    drawn = DrawnRegions(regions, passed_over)
+    if not regions:
+        raise UsageError(f"{path} holds {drawn.told or 'nothing'}, and no area: draw areas such as polygons, and save")
+    return drawn
+
+
+def _contents(path: Path) -> list[bytes]:
+    if path.suffix.lower() != ".zip":
+        _check_size(path, path.stat().st_size)
+        return [path.read_bytes()]
+    with zipfile.ZipFile(path) as zipped:
+        members = [member for member in zipped.infolist() if member.filename.lower().endswith(".roi")]
+        _check_size(path, sum(member.file_size for member in members))
+        return [zipped.read(member) for member in members]
+
+
+def _check_size(path: Path, size: int) -> None:
+    if size > MOST_UNPACKED:
+        raise UsageError(f"{path} holds more than {MOST_UNPACKED >> 20} MB: save fewer ROIs in it")
+
+
+def _region(roi: ImagejRoi, rings: list[NDArray[np.float64]]) -> Region:
+    t, z = roi.t_position or None, roi.z_position or None
+    group = f"group {roi.group}" if roi.group else ""
+    return Region(roi.name, group, rings, t=t, z=z, index=roi.position or None)
+
+
+def _rings(roi: ImagejRoi) -> list[NDArray[np.float64]] | None:
+    """Lines round an area, in rows and columns; None of what is no area."""
+    if roi.subtype in (ROI_SUBTYPE.TEXT, ROI_SUBTYPE.ARROW, ROI_SUBTYPE.IMAGE):
+        return None
+    if roi.composite:
+        parts = list(roi.coordinates(multi=True))
+    elif roi.roitype in (ROI_TYPE.RECT, ROI_TYPE.OVAL):
+        left, top, right, bottom = float(roi.left), float(roi.top), float(roi.right), float(roi.bottom)
+        if roi.subpixelrect:
+            left, top, right, bottom = roi.xd, roi.yd, roi.xd + roi.widthd, roi.yd + roi.heightd
+        if roi.roitype == ROI_TYPE.RECT:
+            parts = [np.array([(left, top), (right, top), (right, bottom), (left, bottom)])]
+        else:
+            angles = np.linspace(0, 2 * np.pi, ROUND, endpoint=False)
+            middle, reach = ((left + right) / 2, (top + bottom) / 2), ((right - left) / 2, (bottom - top) / 2)
+            parts = [np.stack([np.cos(angles), np.sin(angles)], axis=1) * reach + middle]
+    elif roi.roitype in AREAS:
+        parts = [np.asarray(roi.coordinates())]
+    else:
+        return None
+    rings = [np.asarray(part, np.float64)[:, ::-1] for part in parts if len(part) > 2]
+    if not all(np.isfinite(ring).all() for ring in rings):
+        raise ValueError("its coordinates are not finite")
+    return rings
