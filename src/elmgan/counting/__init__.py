@@ -3,7 +3,7 @@
 from elmgan.counting.model import Model
 from elmgan.counting.outlines import Polygon
 from elmgan.counting.predictor import Predictor
-from elmgan.counting.region import Part, Region
+from elmgan.counting.region import Region, RegionPixels
 from elmgan.counting.result import Result
 from elmgan.counting.row import Failure, Place, Row
 from elmgan.counting.separation import separate
@@ -12,11 +12,11 @@ from elmgan.counting.streaming import Streamed, is_streamed
 __all__ = [
     "Failure",
     "Model",
-    "Part",
     "Place",
     "Polygon",
     "Predictor",
     "Region",
+    "RegionPixels",
     "Result",
     "Row",
     "Streamed",

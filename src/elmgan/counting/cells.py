@@ -199,20 +199,22 @@ def _perimeters(labels: NDArray[np.uint32], rows: slice, number: int) -> PerCell
     height, width = rows.stop - rows.start, labels.shape[1]
     around = np.zeros((height + 4, width + 2), labels.dtype)
     around[first - rows.start + 2 : last - rows.start + 2, 1:-1] = labels[first:last]
-    here = around[1:-1, 1:-1]
-    rim = np.zeros((height + 2, width + 2), labels.dtype)
-    differs = (around[:-2, 1:-1] != here) | (around[2:, 1:-1] != here)
-    differs |= (around[1:-1, :-2] != here) | (around[1:-1, 2:] != here)
-    np.multiply(here, differs, out=rim[:, 1:-1])
-    flat = rim.ravel()
-    pixels = np.flatnonzero(flat[width + 2 : -width - 2]) + width + 2
-    label = flat[pixels]
+    flat, wide = around.ravel(), width + 2
+    inside = np.flatnonzero(flat[wide:-wide]) + wide
+    here = flat[inside]
+    outer = (flat[inside - wide] != here) | (flat[inside + wide] != here)
+    outer |= (flat[inside - 1] != here) | (flat[inside + 1] != here)
+    rim = np.zeros(flat.size, labels.dtype)
+    rim[inside[outer]] = here[outer]
+    pixels, label = inside[outer], here[outer]
+    own = (pixels >= 2 * wide) & (pixels < (height + 2) * wide)
+    pixels, label = pixels[own], label[own]
     code = np.ones(len(pixels), np.uint8)
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
             if down or right:
                 step = DIAGONAL if down and right else BESIDE
-                code += np.uint8(step) * (flat[pixels + down * (width + 2) + right] == label)
+                code += np.uint8(step) * (rim[pixels + down * wide + right] == label)
     return np.asarray(np.bincount(label.astype(np.intp), RIM_LENGTHS[code], number), np.float64)
 
 

@@ -20,7 +20,7 @@ itself, so that what it goes round twice is not inside."""
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class RegionPixels:
     """Some pixels of an image: those of ``inside``, which lies in the image as ``box`` says."""
 
     box: Tile
@@ -62,7 +62,7 @@ class Region:
     z: int | None = None
     index: int | None = None
 
-    def part(self, shape: tuple[int, int]) -> Part:
+    def part(self, shape: tuple[int, int]) -> RegionPixels:
         """Give its pixels in an image of this shape; a pixel is inside if its centre is."""
         corners = np.concatenate(self.rings)
         box = _box(corners, shape)
@@ -78,10 +78,10 @@ class Region:
         else:
             away = (corners.max(axis=0) <= 0).any() or (corners.min(axis=0) >= shape).any()
             remark = OUTSIDE if away else EMPTY
-        return Part(box, inside, tuple(filter(None, (remark, CROSSING if crosses else ""))))
+        return RegionPixels(box, inside, tuple(filter(None, (remark, CROSSING if crosses else ""))))
 
 
-def part_of(region: ArrayLike | Part | Region, shape: tuple[int, int]) -> Part:
+def part_of(region: ArrayLike | RegionPixels | Region, shape: tuple[int, int]) -> RegionPixels:
     """Give the pixels of a region of an image of this shape.
 
     Args:
@@ -91,11 +91,11 @@ def part_of(region: ArrayLike | Part | Region, shape: tuple[int, int]) -> Part:
     Raises:
         UsageError: It is neither.
     """
-    if isinstance(region, Part):
+    if isinstance(region, RegionPixels):
         return region
     if isinstance(region, Region):
         return region.part(shape)
-    return Part(Tile(0, 0, *shape), pixels_of(region, shape))
+    return RegionPixels(Tile(0, 0, *shape), pixels_of(region, shape))
 
 
 def pixels_of(region: ArrayLike, shape: tuple[int, int]) -> NDArray[np.bool_]:

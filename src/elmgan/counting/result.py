@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from elmgan.counting.cells import measured
 from elmgan.counting.outlines import Polygon, outlines_of
-from elmgan.counting.region import Part, Region, covered_share, part_of
+from elmgan.counting.region import Region, RegionPixels, covered_share, part_of
 from elmgan.counting.separation import separate
 from elmgan.errors import UsageError
 from elmgan.models import STRIDE, shortcoming
@@ -82,7 +82,7 @@ class Result:
             return None
         return float((self.mask if self.data is None else self.mask[self.data]).mean())
 
-    def count_in(self, region: ArrayLike | Part | Region) -> float:
+    def count_in(self, region: ArrayLike | RegionPixels | Region) -> float:
         """Cells in a part of the image: the sum of the count map there. The parts of an image add up to the whole.
 
         Where the region cuts a value of the map, which stands for 4 x 4 pixels, it gets the share that it covers.

@@ -75,7 +75,7 @@ def features_of(cells: Mapping[str, NDArray], outlines: Sequence[Sequence[Polygo
             "measurements": measurements,
         }
         written.append({"type": "Feature", "geometry": geometry | plane, "properties": properties})
-    return BETWEEN.join(map(json.dumps, written))
+    return json.dumps(written, separators=(",", ":"))[1:-1]
 
 
 def _measurement(column: str) -> str:

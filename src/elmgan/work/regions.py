@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.counting import Part, Region, Result, Row, Streamed
+from elmgan.counting import Region, RegionPixels, Result, Row, Streamed
 from elmgan.errors import ElmganError, UsageError, one_line
 from elmgan.export.drawn import DrawnRegions
 from elmgan.export.imagej import read_rois
@@ -47,7 +47,7 @@ class NumberedRegion:
 
     number: int
     region: Region
-    part: Part
+    part: RegionPixels
 
 
 class RegionFiles:
@@ -220,7 +220,7 @@ def _of_labels(path: Path, shape: tuple[int, int]) -> Iterator[NumberedRegion]:
     for k, number in enumerate(numbers.tolist()):
         (top, height), (left, width) = ((int(begin[k]), int(length[k])) for begin, length in ends)
         box = Tile(top, left, height, width)
-        yield NumberedRegion(number, Region("", "", ()), Part(box, box.of(labels) == number))
+        yield NumberedRegion(number, Region("", "", ()), RegionPixels(box, box.of(labels) == number))
 
 
 def _with_overlaps(regions: Sequence[NumberedRegion], shape: tuple[int, int]) -> list[NumberedRegion]:

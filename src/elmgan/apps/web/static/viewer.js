@@ -219,13 +219,18 @@ export class Viewer {
     const [rows, columns] = this.size;
     context.imageSmoothingEnabled = this.scale * ratio < 3;
     const drawn = (layer) => {
-      if (this.bitmaps[layer]) context.drawImage(this.bitmaps[layer], 0, 0, columns, rows);
       const detail = this.detail?.bitmaps[layer];
+      const { top, left, height, width } = this.detail?.region ?? {};
+      context.save();
       if (detail) {
-        const { top, left, height, width } = this.detail.region;
-        if (layer !== "image") context.clearRect(left, top, 0, 0);
-        context.drawImage(detail, left, top, width, height);
+        const around = new Path2D();
+        around.rect(0, 0, columns, rows);
+        around.rect(left, top, width, height);
+        context.clip(around, "evenodd");
       }
+      if (this.bitmaps[layer]) context.drawImage(this.bitmaps[layer], 0, 0, columns, rows);
+      context.restore();
+      if (detail) context.drawImage(detail, left, top, width, height);
     };
     drawn("image");
     context.globalAlpha = this.opacity;
