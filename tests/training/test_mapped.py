@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as arrays
 from elmgan.data import Example
 from elmgan.errors import OutputError
 from elmgan.training import mapped as module
-from elmgan.training.mapped import EXAMPLES, Shelf, opened, private_folder, put, take
+from elmgan.training.mapped import EXAMPLES, ImageShelf, mapped_folder, opened, put, take
 
 SIZE = 20 * 30 * 6
 
@@ -70,7 +70,7 @@ def test_what_is_put_comes_back(first: list, second: list, tmp_path_factory: pyt
 def test_a_shelf_gives_what_it_keeps(room: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     kept = examples(6)
-    shelf = Shelf(room)
+    shelf = ImageShelf(room)
     shelf.keep(kept[:4])
     shelf.keep(iter(kept[4:]))
     found = shelf.examples()
@@ -91,14 +91,14 @@ def test_a_full_disk_is_told_and_left_as_it_was(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(module, "put", full)
     with pytest.raises(OutputError, match=r"do not fit into .* \(No space left on device\): make room, name .* TMPDIR"):
-        Shelf(0).keep(examples(2))
+        ImageShelf(0).keep(examples(2))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_temporary_folder_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
     with pytest.raises(OutputError, match=r"no temporary folder can be made .*: name one in the variable TMPDIR"):
-        private_folder()
+        mapped_folder()
 
 
 @pytest.mark.parametrize("enough", [0, 1 << 62])
@@ -110,7 +110,7 @@ def test_memory_is_taken_for_files_where_there_is_enough(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "disk"))
     monkeypatch.setattr(module, "FOLDER_OF_MEMORY", tmp_path / "memory")
     monkeypatch.setattr(module, "ENOUGH", enough)
-    with private_folder(in_memory=True) as folder:
+    with mapped_folder(in_memory=True) as folder:
         assert Path(folder).parent.name == ("disk" if enough else "memory")
-    with private_folder() as folder:
+    with mapped_folder() as folder:
         assert Path(folder).parent.name == "disk"

@@ -18,7 +18,7 @@ from elmgan.data import Example
 from elmgan.errors import TrainingError
 from elmgan.training.config import TrainingConfig, read_config
 from elmgan.training.feed import Draw, Feed
-from elmgan.training.mapped import Shelf
+from elmgan.training.mapped import ImageShelf
 from elmgan.training.renderers import Renderers, workers_for
 from elmgan.training.windows import Windows
 
@@ -48,7 +48,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def renderers(scratch: Path) -> Iterator[Renderers]:
-    shelf = Shelf(0)
+    shelf = ImageShelf(0)
     shelf.keep(examples())
     shelf.examples()
     with Renderers(2, CONFIG, shelf) as started:
@@ -98,11 +98,11 @@ RUN = """
 import os, sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from test_renderers import CONFIG, Draw, Renderers, Shelf, examples
+from test_renderers import CONFIG, Draw, Renderers, ImageShelf, examples
 if __name__ == "__main__":
     from elmgan.training import mapped
     mapped.FOLDER_OF_MEMORY = Path({scratch!r})
-    shelf = Shelf(0)
+    shelf = ImageShelf(0)
     shelf.keep(examples())
     shelf.examples()
     renderers = Renderers(2, CONFIG, shelf)

@@ -63,7 +63,7 @@ def opened(path: Path, *, writable: bool = False) -> mmap.mmap:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY if writable else mmap.ACCESS_READ)
 
 
-def private_folder(*, in_memory: bool = False) -> "TemporaryDirectory[str]":
+def mapped_folder(*, in_memory: bool = False) -> "TemporaryDirectory[str]":
     """Make a folder of this process alone, for what does not outlive it.
 
     Args:
@@ -83,7 +83,7 @@ def private_folder(*, in_memory: bool = False) -> "TemporaryDirectory[str]":
         ) from error
 
 
-class Shelf:
+class ImageShelf:
     """Keeps examples: in memory, or in a file from when they are more than there is room for.
 
     Who maps the file keeps it, so that it may be removed as soon as all have: then nothing is left of it when they end,
@@ -122,7 +122,7 @@ class Shelf:
     def _put_down(self) -> None:
         """Move what is in memory to the file."""
         if self._folder is None:
-            self._folder = private_folder()
+            self._folder = mapped_folder()
         folder = Path(self._folder.name)
         try:
             if self._file is None:

@@ -16,7 +16,7 @@ from elmgan.light import Normalisation, diameter_of, to_grey
 from elmgan.models import Bundle, Learned, ModelCard
 from elmgan.training.bundling import with_progress
 from elmgan.training.config import TrainingConfig
-from elmgan.training.mapped import Shelf
+from elmgan.training.mapped import ImageShelf
 from elmgan.training.windows import padded_size
 from elmgan.trust import other_size_told
 from elmgan.work.views import at_scales
@@ -94,7 +94,13 @@ def at_usual_scale(
 
 
 def gather(
-    sides: Sides, config: TrainingConfig, before: Learned, shelf: Shelf, *, rng: np.random.Generator, console: Console
+    sides: Sides,
+    config: TrainingConfig,
+    before: Learned,
+    shelf: ImageShelf,
+    *,
+    rng: np.random.Generator,
+    console: Console,
 ) -> Material:
     """Read the images to train and to validate on, and draw the synthetic ones.
 

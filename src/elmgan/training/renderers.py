@@ -22,7 +22,7 @@ from elmgan.errors import ElmganError, TrainingError, one_line
 from elmgan.launch import launch
 from elmgan.training.config import TrainingConfig
 from elmgan.training.feed import AHEAD, Renderer, Step
-from elmgan.training.mapped import Shelf, Span, opened, private_folder, put, take
+from elmgan.training.mapped import ImageShelf, Span, mapped_folder, opened, put, take
 from elmgan.training.memory import freed_memory_kept
 from elmgan.training.windows import Windows
 
@@ -32,10 +32,10 @@ FEWEST_CORES, MOST_WORKERS = 4, 8
 MOST_WAITING = 2 << 30
 """Bytes of windows that wait for their turn, at most, unless two steps are more."""
 
-PATIENCE = 10.0
+WORKER_PATIENCE = 10.0
 """Seconds that a process has to end when it is asked to."""
 
-Told = tuple[str, Span] | Exception
+WorkerAnswer = tuple[str, Span] | Exception
 """What a process says of a step: the file that holds its windows and where they are in it, or what went wrong."""
 
 
@@ -65,9 +65,9 @@ class Renderers:
         TrainingError: A process cannot be started.
     """
 
-    def __init__(self, number: int, config: TrainingConfig, shelf: Shelf) -> None:
+    def __init__(self, number: int, config: TrainingConfig, shelf: ImageShelf) -> None:
         spawn = get_context("spawn")
-        self._folder = private_folder(in_memory=True)
+        self._folder = mapped_folder(in_memory=True)
         self._workers: list[SpawnProcess] = []
         self._ends: list[Connection] = []
         self._largest = 0
@@ -119,14 +119,14 @@ class Renderers:
         except OSError:
             raise self._ended(k) from None
 
-    def _heard(self, k: int) -> Told | None:
+    def _heard(self, k: int) -> WorkerAnswer | None:
         try:
             return self._ends[k].recv()  # type: ignore[no-any-return]
         except (EOFError, OSError):
             raise self._ended(k) from None
 
     def _ended(self, k: int) -> TrainingError:
-        self._workers[k].join(PATIENCE)
+        self._workers[k].join(WORKER_PATIENCE)
         code = self._workers[k].exitcode
         how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
         return TrainingError(
@@ -134,7 +134,7 @@ class Renderers:
             'that trains must do so under if __name__ == "__main__"'
         )
 
-    def _windows(self, told: Told | None) -> list[Windows]:
+    def _windows(self, told: WorkerAnswer | None) -> list[Windows]:
         if not isinstance(told, tuple):
             raise told or TrainingError("a process that renders windows said nothing")
         path, place = Path(self._folder.name, told[0]), told[1]
@@ -152,7 +152,7 @@ class Renderers:
         for end in self._ends:
             end.close()
         for worker in self._workers:
-            worker.join(PATIENCE)
+            worker.join(WORKER_PATIENCE)
             if worker.is_alive():
                 worker.kill()
                 worker.join()
@@ -197,7 +197,7 @@ def _render(end: Connection, config: TrainingConfig, path: Path, places: Sequenc
         shutil.rmtree(each, ignore_errors=True)
 
 
-def _rendered(render: Renderer, step: Step, path: Path) -> Told:
+def _rendered(render: Renderer, step: Step, path: Path) -> WorkerAnswer:
     try:
         windows = render(step)
         with path.open("wb") as file:

@@ -31,7 +31,7 @@ from elmgan.training.bundling import Origin, bundle_run, with_progress
 from elmgan.training.config import LAST_EPOCH, TrainingConfig, describe_fault, dump_config, read_config
 from elmgan.training.curves import Curves, draw_samples
 from elmgan.training.feed import Feed, Render
-from elmgan.training.mapped import Shelf
+from elmgan.training.mapped import ImageShelf
 from elmgan.training.material import Material, at_usual_scale, fitted_to, gather
 from elmgan.training.memory import free_memory, freed_memory_kept
 from elmgan.training.processes import joined, share, summed, told
@@ -100,7 +100,7 @@ def train(
             check_split(run / SPLIT, sides)
         before = start_of(run, config) if resume else None if start is None else start.card
         workers = workers_for(config, processor)
-        shelf = stack.enter_context(closing(Shelf(0 if workers else room_for(config))))
+        shelf = stack.enter_context(closing(ImageShelf(0 if workers else room_for(config))))
         material = gather(sides, config, before.learned if before else (), shelf, rng=rng, console=console)
         lacking = shortage(sides, config.data.calibration) if "count" in material.learned else ""
         sized = material.of_another_size(before, config.view) if before else ""
