@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from elmgan.apps.web.job import UPLOADS, Job
-from elmgan.apps.web.records import Part
+from elmgan.apps.web.records import Wish
 from elmgan.apps.web.refusal import RefusedError
 from elmgan.counting import Failure
 from elmgan.counting.row import COLUMNS, FRACTIONS
@@ -21,7 +21,7 @@ FRESH = 300.0
 OWN_TABLE = "counted-by-eye.csv"
 
 
-Ticket = tuple[float, Job | None, Part, str]
+Ticket = tuple[float, Job | None, Wish, str]
 """Until when a link is good, and for what: a part of a job, or a model."""
 
 NONE: Ticket = (0.0, None, "results", "")
@@ -34,7 +34,7 @@ class Tickets:
         self._lock = threading.Lock()
         self._open: dict[str, Ticket] = {}
 
-    def issue(self, job: Job, part: Part, model: str) -> str:
+    def issue(self, job: Job, part: Wish, model: str) -> str:
         """Give a new ticket."""
         ticket = secrets.token_urlsafe(24)
         with self._lock:
@@ -43,7 +43,7 @@ class Tickets:
             self._open[ticket] = (now + FRESH, job, part, model)
         return ticket
 
-    def take(self, ticket: str) -> tuple[Job, Part, str]:
+    def take(self, ticket: str) -> tuple[Job, Wish, str]:
         """Give what a ticket is for; it is used up.
 
         Raises:

@@ -14,7 +14,7 @@ import numpy as np
 
 from elmgan.apps.web.job import MAPS, UPLOADS, Job, OneCount
 from elmgan.apps.web.models import Models
-from elmgan.apps.web.pictures import Shelf
+from elmgan.apps.web.pictures import RecentArrays
 from elmgan.apps.web.records import (
     CalibrationState,
     CheckedCounts,
@@ -39,7 +39,7 @@ from elmgan.work.count import PIXELS_AT_ONCE
 from elmgan.work.pipeline import cores
 from elmgan.work.plan import items_of, readable_planes
 
-PATIENCE = 10.0
+LONGEST_WAIT = 10.0
 """Seconds that the server waits at its end for planes that are being counted."""
 
 
@@ -54,7 +54,7 @@ class Jobs:
 
     def __init__(self, folder: Path, models: Models, limits: Limits) -> None:
         self.models, self.limits = models, limits
-        self.shelf = Shelf()
+        self.shelf = RecentArrays()
         self._folder = folder
         self._lock = threading.RLock()
         self._jobs: dict[str, Job] = {}
@@ -276,7 +276,7 @@ class Jobs:
         for job in jobs:
             job.stop.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + LONGEST_WAIT
         while busy := any(job.state in ("counting", "calibrating") for job in jobs):
             if time.monotonic() > until:
                 break

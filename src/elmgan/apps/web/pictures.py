@@ -39,7 +39,7 @@ Asked = tuple[int, int, int | None, int | None]
 """Top, left, height and width of a part that is asked for; None is as far as the image goes."""
 
 
-class Shelf:
+class RecentArrays:
     """Keeps the arrays that were asked for last."""
 
     def __init__(self, most: int = MOST_KEPT) -> None:

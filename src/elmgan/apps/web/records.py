@@ -11,7 +11,7 @@ from elmgan.strict import Strict
 JobState = Literal["waiting", "counting", "calibrating", "done", "cancelled", "failed"]
 
 
-class Told(BaseModel):
+class Sentence(BaseModel):
     """Why a request was not carried out, and what to do."""
 
     error: str = Field(description="one sentence")
@@ -225,13 +225,13 @@ class ImageFacts(BaseModel):
     notes: list[str]
 
 
-Part = Literal["results", "data-set", "model"]
+Wish = Literal["results", "data-set", "model"]
 
 
 class Wanted(Strict):
     """What to download."""
 
-    part: Part
+    part: Wish
     model: str | None = Field(None, max_length=200)
 
 

@@ -62,7 +62,7 @@ def run_server(
     remove_left()
     with ExitStack() as stack:
         listening = stack.enter_context(_listening(host, port))
-        folder = stack.enter_context(private_folder())
+        folder = stack.enter_context(own_folder())
         jobs = Jobs(folder / "jobs", models, limits or Limits())
         link = _link(host, listening.getsockname()[1], token)
         app = create_app(Site(jobs, host, token))
@@ -88,7 +88,7 @@ def run_server(
 
 
 @contextmanager
-def private_folder() -> Iterator[Path]:
+def own_folder() -> Iterator[Path]:
     """Give a folder that is this process's alone, for all temporary files, and remove it with all that is in it."""
     folder = Path(tempfile.mkdtemp(prefix=PRIVATE))
     before = tempfile.tempdir

@@ -46,7 +46,7 @@ from elmgan.apps.web.records import (
     Recount,
     RegionCount,
     SceneFacts,
-    Told,
+    Sentence,
     Wanted,
 )
 from elmgan.apps.web.refusal import RefusedError
@@ -95,7 +95,7 @@ FORM = {
 """What :func:`count` takes, for the description of the API."""
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Told, "description": description}
+    status: {"model": Sentence, "description": description}
     for status, description in {
         400: "what is asked for does not fit",
         401: "a token is needed",
@@ -426,7 +426,7 @@ def _tell_errors(app: FastAPI) -> None:
     """Answer each error with one sentence."""
 
     def told(status: int, sentence: str) -> JSONResponse:
-        return JSONResponse(Told(error=sentence).model_dump(), status)
+        return JSONResponse(Sentence(error=sentence).model_dump(), status)
 
     @app.exception_handler(RefusedError)
     def refused(request: Request, error: RefusedError) -> JSONResponse:
