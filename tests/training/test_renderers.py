@@ -120,17 +120,23 @@ def gone(process: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked for in /proc")
-def test_processes_whose_run_is_killed_end_and_remove_its_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("all_of_them", [False, True])
+def test_processes_whose_run_is_killed_end_and_remove_its_files(tmp_path: Path, all_of_them: bool) -> None:
+    """The run alone, or by a signal to all of them, as a scheduler sends."""
     scratch, script = tmp_path / "scratch", tmp_path / "run.py"
     scratch.mkdir()
     script.write_text(RUN.format(tests=str(Path(__file__).parent), scratch=str(scratch)), encoding="utf-8")
     environment = os.environ | {"TMPDIR": str(scratch), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen([sys.executable, str(script)], env=environment, stdout=subprocess.PIPE, text=True) as run:
+    command = [sys.executable, str(script)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True) as run:
         assert run.stdout is not None
         workers = [int(each) for each in run.stdout.readline().split()]
         assert len(workers) == 2
         assert len(list(scratch.iterdir())) == 2
-        run.kill()
+        if all_of_them:
+            os.killpg(run.pid, signal.SIGTERM)
+        else:
+            run.kill()
     limit = time.monotonic() + 30
     while time.monotonic() < limit and not (all(map(gone, workers)) and not list(scratch.iterdir())):
         time.sleep(0.05)

@@ -382,3 +382,12 @@ def test_windows_that_were_stacked_before_make_the_same_batch() -> None:
     assert torch.equal(one.image, other.image)
     assert torch.equal(one.masked, torch.tensor([0, 1]))
     assert (one.known.images, one.known.counted) == (2, 1)
+
+
+def test_stacked_windows_have_one_order_in_memory() -> None:
+    """A compiled step would be compiled anew for another one."""
+    turned = replace(window(), squares=np.arange(16, dtype=np.float32).reshape(4, 4).T)
+    stacked = Windows.of([turned, turned])
+    for name in ("image", "mask", "seen", "core", "total", "squares"):
+        assert getattr(stacked, name).flags.c_contiguous
+    np.testing.assert_array_equal(stacked[1].squares, turned.squares)

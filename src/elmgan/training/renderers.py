@@ -76,7 +76,7 @@ class Renderers:
                 end, other = spawn.Pipe()
                 arguments = (other, config, shelf.path, shelf.places, Path(self._folder.name))
                 worker = spawn.Process(target=_render, args=arguments, daemon=True)
-                with _interrupts_held():
+                with _signals_held():
                     worker.start()
                 other.close()  # so that the end of the process is the end of the pipe
                 self._workers.append(worker)
@@ -168,12 +168,12 @@ class Renderers:
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Let a process that is started meanwhile take no notice of Ctrl-C, which a terminal sends to all of them."""
+def _signals_held() -> Iterator[None]:
+    """Keep the signals that terminals and schedulers send to all processes from one that is started meanwhile."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
@@ -182,19 +182,28 @@ def _interrupts_held() -> Iterator[None]:
 
 def _render(end: Connection, config: TrainingConfig, path: Path, places: Sequence[Span], folder: Path) -> None:
     """Render steps as they come, until there is nobody left to send any; then remove what is left of the files."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides what Ctrl-C means
+    signal.signal(signal.SIGTERM, _leave)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    with freed_memory_kept(), suppress(EOFError, OSError):
-        mapped = opened(path)
-        render, number = Renderer(config, [take(place, mapped) for place in places]), 0
-        end.send(None)
-        while True:
-            step = end.recv()
-            number += 1
-            end.send(_rendered(render, step, folder / f"{os.getpid()}-{number}"))
-    for each in (folder, path.parent):
-        shutil.rmtree(each, ignore_errors=True)
+    try:
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+        with freed_memory_kept(), suppress(EOFError, OSError):
+            mapped = opened(path)
+            render, number = Renderer(config, [take(place, mapped) for place in places]), 0
+            end.send(None)
+            while True:
+                step = end.recv()
+                number += 1
+                end.send(_rendered(render, step, folder / f"{os.getpid()}-{number}"))
+    finally:
+        for each in (folder, path.parent):
+            shutil.rmtree(each, ignore_errors=True)
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit
 
 
 def _rendered(render: Renderer, step: Step, path: Path) -> WorkerAnswer:
