@@ -39,7 +39,8 @@ docs: $(DEVELOPMENT)/installed
 	NO_MKDOCS_2_WARNING=1 $(DEVELOPMENT)/bin/mkdocs build --quiet
 
 clean:
-	rm -rf $(DEVELOPMENT) $(RUNTIME) .venv-czi demo-out build site dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(DEVELOPMENT) $(RUNTIME) .venv-czi .venv-bioimageio demo-out build site dist
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests examples -name __pycache__ -prune -exec rm -rf {} +
 
 # Editable installs: a change in src counts at once, only other requirements install again.

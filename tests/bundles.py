@@ -89,6 +89,23 @@ def tiny_bundle(name: str = "tiny", learned: Learned = ("mask", "count")) -> Bun
     return Bundle(card, tiny_onnx(), "# tiny\n")
 
 
+def passing_on(normalisation: Normalisation) -> Bundle:
+    """A model whose probability is what its network sees."""
+    nodes = [
+        helper.make_node("Identity", ["image"], ["probability"]),
+        helper.make_node("AveragePool", ["image"], ["count_map"], kernel_shape=[4, 4], strides=[4, 4]),
+    ]
+    image, probability, count_map = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, f"{name}_row", f"{name}_column"])
+        for name in ("image", "probability", "count_map")
+    )
+    graph = helper.make_graph(nodes, "passing on", [image], [probability, count_map])
+    network = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    bundle = tiny_bundle()
+    card = bundle.card.model_copy(update={"normalisation": normalisation})
+    return replace(bundle, card=card, onnx=bytes(network.SerializeToString()))
+
+
 def write_tiny(folder: Path, learned: Learned = ("mask", "count")) -> Path:
     """The network as a model folder below ``folder``."""
     path = folder / "tiny-model"

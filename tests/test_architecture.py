@@ -46,9 +46,12 @@ EXTRA_PACKAGES = {
     *("torch", "onnx", "onnxscript", "tensorboard", "jaxtyping"),
     *("scipy", "skimage", "openvino", "zarr"),
     *("fastapi", "starlette", "uvicorn", "python_multipart"),
+    *("napari", "qtpy", "npe2"),
 }
 # Modules of other folders that need some of them all the same, and are imported on demand.
 ON_DEMAND = {
+    "elmgan.apps.napari.widget": {"napari", "qtpy"},
+    "elmgan.export.bioimageio": {"onnx"},
     "elmgan.export.standalone": {"onnx"},
     "elmgan.images.omezarr": {"zarr"},
     **{

@@ -89,6 +89,7 @@ def test_no_command_opens_a_connection(tmp_path: Path) -> None:
         ["count", images, "-o", str(tmp_path / "by-onnxruntime"), "--model", model, "--engine", "onnxruntime"],
         ["evaluate", data, "-o", str(tmp_path / "evaluated"), "--model", model],
         ["calibrate", model, data, "-o", str(tmp_path / "calibrated")],
+        ["export", "nuclei-small", "-o", str(tmp_path / "small.zip"), "--format", "bioimageio"],
         ["train", data, "-o", run_folder, *(part for setting in small for part in ("--set", setting))],
         ["count", images, "-o", str(tmp_path / "by-torch"), "--model", f"{run_folder}/model", "--engine", "torch"],
         ["benchmark", "upsampling", *quick, "--width", "2"],

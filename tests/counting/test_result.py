@@ -1,5 +1,6 @@
-"""A result's separated cells: worked out once, whoever asks, and never one result after the other."""
+"""A result's separated cells: worked out once, whoever asks, and never one after the other; its look in notebooks."""
 
+import base64
 import copy
 import pickle
 import threading
@@ -7,10 +8,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
-from elmgan.counting import Result, result
+from bundles import squares, tiny_bundle
+from elmgan.counting import Model, Result, result
+from elmgan.counting.picture import OUTLINE, PREVIEW_SIDE
+from pages import Links
 
 CELLS = np.zeros((8, 8), dtype=bool)
 CELLS[1:3, 1:3] = CELLS[5:7, 5:7] = True
@@ -62,3 +67,37 @@ def test_a_result_can_be_copied_and_sent_to_another_process(duplicate: Callable[
     labels = counted.labels()
     assert labels.max() == 2
     assert np.array_equal(duplicate(counted).labels(), labels)
+
+
+def picture_in(page: Links) -> Any:
+    """The one picture of a page, which is in the page itself; (row, column, RGB)."""
+    (source,) = page.loaded
+    head, _, content = source.partition(",")
+    assert head == "data:image/png;base64"
+    decoded: Any = cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR)
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+
+
+def test_a_notebook_shows_the_picture_and_the_count() -> None:
+    counted = Model(tiny_bundle(), engine="onnxruntime", precision="fp32").count(squares(5))
+    page = Links(counted._repr_html_())
+    assert page.text == "5 cells"
+    shown = picture_in(page)
+    assert shown.shape == (96, 120, 3)
+    assert np.array_equal((shown == OUTLINE).all(axis=2) | (counted.labels() > 0), counted.labels() > 0)
+    assert (shown == OUTLINE).all(axis=2).sum() > 5 * 20
+
+
+def test_a_notebook_shows_large_images_small() -> None:
+    counted = Model(tiny_bundle(), engine="onnxruntime", precision="fp32").count(squares(5, (96, 1200)))
+    assert picture_in(Links(counted._repr_html_())).shape == (29, PREVIEW_SIDE, 3)
+
+
+def test_a_notebook_is_told_what_not_to_trust() -> None:
+    told = Result(
+        CELLS.shape, 1.4, None, None, None, ("blurred", "<new>"), interval=(0.2, 3.1), unlike="larger & <b>darker</b>"
+    )._repr_html_()
+    page = Links(told)
+    assert "img" not in page.tags
+    assert page.text == ("1 cell90 % interval: 0 to 4blurred: focus again<new>: unlike: larger & <b>darker</b>")
+    assert Links(of_cells()._repr_html_()).text == "2 objects"

@@ -40,6 +40,7 @@ from elmgan.data import is_data_set, layout_of, read_data_set, survey
 from elmgan.data.synthetic import write_data_set
 from elmgan.engines import open_engine
 from elmgan.errors import UsageError
+from elmgan.files import whole_file
 from elmgan.images import View, open_image, readers
 from elmgan.launch import launch
 from elmgan.models import find_bundle, read_bundle, shipped
@@ -500,3 +501,47 @@ def calibrate(
         console().out(f"wrote {out}; count with it: elmgan count IMAGES -o OUT --model {out}")
     if done.failures:
         raise typer.Exit(SOME_FAILED)
+
+
+@app.command("export")
+def export_model(
+    model: Annotated[str, typer.Argument(help=OF_MODEL)],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="File to write.")],
+    file_format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="bioimageio|onnx",
+            help="bioimageio: a zip for bioimage.io's programs; onnx: one file from grey values to the count.",
+        ),
+    ],
+    licence: Annotated[
+        str | None, typer.Option(metavar="SPDX", help="Of a model of your own, as CC-BY-4.0; for bioimageio.")
+    ] = None,
+    author: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Of a model of your own; for bioimageio. May be repeated.")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Write a model in the format of other programs."""
+    with errors_told(debug), torch_needed("exporting"):
+        if file_format not in ("bioimageio", "onnx"):
+            raise UsageError(f"--format is {file_format}; expected bioimageio or onnx")
+        bundle = read_bundle(find_bundle(model))
+        if file_format == "onnx":
+            from elmgan.export.standalone import standalone
+
+            with whole_file(out, lasting=True) as temporary:
+                temporary.write_bytes(standalone(bundle))
+        else:
+            from elmgan.export.bioimageio import AUTHORS, LICENCE, write_package
+
+            if model not in shipped() and not (licence and author):
+                raise UsageError("say who made the model, and how it may be used: --author NAME --licence CC-BY-4.0")
+            write_package(out, bundle, licence=licence or LICENCE, authors=author or AUTHORS)
+    if as_json:
+        print_json({"model": bundle.version, "format": file_format, "file": str(out)})
+    elif not quiet:
+        console().out(f"wrote {bundle.version} to {out}")

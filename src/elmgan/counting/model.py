@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from elmgan.counting.clumps import Clumps, clumped_share
 from elmgan.counting.looks import Looks, Scaled, scale_for, usual_scales
+from elmgan.counting.picture import PREVIEW_SIDE, shrunk
 from elmgan.counting.predictor import TILE, Predictor
 from elmgan.counting.result import Result
 from elmgan.counting.scaling import LARGEST_SCALE, SMALLEST_SCALE
@@ -22,7 +23,7 @@ from elmgan.counting.streaming import OnDisk, Streamed, find_in_strips, is_strea
 from elmgan.engines import Engine, Runtime, open_engine
 from elmgan.engines.engine import threads
 from elmgan.errors import ImageError, ModelError, UsageError
-from elmgan.images import COLOUR_SAMPLES, Plane, Tile, View
+from elmgan.images import COLOUR_SAMPLES, Plane, Tile, View, as_numpy, axis_names, only_plane, open_image
 from elmgan.light import Appearance, Cells, Seen, appearance_of, channel_left, see
 from elmgan.models import Bundle, ModelCard
 from elmgan.trust import ImagePlace, darkness_told, flags_by, flags_of
@@ -125,6 +126,9 @@ class Model:
     ) -> Result:
         """Count the cells of a (row, column) or (row, column, channel) image of any numeric dtype, or of a plane.
 
+        An array may be NumPy's, Dask's, or a tensor. One that names its axes, as xarray's do, may have them in any
+        order, and more of them, of which the view leaves one plane.
+
         The result has what the model learned: counts, masks or both. An image that counts 0 has no foreground. Pixels
         without data - NaN, infinite, or of one value along the image's border - are neither counted nor foreground.
         Under another view than the one that the model was calibrated under (see :meth:`calibrated_for`), and far from
@@ -144,8 +148,8 @@ class Model:
             pixels: Of a plane, where they have been read before.
 
         Raises:
-            ImageError: The image is not of a kind or size that the model takes, or is a merge of several stains that
-                would be counted otherwise each, and no channel is named.
+            ImageError: The image is not of a kind or size that the model takes, has several planes under the view, or
+                is a merge of several stains that would be counted otherwise each, and no channel is named.
             ModelError: The network cannot run on the image, or gives numbers that are not finite.
             UsageError: There is no such scale.
         """
@@ -153,8 +157,11 @@ class Model:
             view, pixels = image.view, image.read() if pixels is None else pixels
         elif isinstance(image, str | Path):
             raise ImageError(f"{image} is a path: give an array, or a plane of elmgan.open_image(path)")
+        elif axis_names(image) is not None:
+            view = (view or self.view).changed(channel=channel, scale=scale, cells=cells)
+            return self.count(only_plane(open_image(image), view), quick=quick)
         else:
-            view, pixels = view or self.view, np.asarray(image)
+            view, pixels = view or self.view, np.asarray(as_numpy(image))
         view = view.changed(channel=channel, scale=scale, cells=cells)
         judged_view = self._view_of(image, view) if isinstance(image, Plane) else view
         channel = view.channel if channel is not None else channel_left(view, pixels)
@@ -209,6 +216,7 @@ class Model:
             judged.distance,
             None if interval is None else self.card.calibration,
             self._doubt(judged),
+            shrunk(seen.grey, PREVIEW_SIDE),
         )
 
     def stream(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from html import escape
 from threading import RLock
 from typing import Any, TypeVar
 
@@ -11,11 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from elmgan.counting.cells import measured
 from elmgan.counting.outlines import Polygon, outlines_of
+from elmgan.counting.picture import for_display, outlined_png
 from elmgan.counting.region import Region, RegionPixels, covered_share, part_of
 from elmgan.counting.separation import separate
 from elmgan.errors import UsageError
 from elmgan.models import STRIDE, shortcoming
-from elmgan.trust import Calibration, ImagePlace
+from elmgan.trust import ADVICE, LEVEL, Calibration, ImagePlace
 
 _T = TypeVar("_T")
 
@@ -64,6 +66,8 @@ class Result:
     """What gives the interval, and those of parts of the image; None if there is none."""
     doubt: float = 0.0
     """How far the image is from those that the model knows, as the interval takes it."""
+    preview: NDArray | None = None
+    """The image in grey, made small, (row, column); for the picture in notebooks."""
 
     @property
     def count(self) -> int | None:
@@ -187,6 +191,23 @@ class Result:
         """Whether the count map is the one number of the pooled head."""
         blocks = tuple(-(-side // STRIDE) for side in self.shape)
         return self.count_map is not None and self.count_map.shape != blocks
+
+    def _repr_html_(self) -> str:
+        """Show the result in a notebook: the picture with the cells outlined, the count, its interval, its flags."""
+        things, number = ("object", self.objects) if self.count is None else ("cell", self.count)
+        told = f"{number} {things}{'s' * (number != 1)}"
+        lines = [f'<span style="font-size:200%;font-weight:bold">{told}</span>']
+        if self.interval is not None:
+            low, high = self.interval
+            lines.append(f"{100 * LEVEL:.0f} % interval: {math.floor(low)} to {math.ceil(high)}")
+        lines += [f"<b>{escape(flag)}</b>: {escape(ADVICE.get(flag, ''))}" for flag in self.flags]
+        lines += [f"unlike: {escape(self.unlike)}"] if self.unlike else []
+        picture = ""
+        if self.preview is not None:
+            cells = None if self.mask is None else self.labels()
+            source = outlined_png(for_display(self.preview), cells)
+            picture = f'<img style="max-width:none" alt="the image, {told} outlined" src="{source}">'
+        return f'<div style="display:flex;gap:1em">{picture}<div>{"<br>".join(lines)}</div></div>'
 
     def __repr__(self) -> str:
         found = f"count={self.count}, estimate={self.estimate}, interval={self.interval}"

@@ -1,6 +1,7 @@
 """What networks learn from: data sets, examples reduced to mask and totals, splits, synthetic cells."""
 
 from elmgan.data.annotations import read_labels, read_truth, reduce_labels
+from elmgan.data.append import append_example
 from elmgan.data.examples import Example, load_example
 from elmgan.data.faults import Tell
 from elmgan.data.folder import read_data_set, read_sources
@@ -20,6 +21,7 @@ __all__ = [
     "Sides",
     "Survey",
     "Tell",
+    "append_example",
     "divide",
     "group_alike",
     "is_data_set",

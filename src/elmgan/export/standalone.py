@@ -42,9 +42,9 @@ def standalone(bundle: Bundle) -> bytes:
     The graph takes ``image``, float32 (1, 1, row, column), or (1, 3, row, column) of colour: the values of a whole
     image as they were read, finite, at most 1e15 from 0. Images may have any size; with the pooled head it is that of
     the architecture. It gives what the model learned, and what ``Model.count`` gives at a scale of 1 without tiles:
-    ``probability``, float32 (1, 1, row, column), cell from the card's threshold on; and ``count_map``, float32
-    (1, 1, row / 4, column / 4), rounded up, or (1, 1, 1, 1) from the pooled head, whose sum is the count. A stained
-    slide is seen as haematoxylin, other colour as luminance, and a smooth uneven background is levelled.
+    ``probability``, float32 (1, 1, row, column), cell from the card's threshold on; ``count_map``, float32
+    (1, 1, row / 4, column / 4), rounded up, or (1, 1, 1, 1) from the pooled head; and ``count``, float32 (1,), its sum.
+    A stained slide is seen as haematoxylin, other colour as luminance, and a smooth uneven background is levelled.
 
     It knows nothing of pixels without data: cut off margins of one value, or they are taken for background or cells.
     Nor does it find the scale, tell a merge of stains, or raise flags.
@@ -55,6 +55,17 @@ def standalone(bundle: Bundle) -> bytes:
     Returns:
         The ONNX file's bytes.
     """
+    return with_network(bundle, lambda image: _seen(image, bundle.card.normalisation), channels="channel")
+
+
+def with_network(bundle: Bundle, see: "Callable[[NodeValue], NodeValue]", *, channels: int | str = 1) -> bytes:
+    """Give one ONNX graph of what a network is shown of an image, and the network; see :func:`standalone`.
+
+    Args:
+        bundle: The model.
+        see: Adds the nodes that make of the image what the network is shown.
+        channels: Of the image; a name where there may be one or three.
+    """
     card, network = bundle.card, compose.add_prefix(onnx.load_from_string(bundle.onnx), NETWORK_PREFIX)
     architecture = card.architecture
     graph = Graph()
@@ -62,7 +73,7 @@ def standalone(bundle: Bundle) -> bytes:
     image = graph.value("image")
     sides = graph.Shape(image, start=2)
     missing = graph.Mod(graph.Neg(sides), architecture.multiple)
-    padded = graph.Pad(_seen(image, card.normalisation), graph.Concat([0, 0], missing, axis=0), None, PLANE)
+    padded = graph.Pad(see(image), graph.Concat([0, 0], missing, axis=0), None, PLANE)
     graph.name(padded, f"{NETWORK_PREFIX}image")
     graph.nodes += network.graph.node
 
@@ -75,16 +86,19 @@ def standalone(bundle: Bundle) -> bytes:
             reduced = (sides + (architecture.stride - 1)) / architecture.stride
             count_map = graph.Slice(count_map, [0, 0], reduced, PLANE)
         outputs["count_map"] = count_map * np.float32(1 if card.calibration is None else card.calibration.gain)
+        total = graph.ReduceSum(outputs["count_map"].to(np.float64), keepdims=0)
+        outputs["count"] = graph.Reshape(total.to(np.float32), [1])
     for name, value in outputs.items():
         graph.name(value, name)
 
     size = architecture.size or ("row", "column")
-    shapes = {"image": size, "probability": size, "count_map": ("map_row", "map_column")}
-    channels = {"image": "channel"}
-    described = {
-        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels.get(name, 1), *shape])
-        for name, shape in shapes.items()
+    shapes = {
+        "image": [1, channels, *size],
+        "probability": [1, 1, *size],
+        "count_map": [1, 1, "map_row", "map_column"],
+        "count": [1],
     }
+    described = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()}
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
@@ -117,13 +131,7 @@ def _seen(image: "NodeValue", normalisation: Normalisation) -> "NodeValue":
         return level, *_statistics(level, normalisation, stained)
 
     image, centre, span, sign = graph.either(uneven, levelled, lambda: (image, *statistics))
-    reach = span * np.float32(normalisation.limit)
-    centred = graph.Max(graph.Min((image - centre) * sign, reach), graph.Neg(reach))
-    normalised = centred / graph.Where(span > np.float32(0), span, np.float32(1))
-    if normalisation.compression:
-        compression = normalisation.compression
-        normalised = graph.Asinh(normalised * np.float32(compression)) / np.float32(math.asinh(compression))
-    return normalised
+    return _stretched((image - centre) * sign, span, normalisation)
 
 
 def _grey(image: "NodeValue") -> "tuple[NodeValue, NodeValue]":
@@ -275,6 +283,37 @@ def _statistics(
     return centre.to(np.float32), span, sign
 
 
+def _stretched(off: "NodeValue", span: "NodeValue", normalisation: Normalisation) -> "NodeValue":
+    """Divide differences to the background by the span, clip and compress them."""
+    graph = off.graph
+    reach = span * np.float32(normalisation.limit)
+    centred = graph.Max(graph.Min(off, reach), graph.Neg(reach))
+    normalised = centred / graph.Where(span > np.float32(0), span, np.float32(1))
+    if normalisation.compression:
+        compression = normalisation.compression
+        normalised = graph.Asinh(normalised * np.float32(compression)) / np.float32(math.asinh(compression))
+    return normalised
+
+
+def normalised_part(image: "NodeValue", normalisation: Normalisation) -> "NodeValue":
+    """Normalise a part of an image whose span has become 0 to 1 already, in which cells are bright.
+
+    The background is looked for in the part, below the middle of the span, and so is the noise.
+    """
+    graph = image.graph
+    values = _sorted(_sample(image))
+    below = graph.ReduceSum((graph.Neg(values) >= np.float32(-0.5)).to(np.int64), keepdims=1)
+    # A part that is nearly all cell still has some of its darkest pixels to be taken for the background.
+    fewest = graph.Max(graph.Shape(values) / 50, [1])
+    dark = graph.Slice(values, [0], graph.Max(below, fewest))
+    rounding = graph.constant(np.full(1, normalise.ROUNDING))
+    everywhere = _densest(values, normalisation.background, rounding)
+    centre = graph.Where(everywhere > 0.5, _densest(dark, normalisation.background, rounding), everywhere)
+    noise = (_noise(image, values) * float(normalisation.noise_span)).to(np.float32)
+    span = graph.Where(noise > np.float32(1), noise, np.float32(1))
+    return _stretched(image - centre.to(np.float32), span, normalisation)
+
+
 def _sample(image: "NodeValue") -> "NodeValue":
     graph = image.graph
     step = graph.Ceil(graph.Sqrt(graph.Size(image).to(np.float64) / float(normalise.MOST_PIXELS))).to(np.int64)
@@ -390,6 +429,10 @@ class Graph:
     def value(self, name: str) -> "NodeValue":
         """Return a value that has a name already: an input of the graph, or what other nodes give."""
         return NodeValue(self, name)
+
+    def constant(self, values: ArrayLike) -> "NodeValue":
+        """Return a constant as a value."""
+        return NodeValue(self, self._name(values))
 
     def name(self, value: "NodeValue", name: str) -> None:
         """Give a value one more name."""

@@ -1,5 +1,6 @@
 """Files to planes and back: what a file holds, its planes read when asked, the view of them, and writing."""
 
+from elmgan.images.arrays import ArrayReader, as_numpy, axis_names
 from elmgan.images.find import Found, FoundImage, find_images, kinds_told
 from elmgan.images.reader import Reader, Scene, endings, readers
 from elmgan.images.source import (
@@ -8,6 +9,7 @@ from elmgan.images.source import (
     PIXELS_STREAMED,
     Plane,
     Source,
+    array_source,
     as_numbers,
     channel_names,
     described,
@@ -24,6 +26,7 @@ from elmgan.images.write import (
     as_grey,
     packed_png,
     packed_tiff,
+    write_image,
     write_labels,
     write_mask,
     write_png,
@@ -35,6 +38,7 @@ __all__ = [
     "COLOUR_SAMPLES",
     "PIXELS_ALLOWED",
     "PIXELS_STREAMED",
+    "ArrayReader",
     "Found",
     "FoundImage",
     "Pages",
@@ -44,8 +48,11 @@ __all__ = [
     "Source",
     "Tile",
     "View",
+    "array_source",
     "as_grey",
     "as_numbers",
+    "as_numpy",
+    "axis_names",
     "channel_names",
     "described",
     "endings",
@@ -59,6 +66,7 @@ __all__ = [
     "read_every",
     "read_image",
     "readers",
+    "write_image",
     "write_labels",
     "write_mask",
     "write_png",

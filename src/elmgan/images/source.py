@@ -11,9 +11,10 @@ from types import TracebackType
 from typing import Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from elmgan.errors import ImageError, UsageError
+from elmgan.images.arrays import ArrayReader
 from elmgan.images.damage import problem
 from elmgan.images.reader import START, Reader, Scene, endings, readers
 from elmgan.images.tile import Tile
@@ -31,14 +32,19 @@ COLOUR_SAMPLES = ("red", "green", "blue")
 CONVERT = "open it in Fiji (Bio-Formats) or with bfconvert and save it as OME-TIFF"
 
 
-def open_image(path: str | Path, *, axes: str | None = None, most_pixels: int | None = PIXELS_ALLOWED) -> "Source":
+def open_image(
+    path: str | Path | ArrayLike, *, axes: str | None = None, most_pixels: int | None = PIXELS_ALLOWED
+) -> "Source":
     """Open an image of any kind that is read: TIFF and its kin, PNG, JPEG, ND2, CZI, LIF and others; by content.
 
     Nothing but what describes the pixels is read. Close the source, or use it in a ``with`` block.
 
+    An array is taken for an image too: NumPy's, xarray's, Dask's, a tensor; see :class:`ArrayReader`.
+
     Args:
-        path: The file, or the folder of an OME-Zarr image.
-        axes: What the axes of a file mean that does not say so itself, one letter each: T, Z, C, Y, X.
+        path: The file, or the folder of an OME-Zarr image; or an array.
+        axes: What the axes of a file mean that does not say so itself, one letter each: T, Z, C, Y, X; of an array also
+            S, the samples of colour.
         most_pixels: Planes of more pixels than this are refused. ``None`` for who reads planes a part at a time: files
             that give parts may have :data:`PIXELS_STREAMED` then.
 
@@ -46,12 +52,19 @@ def open_image(path: str | Path, *, axes: str | None = None, most_pixels: int | 
         ImageError: It does not exist, is damaged, or is of a kind that cannot be read.
         UsageError: The axes are none.
     """
+    if not isinstance(path, str | Path):
+        return array_source(ArrayReader(path, axes), most_pixels=most_pixels)
     path, axes = Path(path), checked_axes(axes)
     try:
         reader = _opened(path, axes)
     except Exception as error:  # on damaged bytes the decoders raise whatever they trip over
         raise ImageError(f"{path}: {problem(error)}") from error
     return Source(path, reader, most_pixels)
+
+
+def array_source(reader: ArrayReader, name: str = "the array", *, most_pixels: int | None = PIXELS_ALLOWED) -> "Source":
+    """Give the planes of an array, which errors call by this name."""
+    return Source(Path(name), reader, most_pixels)
 
 
 def checked_axes(axes: str | None) -> str | None:

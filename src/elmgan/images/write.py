@@ -51,6 +51,16 @@ def write_labels(path: Path, labels: NDArray[np.uint32], pixel_size: Mapping[str
     _write(path, packed_tiff(labels.astype(np.uint32, copy=False), pixel_size))
 
 
+def write_image(path: Path, image: NDArray, pixel_size: Mapping[str, float] | None = None) -> None:
+    """Write an image, (row, column) or (row, column, 3) in colour, as TIFF of its own type; see :func:`write_mask`.
+
+    Raises:
+        OutputError: the file cannot be written.
+
+    """
+    _write(path, packed_tiff(image, pixel_size))
+
+
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:
     """Write a picture, (row, column) grey or (row, column, 3) red, green, blue, as PNG.
 
@@ -68,10 +78,10 @@ def packed_png(image: NDArray[np.uint8]) -> bytes:
 
 
 def packed_tiff(image: NDArray, pixel_size: Mapping[str, float] | None = None) -> bytes:
-    """Give the content of a compressed TIFF of one (row, column) image, with its pixel size where that is known."""
+    """Give the content of a compressed TIFF of one image, (row, column) or in colour, with its pixel size if known."""
     described = {"description": f"{PROGRAM}\nunit=micron\n", **_resolution(pixel_size)} if pixel_size else {}
-    file = BytesIO()
-    tifffile.imwrite(file, image, photometric="minisblack", compression="zlib", metadata=None, **described)
+    file, meaning = BytesIO(), "rgb" if image.ndim == 3 else "minisblack"
+    tifffile.imwrite(file, image, photometric=meaning, compression="zlib", metadata=None, **described)
     return file.getvalue()
 
 

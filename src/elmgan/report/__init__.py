@@ -1,7 +1,8 @@
 """What people read of a run: pictures, plots, pages, and the record of how it came about."""
 
+from elmgan.counting.picture import OUTLINE, for_display, outlines
 from elmgan.report.contact_sheet import write_contact_sheet
-from elmgan.report.overlay import OUTLINE, for_display, outlines, overlay
+from elmgan.report.overlay import overlay
 from elmgan.report.page import facts_of, page
 from elmgan.report.plot import MOST_POINTS, Dots, Line, Points, distribution_plot, dot_plot, scatter
 from elmgan.report.record import run_record

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from elmgan.counting.picture import OUTLINE, for_display, outlines
 from elmgan.data import Record, read_grey, read_truth
 from elmgan.images import write_png
-from elmgan.report.overlay import OUTLINE, for_display, outlines
 
 ACROSS, MOST = 6, 30
 PICTURE_SIDE, GAP, LINE = 240, 12, 16

@@ -1,0 +1,1 @@
+"""The plugin of napari: layers are counted, looked at, corrected and kept as examples."""

@@ -1,0 +1,88 @@
+"""Small pictures of what was counted: the image in grey, the cells outlined."""
+
+import base64
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from elmgan.light import Grey
+
+PREVIEW_SIDE = 360
+"""Longer side of the picture that a result keeps of its image, in pixels."""
+
+OUTLINE = (255, 128, 0)  # orange: no kind of colour vision takes it for a grey
+
+
+def shrunk(grey: NDArray, side: int) -> NDArray:
+    """Give an image, (row, column), with its longer side cut down to so many pixels; a smaller one as it is."""
+    scale = min(1, side / max(grey.shape))
+    rows, columns = (max(1, round(length * scale)) for length in grey.shape)
+    resized = np.empty((rows, columns), grey.dtype)
+    cv2.resize(grey, (columns, rows), resized, interpolation=cv2.INTER_AREA)  # OpenCV's (width, height)
+    return resized
+
+
+def for_display(grey: Grey) -> NDArray[np.uint8]:
+    """Stretch an image to 0..255; the darkest and the brightest 0.3 % of the pixels are clipped.
+
+    >>> for_display(np.array([[5, 6, 7]], dtype=np.float32))
+    array([[  0, 127, 255]], dtype=uint8)
+    >>> for_display(np.full((1, 3), 5, dtype=np.float32))
+    array([[0, 0, 0]], dtype=uint8)
+    """
+    low, high = (np.float32(value) for value in np.percentile(grey, (0.3, 99.7)))
+    if low == high:  # the bright pixels are few
+        low, high = np.float32(grey.min()), np.float32(grey.max())
+    if low == high:
+        return np.zeros(grey.shape, dtype=np.uint8)
+    stretched = (np.clip(grey.astype(np.float32, copy=False), low, high) - low) / (high - low)
+    return (255 * stretched).astype(np.uint8)
+
+
+def outlines(cells: NDArray, thickness: int = 1) -> NDArray[np.bool_]:
+    """Find the rim of each object of a mask or label image, inside the object; objects that touch each have their own.
+
+    >>> outlines(np.array([[1, 1, 1, 2],
+    ...                    [1, 1, 1, 2],
+    ...                    [1, 1, 1, 0]])).astype(int)
+    array([[0, 0, 1, 1],
+           [0, 0, 1, 1],
+           [0, 0, 1, 0]])
+    """
+    around = np.pad(cells, 1, mode="edge")
+    rim = np.zeros(cells.shape, dtype=bool)
+    for neighbour in (around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:]):
+        rim |= neighbour != cells
+    inside = cells != 0
+    rim &= inside
+    if thickness == 1:
+        return rim
+    thick: NDArray[np.bool_] = cv2.dilate(rim.astype(np.uint8), np.ones((thickness, thickness), np.uint8)) > 0
+    thick &= inside
+    return thick
+
+
+def nearest(cells: NDArray, shape: tuple[int, int]) -> NDArray:
+    """Scale labels of any type, which must not be mixed, to a smaller shape: each pixel takes the label at its centre.
+
+    >>> nearest(np.array([[1, 2, 3, 4, 5, 6]], np.uint32), (1, 2))
+    array([[2, 5]], dtype=uint32)
+    """
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(np.intp) for new, old in zip(shape, cells.shape, strict=True)
+    )
+    return cells[np.ix_(rows, columns)]
+
+
+def outlined_png(small: NDArray[np.uint8], cells: NDArray | None) -> str:
+    """Give a small grey picture with cells outlined, as a data URI that a page can hold.
+
+    Args:
+        small: (row, column).
+        cells: Mask or label image, 0 = background, of any size of the same shape; or None.
+    """
+    picture = cv2.cvtColor(small, cv2.COLOR_GRAY2BGR)
+    if cells is not None:
+        picture[outlines(nearest(cells, small.shape))] = OUTLINE[::-1]
+    return "data:image/png;base64," + base64.b64encode(cv2.imencode(".png", picture)[1].tobytes()).decode()
