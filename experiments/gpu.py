@@ -31,7 +31,7 @@ from elmgan.data.synthetic import write_data_set
 from elmgan.report.record import machine
 from elmgan.training.config import TrainingConfig, read_config
 from elmgan.training.feed import Feed
-from elmgan.training.mapped import Shelf
+from elmgan.training.mapped import ImageShelf
 from elmgan.training.memory import freed_memory_kept
 from elmgan.training.renderers import Renderers, workers_for
 from elmgan.training.step import Batch, GanStep, collate
@@ -86,7 +86,7 @@ def training(size: Size, examples: list[Example], device: torch.device, tell: Ca
 def rendering(processes: int, config: TrainingConfig, examples: list[Example]) -> Iterator[Feed]:
     """Give a feed whose windows are rendered by processes."""
     with ExitStack() as stack:
-        shelf = Shelf(0)
+        shelf = ImageShelf(0)
         stack.callback(shelf.close)
         shelf.keep(examples)
         shelf.examples()

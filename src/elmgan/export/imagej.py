@@ -30,7 +30,7 @@ MOST_UNPACKED = 1 << 28
 ROUND = 256
 """Vertices that an oval is taken for; its area is 0.01 % smaller then."""
 
-AREAS = (ROI_TYPE.POLYGON, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED)
+ROI_AREAS = (ROI_TYPE.POLYGON, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED)
 
 
 class StackPlace(NamedTuple):
@@ -158,7 +158,7 @@ def _rings(roi: ImagejRoi) -> list[NDArray[np.float64]] | None:
             angles = np.linspace(0, 2 * np.pi, ROUND, endpoint=False)
             middle, reach = ((left + right) / 2, (top + bottom) / 2), ((right - left) / 2, (bottom - top) / 2)
             parts = [np.stack([np.cos(angles), np.sin(angles)], axis=1) * reach + middle]
-    elif roi.roitype in AREAS:
+    elif roi.roitype in ROI_AREAS:
         parts = [np.asarray(roi.coordinates())]
     else:
         return None

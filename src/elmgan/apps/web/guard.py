@@ -34,7 +34,7 @@ POLICY = "; ".join(
 )
 """What a page of this server may load: its own files, and pictures that it made; no script or style within a page."""
 
-HEADERS = {
+SAFETY_HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -79,8 +79,12 @@ class Guard:
 
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
-                kept = [pair for pair in message.get("headers", []) if pair[0].decode("latin-1").lower() not in HEADERS]
-                added = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+                kept = [
+                    pair
+                    for pair in message.get("headers", [])
+                    if pair[0].decode("latin-1").lower() not in SAFETY_HEADERS
+                ]
+                added = [(name.encode(), value.encode()) for name, value in SAFETY_HEADERS.items()]
                 if scope["path"].startswith("/api/"):
                     added.append((b"cache-control", b"no-store"))
                 message["headers"] = [*kept, *added]
