@@ -22,10 +22,16 @@ from elmgan.images import read_image, write_image
 from elmgan.models import read_bundle
 from elmgan.work import count_images
 
-pytestmark = pytest.mark.filterwarnings("default")  # of napari's own libraries
+pytestmark = pytest.mark.filterwarnings("ignore")  # of napari's own libraries
 
 PATIENCE = 60
 """Seconds that a count may take."""
+
+SERVER = "Xvfb -displayfd 1 -screen 0 1600x1000x24 -nolisten tcp & server=$!; cat > /dev/null; kill $server"
+"""A server of X that ends with the tests, whose pipe it reads. If it ended before, Qt would end them."""
+
+SERVERS: list[subprocess.Popen[bytes]] = []
+"""Those that were started: their pipes stay open."""
 
 
 @pytest.fixture(scope="module")
@@ -35,17 +41,18 @@ def screen() -> Iterator[None]:
         pytest.skip("needs napari (pip install 'napari[pyqt6]')")
     if shutil.which("Xvfb") is None:
         pytest.skip("needs Xvfb (apt-get install xvfb)")
-    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "1600x1000x24", "-nolisten", "tcp"]
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server,
-    ):
-        assert server.stdout is not None
+    server = subprocess.Popen(
+        ["sh", "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert server.stdout is not None
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DISPLAY", f":{server.stdout.readline().decode().strip()}")
         patch.setenv("QT_QPA_PLATFORM", "offscreen")
         patch.setenv("LIBGL_ALWAYS_SOFTWARE", "1")
         yield
-        server.terminate()
+    server.stdout.close()
+    server.returncode = 0  # it goes on, and nobody waits for it
+    SERVERS.append(server)
 
 
 @pytest.fixture(scope="module")

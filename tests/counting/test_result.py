@@ -15,6 +15,7 @@ import pytest
 from bundles import squares, tiny_bundle
 from elmgan.counting import Model, Result, result
 from elmgan.counting.picture import OUTLINE, PREVIEW_SIDE
+from elmgan.trust import ADVICE
 from pages import Links
 
 CELLS = np.zeros((8, 8), dtype=bool)
@@ -99,5 +100,7 @@ def test_a_notebook_is_told_what_not_to_trust() -> None:
     )._repr_html_()
     page = Links(told)
     assert "img" not in page.tags
-    assert page.text == ("1 cell90 % interval: 0 to 4blurred: focus again<new>: unlike: larger & <b>darker</b>")
+    assert page.text == (
+        f"1 cell90 % interval: 0 to 4blurred: {ADVICE['blurred']}<new>: unlike: larger & <b>darker</b>"
+    )
     assert Links(of_cells()._repr_html_()).text == "2 objects"

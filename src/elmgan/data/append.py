@@ -14,7 +14,7 @@ from elmgan.errors import DataError
 from elmgan.files import cannot_write, write_table
 from elmgan.images import write_image, write_mask
 
-HEADERS = ("image", "count")
+NEEDED_COLUMNS = ("image", "count")
 """Columns that a table needs, to take another row."""
 
 
@@ -58,7 +58,7 @@ def append_example(
     if there and "images" not in there:
         raise DataError(f"{folder} is no data set with images/: choose one, or a new folder")
     table = folder / TABLE_NAME
-    columns, rows = _rows_of(table) if table.exists() else (list(HEADERS), [])
+    columns, rows = _rows_of(table) if table.exists() else (list(NEEDED_COLUMNS), [])
     stem = re.sub(r"[^\w.-]+", "_", name).strip("._") or "image"
     taken = {path.stem.lower() for path in folder.glob("images/*")}
     number, unique = 1, stem
@@ -81,6 +81,8 @@ def _rows_of(table: Path) -> tuple[list[str], list[dict[str, str]]]:
         rows, columns = list(reader), list(reader.fieldnames or [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{table} cannot be read ({error}): save it as CSV in UTF-8, with commas") from error
-    if not set(HEADERS) <= set(columns) or any(None in row or None in row.values() for row in rows):
-        raise DataError(f"{table} takes no other row: its columns are to be {', '.join(HEADERS)}, with commas between")
+    if not set(NEEDED_COLUMNS) <= set(columns) or any(None in row or None in row.values() for row in rows):
+        raise DataError(
+            f"{table} takes no other row: its columns are to be {', '.join(NEEDED_COLUMNS)}, with commas between"
+        )
     return columns, rows

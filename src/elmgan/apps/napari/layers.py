@@ -18,7 +18,7 @@ USUAL_AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
 CIRCLE = 72
 """Corners of the polygon that stands for an ellipse."""
 
-AREAS = ("polygon", "rectangle", "ellipse")
+WITH_INSIDE = ("polygon", "rectangle", "ellipse")
 """Shapes that have an inside."""
 
 
@@ -163,7 +163,7 @@ def regions_of(shapes: Any, layer: Any) -> list[NDArray[np.float64]]:
     """
     regions = []
     for vertices, kind in zip(shapes.data, shapes.shape_type, strict=True):
-        if kind in AREAS:
+        if kind in WITH_INSIDE:
             world = [shapes.data_to_world(corner)[-2:] for corner in polygon_of(vertices, kind)]
             before = [0.0] * (layer.ndim - 2)
             regions.append(np.array([layer.world_to_data([*before, *corner])[-2:] for corner in world]) + 0.5)

@@ -29,7 +29,7 @@ from qtpy.QtWidgets import (
 )
 
 from elmgan.apps.napari.job import CountedPlane, count_layers, counted_before
-from elmgan.apps.napari.layers import CountedLayer, cells_in, guess_axes, regions_of
+from elmgan.apps.napari.layers import WITH_INSIDE, CountedLayer, cells_in, guess_axes, regions_of
 from elmgan.counting import Row
 from elmgan.counting.row import COLUMNS
 from elmgan.data import append_example
@@ -341,7 +341,7 @@ class CountCells(QWidget):  # type: ignore[misc]
     def _for_all(shapes: Any, cells: list[float]) -> list[float]:
         """Give a number per shape, NaN for those that have no inside."""
         found = iter(cells)
-        return [next(found) if kind in ("polygon", "rectangle", "ellipse") else np.nan for kind in shapes.shape_type]
+        return [next(found) if kind in WITH_INSIDE else np.nan for kind in shapes.shape_type]
 
     def add_to_data_set(self, folder: Path) -> None:
         """Add the plane of the selected row, its mask as it is painted, and its count to a data set folder."""
