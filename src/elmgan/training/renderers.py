@@ -82,7 +82,8 @@ class Renderers:
                 self._workers.append(worker)
                 self._ends.append(end)
             for k in range(number):
-                self._heard(k)
+                if isinstance(error := self._heard(k), Exception):
+                    raise error
         except BaseException:
             self.close()
             raise
@@ -189,9 +190,13 @@ def _render(end: Connection, config: TrainingConfig, path: Path, places: Sequenc
     try:
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-        with freed_memory_kept(), suppress(EOFError, OSError):
+        try:
             mapped = opened(path)
-            render, number = Renderer(config, [take(place, mapped) for place in places]), 0
+        except OSError as error:
+            end.send(TrainingError(f"the decoded images cannot be read: {one_line(error)}"))
+            return
+        render, number = Renderer(config, [take(place, mapped) for place in places]), 0
+        with freed_memory_kept(), suppress(EOFError, OSError):  # when the other end is gone
             end.send(None)
             while True:
                 step = end.recv()
@@ -202,8 +207,8 @@ def _render(end: Connection, config: TrainingConfig, path: Path, places: Sequenc
             shutil.rmtree(each, ignore_errors=True)
 
 
-def _leave(*_: object) -> None:
-    raise SystemExit
+def _leave(number: int, _: object) -> None:
+    raise SystemExit(128 + number)  # as shells tell it
 
 
 def _rendered(render: Renderer, step: Step, path: Path) -> WorkerAnswer:
