@@ -105,7 +105,8 @@ WITH_PYTHON = [page for page in PAGES if "```python" in text_of(page) and page.n
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.stem)
 def test_the_python_of_a_page_runs(page: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(desk)
-    image, model = np.zeros((64, 64), np.uint8), load("nuclei-small")
+    image, model = np.zeros((96, 96), np.uint8), load("nuclei-small")
+    image[30:50, 30:50] = image[60:80, 60:80] = 200
     images = dict.fromkeys(("image", "dapi", "gfp", "image_of_regions"), image)
     names = images | {"elmgan": elmgan, "model": model, "result": model.count(image)}
     for block in re.findall(r"```python\n(.+?)```", text_of(page), re.DOTALL):

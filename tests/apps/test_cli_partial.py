@@ -59,7 +59,7 @@ def test_pictures_of_cells_take_masks(tmp_path: Path, images: Path, option: str)
     out = tmp_path / "out"
     done = elmgan("count", images, "-o", out, "--model", write_tiny(tmp_path, ("count",)), option)
     assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr == f"error: {shortcoming(['count'])}; leave --labels and --overlays out\n"
+    assert done.stderr == f"error: {shortcoming(['count'])}; leave {option} out\n"
     assert not out.exists()
 
 

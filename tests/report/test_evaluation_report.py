@@ -14,6 +14,7 @@ from elmgan.report.evaluation import MOST_FAILED, WORST, Case, evaluation_report
 from elmgan.report.score_plots import Counts, agreement, bland_altman, error_by_count, predicted_against_true
 from elmgan.scores import Score
 from elmgan.scores.metrics import metrics_of
+from elmgan.trust import REMEDY
 from pages import Links
 
 MODEL = Model(tiny_bundle())
@@ -59,7 +60,7 @@ def test_the_page_says_in_words_how_good_the_counts_are() -> None:
         "A count is 1.0 cells off on average, where an image has 15.0 cells.",
         "On average 1.0 cells too many are counted.",
         "50 % of the true counts lie in their interval; 90 % should.",
-        "1 of 2 images are flagged, most often blurred (1): focus again.",
+        f"1 of 2 images are flagged, most often blurred (1): {REMEDY['blurred']}.",
     ):
         assert shown in read.text
 

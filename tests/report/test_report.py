@@ -23,6 +23,7 @@ from elmgan.report.counts import (
     look_first,
     rows_to_picture,
 )
+from elmgan.trust import REMEDY
 from pages import Links
 
 
@@ -104,7 +105,7 @@ def test_the_summary_says_what_came_out_and_what_to_do() -> None:
     read = Links(counts_report(rows, [], {}, record()))
     for shown in (
         "3 images were counted. They show 1\xa0506 cells, 502.0 on average, from 2 to 1500.",
-        "2 of 3 are flagged, mostly blurred (2): focus again. Look at these first.",
+        f"2 of 3 are flagged, mostly blurred (2): {REMEDY['blurred']}. Look at these first.",
         "1 of 3 counts have a 90 % interval, typically ± 10 cells.",
     ):
         assert shown in read.text

@@ -74,7 +74,7 @@ def test_each_part_of_the_truth_may_be_lacking() -> None:
     known = {
         name: value for name, value in asdict(compare(result, None, None, 7, image="a")).items() if value is not None
     }
-    assert set(known) == {"image", "kind", "group", "truth", "estimate", "low", "high", "flags"}
+    assert set(known) == {"image", "kind", "group", "truth", "estimate", "low", "high", "flags", "unlike", "scale"}
     assert (known["low"], known["high"]) == (5, 8)
     score = compare(result, mask, None, None, image="a")
     assert (score.truth, score.dice, score.iou, score.psnr, score.ap50) == (None, 1, 1, 100, None)

@@ -14,6 +14,7 @@ from elmgan.counting import Failure, Place, Row
 from elmgan.report.groups import Group, beginnings, groups_by, plates_of, wells_of
 from elmgan.report.page import facts_of, flags_found, grouped, page, parameters_of
 from elmgan.report.plot import Line, Points, distribution_plot, scatter
+from elmgan.trust import REMEDY
 
 # A report on a large folder must still open in a browser.
 FLAGGED_PICTURES, WIDE_PICTURES, OTHER_PICTURES = 48, 12, 60
@@ -214,7 +215,8 @@ def _words(
         told.append("The count was stopped before the last image. The same command with --resume goes on from there.")
     flagged = sum(bool(row.flags) for row in rows)
     if flagged:
-        flag, number, advice = flags_found(row.flags for row in rows)[0]
+        flag, number, _ = flags_found(row.flags for row in rows)[0]
+        advice = REMEDY.get(flag, "")
         mostly = f"mostly {flag} ({number}): {advice}" if flagged > 1 else f"{flag}: {advice}"
         told.append(
             f"{flagged} of {len(rows)} {'is' if flagged == 1 else 'are'} flagged, {mostly}. Look at these first."

@@ -12,6 +12,7 @@ from elmgan.report.plot import MOST_POINTS
 from elmgan.report.score_plots import BINS, Counts, agreement, bland_altman, error_by_count, predicted_against_true
 from elmgan.report.thumbnail import thumbnail
 from elmgan.scores import BASELINE, SCORES, Metrics, Score, Summary, Value, interval_shown, shown
+from elmgan.trust import REMEDY
 
 ON_CARDS = ("mae", "bias", "r2", "dice", "ap50")
 WORST = 6
@@ -155,7 +156,8 @@ def _words(summary: Summary | None, scores: Sequence[Score], failed: int) -> lis
             told.append(f"{share:.0f} % of the true counts lie in their interval; 90 % should.")
     flagged = sum(bool(score.flags) for score in scores)
     if flagged:
-        flag, number, advice = flags_found(score.flags for score in scores)[0]
+        flag, number, _ = flags_found(score.flags for score in scores)[0]
+        advice = REMEDY.get(flag, "")
         told.append(f"{flagged} of {len(scores)} images are flagged, most often {flag} ({number}): {advice}.")
     if failed:
         told.append(f"{failed} images could not be scored; the reasons stand below.")
