@@ -10,7 +10,11 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
-ELSEWHERE = {"experiments/README.md": "experiments.md", "benchmarks/peers/README.md": "peers.md"}
+ELSEWHERE = {
+    "experiments/README.md": "experiments.md",
+    "benchmarks/peers/README.md": "peers.md",
+    "benchmarks/earlier/README.md": "earlier.md",
+}
 """File of the repository -> page of the site."""
 
 

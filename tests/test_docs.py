@@ -29,7 +29,7 @@ TEXTS = [
     *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "experiments/README.md")),
     *sorted(ROOT.glob("benchmarks/*/README.md")),
 ]
-BUILT = {"commands.md", "experiments.md", "peers.md"}
+BUILT = {"commands.md", "experiments.md", "peers.md", "earlier.md"}
 """Pages that docs/hooks.py makes."""
 
 RUN_ELSEWHERE = {"page.md", "bioimageio.md"}

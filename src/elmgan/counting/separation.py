@@ -45,5 +45,14 @@ def separate(mask: NDArray[np.bool_], count_map: NDArray[np.float32] | None = No
         density = np.divide(count_map, np.maximum(pixels_in_blocks(mask, STRIDE), 1), dtype=np.float32)
     with closing(Strips(mask.shape[1], counts=density is not None, pixels=STRIP_PIXELS)) as strips:
         strips.add(mask, density)
-        labels = list(strips.labels())
-    return labels[0] if len(labels) == 1 else np.concatenate(labels)
+        some = strips.labels()
+        first = next(some)
+        if len(first) == len(mask):
+            return first
+        labels = np.empty(mask.shape, np.uint32)
+        labels[: len(first)] = first
+        top = len(first)
+        for rows in some:
+            labels[top : top + len(rows)] = rows
+            top += len(rows)
+        return labels
