@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 from elmgan.counting import Model, Result, Row, Streamed, is_streamed
 from elmgan.counting.row import DECIMALS
@@ -10,6 +10,9 @@ from elmgan.errors import ImageError
 from elmgan.files import cannot_write
 from elmgan.work.plan import Task
 from elmgan.work.sinks import Drawn, Sinks
+
+Room = Callable[[int], AbstractContextManager[object]]
+"""Gives what is entered while so many pixels are in memory: it may wait until there is room for them."""
 
 Outcome = tuple[list[Row], Drawn]
 """Rows, and what the sinks drew."""
@@ -22,6 +25,7 @@ def count_plane(
     *,
     quick: bool = False,
     part: Callable[[float], None] = lambda share: None,
+    room: Room = lambda pixels: nullcontext(),
 ) -> Outcome:
     """Count one plane; give its row and what is to be kept of it. What was counted before is passed on.
 
@@ -31,6 +35,7 @@ def count_plane(
         sinks: What draws.
         quick: See :meth:`~elmgan.Model.count`.
         part: Told the share that is done, of a plane that is too large for memory.
+        room: Entered with the values that are read of the plane, while there is anything of it in memory.
 
     Raises:
         ImageError: The plane cannot be read or counted.
@@ -41,8 +46,9 @@ def count_plane(
         return list(task.kept), {}
     if task.plane is None:
         raise task.error or ImageError("has no planes")
-    begun, plane = time.perf_counter(), task.plane
     with ExitStack() as stack:
+        stack.enter_context(room(task.pixels))
+        begun, plane = time.perf_counter(), task.plane
         found: Result | Streamed
         if is_streamed(plane):
             sinks.check_streamed()

@@ -1,6 +1,9 @@
 """The page as a person uses it, in a real browser; screenshots go to $ELMGAN_SCREENSHOTS, if that is set."""
 
+import base64
+import csv
 import io
+import json
 import os
 import shutil
 import threading
@@ -88,6 +91,32 @@ def shot(page: Page, name: str) -> None:
         page.screenshot(path=f"{where}/{name}.png", full_page=not page.locator("dialog[open]").count())
 
 
+DROP = """files => {
+  const dropped = new DataTransfer();
+  for (const [name, content] of files) {
+    dropped.items.add(new File([Uint8Array.from(atob(content), (character) => character.charCodeAt(0))], name));
+  }
+  const event = new DragEvent("drop", { dataTransfer: dropped, bubbles: true, cancelable: true });
+  document.querySelector("#drop").dispatchEvent(event);
+}"""
+
+
+def drop(page: Page, paths: list[Path]) -> None:
+    """Drop files on the page."""
+    page.evaluate(DROP, [(path.name, base64.b64encode(path.read_bytes()).decode()) for path in paths])
+
+
+def type_counts(page: Page, factor: float) -> None:
+    """Type so many times what was counted into the column for counts by eye, from the first row on."""
+    inputs = page.locator("input.own:not(:disabled)")
+    rows = page.locator("tbody tr").filter(has=page.locator("input.own:not(:disabled)"))
+    inputs.first.focus()
+    for text in rows.locator("td.bar").all_inner_texts():
+        page.keyboard.press("Control+a")
+        page.keyboard.type(str(round(factor * int(text.replace("\u202f", "")))))
+        page.keyboard.press("Enter")
+
+
 def counted(page: Page, folder: Path) -> None:
     """Choose the images of a folder, and wait until they are counted."""
     page.set_input_files("#files", sorted(map(str, folder.iterdir())))
@@ -129,19 +158,14 @@ def test_from_images_to_a_calibrated_model_and_a_table(browser: Browser, address
     page.uncheck("#flagged-first")
     inputs = page.locator("input.own:not(:disabled)")
     assert inputs.count() == IMAGES
-    rows = page.locator("tbody tr").filter(has=page.locator("input.own:not(:disabled)"))
-    truths = [int(text.replace("\u202f", "")) for text in rows.locator("td.bar").all_inner_texts()]
-    inputs.first.focus()
-    for number in truths[:19]:
-        page.keyboard.type(str(round(1.5 * number)))
-        page.keyboard.press("Enter")
+    type_counts(page, 1.5)
+    for number in (0, 1, 2):
+        inputs.nth(number).fill("")
+    inputs.nth(2).blur()
     page.click("#own summary")
     expect(page.locator("#own-body")).to_contain_text("1 more count is needed")
     assert page.locator("#calibrate").is_disabled()
-    inputs.nth(19).focus()
-    for number in truths[19:]:
-        page.keyboard.type(str(round(1.5 * number)))
-        page.keyboard.press("Enter")
+    type_counts(page, 1.5)
     page.click("#calibrate:not(:disabled)")
     page.wait_for_selector("#checks", timeout=60_000)
     assert page.locator("#checks tbody tr").count() == 4
@@ -193,6 +217,12 @@ def test_an_image_is_looked_at_corrected_and_counted_again(browser: Browser, add
     after = int(page.locator("#marked").inner_text().split()[0])
     assert abs(after - before) == 1
     expect(page.locator("#own-count")).to_have_value(str(after))
+    page.reload()  # the tab still knows its session, and the server the dots
+    page.wait_for_selector("html[data-ready]")
+    page.locator("button.picture").first.click()
+    page.check("input[value=correct]")
+    expect(page.locator("#marked")).to_contain_text(f"{after} cells are marked")
+    expect(page.locator("#begin-again")).to_be_visible()
 
     page.click(".again summary")
     page.select_option(".again [name=size]", "scale")
@@ -204,9 +234,93 @@ def test_an_image_is_looked_at_corrected_and_counted_again(browser: Browser, add
     assert page.locator("tbody tr").filter(has_text="scale 0.5").count() == 1
     assert page.locator("input.own").first.input_value() == str(after)
 
-    page.reload()  # the tab still knows its session
+    page.reload()
     page.wait_for_selector("html[data-ready]")
     assert page.locator("tbody tr").count() == IMAGES + 2 + 1
+    assert FAULTS == []
+
+
+@pytest.fixture(scope="module")
+def mixed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Files as people have them: 30 images, a stack, a broken one, and one of 8192 x 8192."""
+    more = tmp_path_factory.mktemp("mixed")
+    write_data_set(more / "set", 30 - IMAGES, seed=4, size=(128, 160))
+    small = tifffile.imread(more / "set" / "images" / "synthetic_000.tif")
+    large = np.full((8192, 8192), np.median(small), small.dtype)
+    large[4000:4128, 4000:4160] = small
+    tifffile.imwrite(more / "large.tif", large, tile=(512, 512), compression="zlib")
+    others = [path.rename(more / f"more-{path.name}") for path in sorted((more / "set" / "images").iterdir())]
+    return [*folder.iterdir(), *others, more / "large.tif"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_a_mixed_drop_is_cancelled_counted_again_fitted_and_downloaded(
+    browser: Browser, address: str, mixed: list[Path], size: dict[str, int], tmp_path: Path
+) -> None:
+    page = opened(browser, address, size)
+    page.click("#how summary")
+    page.select_option("#how [name=model]", "nuclei-small")
+    drop(page, mixed)
+    expect(page.locator("tbody tr:not(.failed)")).not_to_have_count(0, timeout=60_000)
+    page.click("#cancel")
+    expect(page.locator("#state")).to_contain_text("Cancelled", timeout=60_000)
+    assert 0 < page.locator("tbody tr").count() < 34
+
+    page.click("#again summary")
+    page.select_option("#again [name=size]", "scale")
+    page.fill("#again [name=scale]", "0.8")
+    page.click("#recount")
+    expect(page.locator("#state")).to_contain_text("Done: 33 planes counted", timeout=120_000)
+    assert page.locator("tbody tr").filter(has_text="scale 0.8").count() == 33
+    expect(page.locator("tr.failed")).to_contain_text("Not counted")
+
+    type_counts(page, 1.5)
+    page.click("#own summary")
+    page.click("#calibrate:not(:disabled)")
+    page.wait_for_selector("#checks", timeout=120_000)
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+    assert serious(page) == []
+
+    page.locator("tbody tr").filter(has_text="large.tif").locator("button.picture").click()
+    expect(page.locator("#loading")).to_be_hidden()
+    for _ in range(8):
+        page.click("#zoom-in")
+    page.wait_for_timeout(500)
+    shot(page, f"large-{size['width']}")
+    page.keyboard.press("Escape")
+
+    with page.expect_download() as download:
+        page.click("#download")
+    with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as archive:
+        rows = list(csv.DictReader(io.StringIO(archive.read("counts.csv").decode())))
+        assert len(rows) == 33
+        assert {row["scale"] for row in rows} == {"0.8"}
+        assert len(list(csv.DictReader(io.StringIO(archive.read("counted-by-eye.csv").decode())))) == 31
+        archive.extract("masks/large.tif", tmp_path)
+        assert "report.html" in archive.namelist()
+    assert tifffile.TiffFile(tmp_path / "masks" / "large.tif").pages[0].shape == (8192, 8192)
+    assert FAULTS == []
+
+
+def test_cells_are_measured_and_regions_counted_in_the_download(browser: Browser, address: str, folder: Path) -> None:
+    page = opened(browser, address)
+    image = min(folder.glob("*.tif"))
+    page.set_input_files("#files", str(image))
+    expect(page.locator("#state")).to_contain_text("Done", timeout=60_000)
+    page.click("#extras summary")
+    page.check("#measure")
+    page.check("[value=imagej]")
+    corners = [[0, 0], [80, 0], [80, 80], [0, 80], [0, 0]]
+    drawn = json.dumps({"type": "Polygon", "coordinates": [corners]}).encode()
+    page.set_input_files("#regions", [{"name": "drawn.geojson", "mimeType": "application/json", "buffer": drawn}])
+    expect(page.locator("#regions-told")).to_contain_text("drawn.geojson")
+    shot(page, "extras-wide")
+    assert serious(page) == []
+    with page.expect_download() as download:
+        page.click("#download")
+    with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as archive:
+        assert {"cells.csv", "regions.csv", f"imagej/{image.stem}.zip"} <= set(archive.namelist())
     assert FAULTS == []
 
 
@@ -235,13 +349,18 @@ def test_it_can_be_read_on_a_telephone(browser: Browser, address: str, folder: P
 
 
 def test_two_browsers_are_two_users(browser: Browser, address: str, folder: Path) -> None:
-    one, other = opened(browser, address), opened(browser, address)
-    image = str(min(folder.glob("*.tif")))
-    one.set_input_files("#files", image)
-    expect(one.locator("#state")).to_contain_text("Done", timeout=60_000)
-    other.reload()
-    other.wait_for_selector("html[data-ready]")
-    assert other.locator("#work").is_hidden()
+    users, images = [opened(browser, address), opened(browser, address)], sorted(folder.glob("*.tif"))[:2]
+    for page, image in zip(users, images, strict=True):  # both at once
+        page.set_input_files("#files", str(image))
+    for _ in range(2):
+        for page, image in zip(users, images, strict=True):
+            expect(page.locator("#state")).to_contain_text("Done", timeout=60_000)
+            assert page.locator("tbody th").all_inner_texts()[0].startswith(image.name)
+            assert page.locator("tbody tr").count() == 1
+            page.reload()
+            page.wait_for_selector("html[data-ready]")
+    third = opened(browser, address)
+    assert third.locator("#work").is_hidden()
 
 
 def test_the_page_opens_fast(browser: Browser, address: str) -> None:

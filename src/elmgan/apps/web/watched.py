@@ -1,4 +1,4 @@
-"""A model that is watched while it counts: its results are kept, and it takes no more memory than there is room for."""
+"""A model that is watched while it counts, so that its results are kept, and what bounds the memory of all jobs."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -88,10 +88,9 @@ class RememberingEngine:
 
 
 class WatchedModel(Model):
-    """A model whose results are looked at as planes are counted; it counts no more than there is room for."""
+    """A model whose results are looked at as planes are counted."""
 
     _keep: Callable[[Plane, Result | Streamed], None]
-    _room: Room
     _stop: threading.Event
     _engine: RememberingEngine
 
@@ -102,13 +101,12 @@ class WatchedModel(Model):
         engine: Engine,
         *,
         keep: Callable[[Plane, Result | Streamed], None],
-        room: Room,
         stop: threading.Event,
     ) -> Self:
         """Return a model, whose network this engine runs, as one that is watched."""
         watched, remembering = cls.__new__(cls), RememberingEngine(engine)
         predict = Predictor(model.card.architecture, remembering)
-        vars(watched).update(vars(model), _predict=predict, _engine=remembering, _keep=keep, _room=room, _stop=stop)
+        vars(watched).update(vars(model), _predict=predict, _engine=remembering, _keep=keep, _stop=stop)
         return watched
 
     def at_scales_of(self, planes: Iterable[Plane], **options: Any) -> Self:
@@ -117,9 +115,8 @@ class WatchedModel(Model):
             return super().at_scales_of(planes, **options)
 
     def stream(self, plane: Plane, **options: Any) -> Streamed:
-        """Count a plane that is too large for memory, as the model does; others are not counted meanwhile."""
-        with self._room.taken(plane.shape[0] * plane.shape[1]):
-            found = super().stream(plane, **options)
+        """Count a plane that is too large for memory, as the model does."""
+        found = super().stream(plane, **options)
         self._keep(plane, found)
         return found
 
@@ -127,9 +124,8 @@ class WatchedModel(Model):
         """Count as the model does."""
         if not isinstance(image, Plane):
             return super().count(image, **options)
-        with self._room.taken(image.shape[0] * image.shape[1]):
-            if self._stop.is_set():
-                raise ImageError("was not counted: the job was stopped")
-            result = super().count(image, **options)
+        if self._stop.is_set():
+            raise ImageError("was not counted: the job was stopped")
+        result = super().count(image, **options)
         self._keep(image, result)
         return result
