@@ -21,8 +21,11 @@ def overlay(grey: Grey, cells: NDArray, text: str) -> NDArray[np.uint8]:
     Returns:
         Picture of the image's size, (row, column, RGB).
     """
-    picture = np.repeat(for_display(grey)[:, :, np.newaxis], 3, axis=2)
-    picture[outlines(cells, thickness=max(1, round(max(grey.shape) / 1000)))] = OUTLINE
+    shown = for_display(grey)
+    del grey  # of a large image it takes much memory
+    rim = outlines(cells, thickness=max(1, round(max(shown.shape) / 1000)))
+    picture = np.repeat(shown[:, :, np.newaxis], 3, axis=2)
+    picture[rim] = OUTLINE
     return _with_text(picture, text)
 
 

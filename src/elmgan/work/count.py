@@ -52,7 +52,7 @@ from elmgan.work.plan import (
     picture_files,
     readable_planes,
 )
-from elmgan.work.planes import Outcome, Room, count_plane
+from elmgan.work.planes import MakeRoom, Outcome, count_plane
 from elmgan.work.regions import RegionFiles, RegionsSink, has_all_regions
 from elmgan.work.sinks import Sinks, is_disk_full, pictures
 from elmgan.work.views import at_scales, scales_told, uncalibrated
@@ -106,7 +106,7 @@ def count_images(
     dask: str | None = None,
     report: bool = True,
     stop: Event | None = None,
-    room: Room = lambda pixels: nullcontext(),
+    room: MakeRoom = lambda pixels: nullcontext(),
     part: Callable[[float], None] = lambda share: None,
     watch: Callable[[int, Row | Failure], None] = lambda total, outcome: None,
 ) -> Counted:
@@ -146,7 +146,7 @@ def count_images(
         command: The command line, if there is one, for the record and the report.
         dask: Address of a Dask scheduler whose workers count, or ``local`` for workers on this machine; by default
             threads of this process do.
-        report: Whether to write report.html; :func:`write_report` can do it later.
+        report: Whether to write report.html; :func:`write_counts_report` can do it later.
         stop: Once another thread sets it, no further plane is kept: what is counted is in the table, as after an
             interruption, and the report is of that.
         room: What a thread of this process enters with the pixels of a plane, to hold it in memory.
@@ -278,7 +278,7 @@ def count_images(
         return Counted(counted, failures, notes, [path for path in paths_written if path.exists()], stopped)
 
 
-def write_report(
+def write_counts_report(
     paths: Sequence[Path],
     out: Path,
     *,
@@ -319,7 +319,7 @@ def _outcomes(
     *,
     quick: bool,
     part: Callable[[float], None],
-    room: Room,
+    room: MakeRoom,
     client: "Client | None",
     **opening: Any,
 ) -> Generator[tuple[Task, Outcome | Failure], None, None]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import replace
 
 from elmgan.counting import Model, Result, Row, Streamed, is_streamed
 from elmgan.counting.row import DECIMALS
@@ -11,7 +12,7 @@ from elmgan.files import cannot_write
 from elmgan.work.plan import Task
 from elmgan.work.sinks import Drawn, Sinks
 
-Room = Callable[[int], AbstractContextManager[object]]
+MakeRoom = Callable[[int], AbstractContextManager[object]]
 """Gives what is entered while so many pixels are in memory: it may wait until there is room for them."""
 
 Outcome = tuple[list[Row], Drawn]
@@ -25,7 +26,7 @@ def count_plane(
     *,
     quick: bool = False,
     part: Callable[[float], None] = lambda share: None,
-    room: Room = lambda pixels: nullcontext(),
+    room: MakeRoom = lambda pixels: nullcontext(),
 ) -> Outcome:
     """Count one plane; give its row and what is to be kept of it. What was counted before is passed on.
 
@@ -61,7 +62,7 @@ def count_plane(
             pixels = found.preview
         else:
             pixels = plane.read()
-            found = model.count(plane, pixels=pixels, quick=quick)
+            found = replace(model.count(plane, pixels=pixels, quick=quick), probability=None)  # no sink wants it
         row = Row.of(found, plane, image=task.item.image, seconds=0, model=model.version)  # separates the cells
         row = row.model_copy(update={"seconds": round(time.perf_counter() - begun, DECIMALS["seconds"])})
         return [row], sinks.draw(task, found, pixels)

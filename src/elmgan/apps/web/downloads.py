@@ -15,7 +15,7 @@ from elmgan.counting import Failure
 from elmgan.counting.row import COLUMNS, FRACTIONS
 from elmgan.errors import ElmganError, one_line
 from elmgan.files import write_table
-from elmgan.work.count import write_report
+from elmgan.work.count import write_counts_report
 from elmgan.work.earlier import FAILED, REPORT, TABLE
 from elmgan.work.plan import RECORD, picture_files
 
@@ -112,7 +112,7 @@ def _write_report(run: OneCount, paths: Sequence[Path], most_pixels: int | None,
     """Write the report of a count of these paths, at the first download of its results."""
     if not (run.out / REPORT).exists():
         try:
-            write_report(paths, run.out, view=run.view, most_pixels=most_pixels)
+            write_counts_report(paths, run.out, view=run.view, most_pixels=most_pixels)
         except ElmganError as error:  # the zip has begun: it tells
             notes.append(f"there is no report: {one_line(error)}")
 

@@ -41,6 +41,9 @@ from elmgan.work.count import PIXELS_AT_ONCE
 from elmgan.work.pipeline import cores
 from elmgan.work.plan import items_of, readable_planes
 
+JOBS_WAITING = 2
+"""Jobs beside one for each core that are worked on at once, while others wait for the disk."""
+
 LONGEST_WAIT = 10.0
 """Seconds that the server waits at its end for planes that are being counted."""
 
@@ -65,7 +68,7 @@ class Jobs:
         self._reserved = 0
         self._number = 0
         self._room = Room(PIXELS_AT_ONCE)
-        self._pool = ThreadPoolExecutor(max(2, cores()), thread_name_prefix="job")
+        self._pool = ThreadPoolExecutor(cores() + JOBS_WAITING, thread_name_prefix="job")
         self._closed = threading.Event()
 
     @contextmanager
@@ -342,7 +345,6 @@ class Jobs:
         with job.lock:
             job.total = len(job.items) if image is None else 1
         model = self.models.get(job.model, job.session)
-        engine = self.models.engine(self.models.bundle(job.model, job.session))
         view = job.view if image is None else job.single[image].view
         if diameter is not None:
             view = view.changed(scale=model.scale_of(diameter))
@@ -396,7 +398,7 @@ class Jobs:
             counted = count_images(
                 single,
                 out,
-                WatchedModel.of(model, engine, keep=keep, stop=stop),
+                WatchedModel.of(model, keep=keep, stop=stop, room=self._room),
                 view=view,
                 most_pixels=self.limits.pixels,
                 labels=job.labels and model.card.segments,
