@@ -248,9 +248,14 @@ def mixed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     small = tifffile.imread(more / "set" / "images" / "synthetic_000.tif")
     large = np.full((8192, 8192), np.median(small), small.dtype)
     large[4000:4128, 4000:4160] = small
-    tifffile.imwrite(more / "large.tif", large, tile=(512, 512), compression="zlib")
+    tifffile.imwrite(more / "zz-large.tif", large, tile=(512, 512), compression="zlib")
     others = [path.rename(more / f"more-{path.name}") for path in sorted((more / "set" / "images").iterdir())]
-    return [*folder.iterdir(), *others, more / "large.tif"]
+    return [*folder.iterdir(), *others, more / "zz-large.tif"]
+
+
+def shape_of(path: Path) -> tuple[int, ...]:
+    with tifffile.TiffFile(path) as file:
+        return tuple(file.pages[0].shape)
 
 
 @pytest.mark.slow
@@ -261,18 +266,19 @@ def test_a_mixed_drop_is_cancelled_counted_again_fitted_and_downloaded(
     page = opened(browser, address, size)
     page.click("#how summary")
     page.select_option("#how [name=model]", "nuclei-small")
-    drop(page, mixed)
+    files = mixed if size == WIDE else mixed[:-1]  # the large one once is enough
+    drop(page, files)
     expect(page.locator("tbody tr:not(.failed)")).not_to_have_count(0, timeout=60_000)
-    page.click("#cancel")
-    expect(page.locator("#state")).to_contain_text("Cancelled", timeout=60_000)
-    assert 0 < page.locator("tbody tr").count() < 34
-
+    if size == WIDE:  # the others are done before anybody could cancel
+        page.click("#cancel")
+        expect(page.locator("#state")).to_contain_text("Cancelled", timeout=60_000)
+        assert 0 < page.locator("tbody tr").count() < len(files) + 1
     page.click("#again summary")
     page.select_option("#again [name=size]", "scale")
-    page.fill("#again [name=scale]", "0.8")
-    page.click("#recount")
-    expect(page.locator("#state")).to_contain_text("Done: 33 planes counted", timeout=120_000)
-    assert page.locator("tbody tr").filter(has_text="scale 0.8").count() == 33
+    page.fill("#again [name=scale]", "0.5")
+    page.click("#recount:not(:disabled)")
+    expect(page.locator("#state")).to_contain_text(f"Done: {len(files)} planes counted", timeout=120_000)
+    assert page.locator("tbody tr").filter(has_text="scale 0.5").count() == len(files)
     expect(page.locator("tr.failed")).to_contain_text("Not counted")
 
     type_counts(page, 1.5)
@@ -282,24 +288,25 @@ def test_a_mixed_drop_is_cancelled_counted_again_fitted_and_downloaded(
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
     assert serious(page) == []
 
-    page.locator("tbody tr").filter(has_text="large.tif").locator("button.picture").click()
+    page.locator("button.picture").last.click()
     expect(page.locator("#loading")).to_be_hidden()
     for _ in range(8):
         page.click("#zoom-in")
     page.wait_for_timeout(500)
-    shot(page, f"large-{size['width']}")
+    shot(page, f"last-{size['width']}")
     page.keyboard.press("Escape")
 
     with page.expect_download() as download:
         page.click("#download")
     with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as archive:
         rows = list(csv.DictReader(io.StringIO(archive.read("counts.csv").decode())))
-        assert len(rows) == 33
-        assert {row["scale"] for row in rows} == {"0.8"}
-        assert len(list(csv.DictReader(io.StringIO(archive.read("counted-by-eye.csv").decode())))) == 31
-        archive.extract("masks/large.tif", tmp_path)
-        assert "report.html" in archive.namelist()
-    assert tifffile.TiffFile(tmp_path / "masks" / "large.tif").pages[0].shape == (8192, 8192)
+        assert len(rows) == len(files)  # the stack has two, and the broken one none
+        assert {row["scale"] for row in rows} == {"0.5"}
+        assert len(list(csv.DictReader(io.StringIO(archive.read("counted-by-eye.csv").decode())))) == len(files) - 2
+        assert {"report.html", "failed.csv", "overlays/zstack-t2.png"} <= set(archive.namelist())
+        if size == WIDE:
+            archive.extract("masks/zz-large.tif", tmp_path)
+            assert shape_of(tmp_path / "masks" / "zz-large.tif") == (8192, 8192)
     assert FAULTS == []
 
 

@@ -164,10 +164,11 @@ function numbers() {
   const sum = counted.reduce((total, row) => total + ((byCount ? row.count : row.objects) ?? 0), 0);
   const flagged = counted.filter((row) => row.flags.length).length;
   const failed = rows.length - counted.length;
+  const images = new Set(counted.map((row) => row.number)).size;
   const card = (value, name, warn) => make("div", { class: warn ? "warn" : "" }, make("b", {}, value), name);
   if (!rows.length) return one("#numbers").replaceChildren();
   one("#numbers").replaceChildren(
-    card(grouped(new Set(counted.map((row) => row.number)).size), "images counted"),
+    card(grouped(images), images === 1 ? "image counted" : "images counted"),
     card(grouped(sum), byCount ? "cells" : "objects"),
     card(counted.length ? (sum / counted.length).toFixed(1) : "–", "per plane"),
     card(grouped(flagged), "flagged", flagged > 0),
