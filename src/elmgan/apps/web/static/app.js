@@ -130,7 +130,7 @@ function draw(rows) {
     waiting: status.ahead ? `Waiting: ${many(status.ahead, "upload")} before this one` : "Waiting",
     counting: status.done ? `${grouped(status.done)} of ${many(status.total, "plane")} counted` : "Looking for the size of the cells",
     calibrating: `Fitting the model: ${status.done} of ${many(status.total, "image")}`,
-    done: `Done: ${many([...table.rows.values()].filter((row) => row.error === undefined).length, "plane")} counted`,
+    done: `Done: ${many([...table.rows.values()].filter((row) => row.error === undefined).length, "plane")} counted by ${status.model}`,
     cancelled: "Cancelled: what was counted is below",
     failed: "Not counted",
   }[status.state];
