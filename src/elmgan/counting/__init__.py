@@ -7,11 +7,15 @@ from elmgan.counting.region import Region, RegionPixels
 from elmgan.counting.result import Result
 from elmgan.counting.row import Failure, Place, Row
 from elmgan.counting.separation import separate
-from elmgan.counting.streaming import Streamed, is_streamed
+from elmgan.counting.streaming import Bands, OnDisk, Streamed, is_streamed
+from elmgan.counting.tiling import Band
 
 __all__ = [
+    "Band",
+    "Bands",
     "Failure",
     "Model",
+    "OnDisk",
     "Place",
     "Polygon",
     "Predictor",

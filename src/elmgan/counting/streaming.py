@@ -1,7 +1,7 @@
 """Planes that are too large for memory: read, predicted, measured and separated some rows at a time."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from elmgan.counting.predictor import Predictor
 from elmgan.counting.region import pixels_in_blocks
 from elmgan.counting.separation import STRIP_PIXELS
 from elmgan.counting.strips import Strips
+from elmgan.counting.tiling import Band
 from elmgan.errors import ModelError
 from elmgan.images import Plane, Tile
 from elmgan.light import Cells, Grey, Measuring, Normalisation, Seen, Surveyed, survey_plane
@@ -41,16 +42,23 @@ class OnDisk:
         normalisation: How grey values are stretched.
         channel: What of colour is taken; see :func:`~elmgan.light.see`.
         cells: Whether cells are brighter or darker than the background.
+        surveyed: What was found of it before; by default it is looked at.
 
     Raises:
         ImageError: It cannot be read, or is not of a kind that can be counted.
     """
 
     def __init__(
-        self, plane: Plane, normalisation: Normalisation, *, channel: int | str | None = None, cells: Cells = "auto"
+        self,
+        plane: Plane,
+        normalisation: Normalisation,
+        *,
+        channel: int | str | None = None,
+        cells: Cells = "auto",
+        surveyed: Surveyed | None = None,
     ) -> None:
         self.plane, self.view_channel = plane, channel
-        self.surveyed: Surveyed = survey_plane(
+        self.surveyed: Surveyed = surveyed or survey_plane(
             plane.read, plane.shape, normalisation, channel=channel, cells=cells, rows=ROWS
         )
         self.box, self.stretch, self.channel = self.surveyed.box, self.surveyed.stretch, self.surveyed.channel
@@ -69,6 +77,11 @@ class OnDisk:
         """Grey values of a part of what holds data, and which of its pixels do."""
         seen = self.seen(window)
         return seen.grey, seen.data
+
+
+Bands = Callable[[OnDisk, float], Generator[Band, None, None]]
+"""Gives the bands of a plane as the network sees it at a scale, from top to bottom; see
+:meth:`~elmgan.counting.predictor.Predictor.seen_band`."""
 
 
 class _Rows:
@@ -124,6 +137,7 @@ def find_in_strips(
     clumps: Clumps | None,
     scratch: Path | None,
     watch: Callable[[float], None],
+    bands: Bands | None = None,
 ) -> Findings:
     """Predict, measure and separate a plane.
 
@@ -138,6 +152,7 @@ def find_in_strips(
         clumps: Takes the mask and its cells, where both are learned.
         scratch: Folder for what does not fit memory.
         watch: Told the share that is done, now and then.
+        bands: Runs the network in place of ``predictor``, elsewhere.
 
     Raises:
         ImageError: Pixels cannot be read.
@@ -157,8 +172,12 @@ def find_in_strips(
     with ExitStack() as stack:
         if strips is not None:
             stack.callback(strips.close)
-        bands = stack.enter_context(closing(predictor.bands(read, on_disk.shape, scale=scale, stretch=on_disk.stretch)))
-        for top, probability, count_map in bands:
+        if bands is None:
+            made = predictor.bands(read, on_disk.shape, scale=scale, stretch=on_disk.stretch)
+        else:
+            made = predictor.unscaled(bands(on_disk, scale), on_disk.shape, scale=scale)
+        stack.enter_context(closing(made))
+        for top, probability, count_map in made:
             end = top + len(probability)
             pixels, seen = rows(range(top, end))
             if seen.data is not None:
@@ -193,7 +212,7 @@ def find_in_strips(
             masks, first = masks[cut - first :].copy(), cut
             rows.forget(max(0, min(cut, end - _lag(predictor, scale))))
             watch(end / height)
-        bands.close()
+        made.close()
         stack.pop_all()  # the strips are wanted
     return Findings(total, tally, measuring, strips)
 

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from elmgan.counting import Result, Streamed
 from elmgan.errors import OutputError
 from elmgan.export import imagej, qupath
-from elmgan.files import cannot_write, whole_file
+from elmgan.files import cannot_write, remove, whole_file
 from elmgan.images import Plane
 from elmgan.work.cells import Measurer
-from elmgan.work.earlier import remove
 from elmgan.work.plan import IMAGEJ, QUPATH, Task
 from elmgan.work.sinks import Packed
 

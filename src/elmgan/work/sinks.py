@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from elmgan.counting import Failure, Result, Row, Streamed
 from elmgan.errors import ImageError, OutputError
-from elmgan.files import cannot_write, whole_file
+from elmgan.files import cannot_write, remove, whole_file
 from elmgan.images import Pages, as_grey, packed_png, packed_tiff, write_tiles
 from elmgan.light import plane_grey
 from elmgan.report import overlay
-from elmgan.work.earlier import remove
 from elmgan.work.plan import LABELS, MASKS, OVERLAYS, Task
 
 FAST = 1
@@ -269,7 +268,7 @@ def _small_labels(result: Result | Streamed, shape: tuple[int, ...]) -> NDArray:
         return result.labels()
     step, top, found = math.ceil(result.shape[0] / shape[0]), 0, []
     for rows in result.labels():
-        found.append(rows[-top % step :: step, ::step])
+        found.append(rows[-top % step :: step, ::step].copy())  # a view would keep all rows in memory
         top += len(rows)
     return np.concatenate(found)
 
