@@ -16,7 +16,7 @@ from elmgan.images import ZarrLabels, zarr_format
 from elmgan.work.plan import PICTURES, ZARR, Task
 from elmgan.work.sinks import FAST, Packed
 
-ROWS_READ = 1024
+_ROWS = 1024
 """That are read at a time from a file of labels."""
 
 
@@ -111,6 +111,6 @@ def _rows(drawn: Packed, shape: tuple[int, int]) -> Iterator[NDArray[np.uint32]]
         yield np.frombuffer(zlib.decompress(drawn), np.uint32).reshape(shape)
         return
     with drawn.open("rb") as file:
-        for top in range(0, shape[0], ROWS_READ):
-            rows = min(ROWS_READ, shape[0] - top)
+        for top in range(0, shape[0], _ROWS):
+            rows = min(_ROWS, shape[0] - top)
             yield np.fromfile(file, np.uint32, rows * shape[1]).reshape(rows, shape[1])
