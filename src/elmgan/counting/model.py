@@ -284,10 +284,11 @@ class Model:
         remarks = (*surveyed.remarks, *judged.remarks)
         flags = flags_by(tally, appearance, card.training, far=judged.far, remarks=remarks)
         objects = None if not card.segments else 0 if strips is None else strips.number
+        interval = self._interval(estimate, judged)
         return Streamed(
             plane.shape,
             estimate,
-            self._interval(estimate, judged),
+            interval,
             objects,
             None if tally.inside is None else tally.inside / max(1, pixels),
             flags,
@@ -298,6 +299,9 @@ class Model:
             surveyed.preview,
             on_disk.box,
             strips,
+            found.count_map,
+            None if interval is None else card.calibration,
+            self._doubt(judged),
         )
 
     def tops_of_bands(self, shape: tuple[int, int], scale: float) -> range:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.counting.clumps import Clumps
+from elmgan.counting.pieces import KeptMap, Piece, pieces_of
 from elmgan.counting.predictor import Predictor
 from elmgan.counting.region import pixels_in_blocks
 from elmgan.counting.separation import STRIP_PIXELS
@@ -20,7 +21,7 @@ from elmgan.images import Plane, Tile
 from elmgan.light import Cells, Grey, Measuring, Normalisation, Seen, Surveyed, survey_plane
 from elmgan.light.appearance import REACH
 from elmgan.models import STRIDE
-from elmgan.trust import PixelTally
+from elmgan.trust import Calibration, PixelTally
 
 STREAMED = 1 << 26
 """Planes of more pixels, samples of colour counted each, are not held in memory."""
@@ -123,6 +124,8 @@ class Findings:
     measuring: Measuring
     strips: Strips | None
     """The separated cells; None of a model that learned no masks."""
+    count_map: KeptMap | None
+    """Cells per 4 x 4 pixels; None of a model that learned no counts."""
 
 
 def find_in_strips(
@@ -162,6 +165,7 @@ def find_in_strips(
     rows, (height, width) = _Rows(on_disk), on_disk.shape
     measuring = Measuring(on_disk.surveyed.sample, on_disk.stretch, on_disk.shape)
     strips = Strips(width, counts=counts, pixels=STRIP_PIXELS, scratch=scratch) if segments else None
+    kept = KeptMap(on_disk.box, on_disk.plane.shape, scratch) if counts else None
     tally = PixelTally(inside=0 if segments else None)
     total, measured = 0.0, 0
     masks, first = np.zeros((0, width), np.bool_), 0
@@ -170,8 +174,9 @@ def find_in_strips(
         return rows(wanted)[1].grey
 
     with ExitStack() as stack:
-        if strips is not None:
-            stack.callback(strips.close)
+        for held in (strips, kept):
+            if held is not None:
+                stack.callback(held.close)
         if bands is None:
             made = predictor.bands(read, on_disk.shape, scale=scale, stretch=on_disk.stretch)
         else:
@@ -188,6 +193,8 @@ def find_in_strips(
             if not math.isfinite(cells + (float(probability.sum(dtype=np.float64)) if segments else 0.0)):
                 raise ModelError("the network gives no finite numbers for this image: train or choose another")
             total += cells
+            if kept is not None:
+                kept.add(count_map)
             mask = probability >= threshold if segments else None
             image = pixels if on_disk.view_channel is None or seen.as_read is None else seen.as_read
             tally = tally + PixelTally.of(image, mask, probability=probability if segments else None, data=seen.data)
@@ -213,8 +220,8 @@ def find_in_strips(
             rows.forget(max(0, min(cut, end - _lag(predictor, scale))))
             watch(end / height)
         made.close()
-        stack.pop_all()  # the strips are wanted
-    return Findings(total, tally, measuring, strips)
+        stack.pop_all()  # they are wanted
+    return Findings(total, tally, measuring, strips, kept)
 
 
 def _lag(predictor: Predictor, scale: float) -> int:
@@ -252,6 +259,12 @@ class Streamed:
     """What of the plane holds data; elsewhere there is no cell."""
     strips: Strips | None
     """The separated cells in the box; None where there is none."""
+    count_map: KeptMap | None
+    """Cells per 4 x 4 pixels; None of a model that learned no counts."""
+    calibration: Calibration | None
+    """What gives the interval, and those of parts of the plane; None if there is none."""
+    doubt: float
+    """How far the plane is from those that the model knows, as the interval takes it."""
 
     @property
     def count(self) -> int | None:
@@ -266,10 +279,23 @@ class Streamed:
         """Give the foreground, as rows from top to bottom."""
         yield from self._rows(Strips.masks, np.dtype(np.bool_))
 
+    def pieces(self) -> Iterator[Piece]:
+        """Give the separated cells some whole ones at a time, to be measured or outlined.
+
+        Raises:
+            ImageError: A cell is so large that its rows do not fit memory.
+        """
+        return pieces_of(self.labels(), self.shape, self.count_map)
+
+    def interval_of(self, cells: float) -> tuple[float, float] | None:
+        """Give the 90 % interval of so many cells of the plane; see :meth:`elmgan.Result.interval_of`."""
+        return None if self.calibration is None else self.calibration.interval(cells, self.doubt)
+
     def close(self) -> None:
         """Let go of what was kept on the disk."""
-        if self.strips is not None:
-            self.strips.close()
+        for kept in (self.strips, self.count_map):
+            if kept is not None:
+                kept.close()
 
     def _rows(self, of: Callable[[Strips], Iterator[NDArray]], dtype: np.dtype) -> Iterator[NDArray]:
         rows, columns = self.shape
