@@ -2,6 +2,7 @@
 
 from elmgan.counting.model import Model
 from elmgan.counting.outlines import Polygon
+from elmgan.counting.pieces import Piece
 from elmgan.counting.predictor import Predictor
 from elmgan.counting.region import Region, RegionPixels
 from elmgan.counting.result import Result
@@ -16,6 +17,7 @@ __all__ = [
     "Failure",
     "Model",
     "OnDisk",
+    "Piece",
     "Place",
     "Polygon",
     "Predictor",

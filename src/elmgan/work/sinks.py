@@ -211,10 +211,7 @@ class Sinks:
         """
         unable = [sink.name for sink in self._sinks if not sink.streams]
         if unable:
-            raise ImageError(
-                f"is too large for {' and '.join(unable)}, which are made of whole planes in memory: "
-                "leave --measure, --export and --regions out"
-            )
+            raise ImageError(f"is too large for {' and '.join(unable)} (--export): leave that out")
 
     def keep(self, task: Task, outcome: tuple[list[Row], Drawn] | Failure) -> list[Row] | Failure:
         """Keep what was drawn of a plane; give its rows, or why it has none.
