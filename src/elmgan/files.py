@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 from elmgan.errors import OutputError
@@ -167,6 +168,14 @@ def remove(paths: Iterable[Path]) -> None:
 def remove_unfinished(folder: Path) -> None:
     """Remove what a process that was killed left of what it was writing in a folder, which no other writes to."""
     remove(path for path in folder.glob(".*") if HALF_WRITTEN.fullmatch(path.name))
+
+
+def is_there(file: BinaryIO, path: Path) -> bool:
+    """Tell whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 def put_on_disk(path: Path) -> None:

@@ -228,8 +228,9 @@ def count_images(
             journal = stack.enter_context(Journal(out / JOURNAL))
 
             def close_books() -> None:
-                save(rows)
-                journal.remove()
+                if not journal.is_gone:  # else a table without its pictures would stand where the folder was
+                    save(rows)
+                    journal.remove()
 
             stack.callback(close_books)
             measured = Measurer()
