@@ -255,7 +255,7 @@ def count_images(
                     watch(plan.total, result)
                     continue
                 if not task.kept:
-                    rows[task.item.image] += result
+                    rows[task.item.image] += [row.small() for row in result]
                     journal.add(result)
                 for row in result:
                     watch(plan.total, row)

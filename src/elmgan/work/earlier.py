@@ -63,7 +63,7 @@ def read_earlier(out: Path) -> Earlier:
         record = json.loads((out / RECORD).read_text(encoding="utf-8"))
         found: dict[str, dict[Place, Row]] = defaultdict(dict)
         for row in [*(read_table(out / TABLE) if TABLE in there else []), *read_journal(out / JOURNAL)]:
-            found[row.image][row.place] = row
+            found[row.image][row.place] = row.small()
         rows = {image: list(of.values()) for image, of in found.items()}
         return Earlier(
             rows,
