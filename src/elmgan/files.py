@@ -18,6 +18,9 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 HALF_WRITTEN = re.compile(r"\.[0-9a-f]{32}(\.\w+)?")
 """Names of files that are being written; see :func:`whole_file`."""
 
+ZARR_FOLDER = ".zarr"
+"""Ending of the only folders that are written, and replaced, like files."""
+
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|nan)", re.IGNORECASE | re.ASCII)
 
 
@@ -156,9 +159,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def remove(paths: Iterable[Path]) -> None:
-    """Remove files, and folders with all that is in them, as far as they are there and can be."""
+    """Remove files, and folders of Zarr with all that is in them, as far as they are there and can be."""
     for path in paths:
-        if path.is_dir() and not path.is_symlink():
+        if path.suffix == ZARR_FOLDER and path.is_dir() and not path.is_symlink():  # no other folder is ours
             shutil.rmtree(path, ignore_errors=True)
             continue
         with suppress(OSError):
