@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 
-from elmgan.counting import Model, Result, Row, Streamed, is_streamed
+from elmgan.counting import Bands, Model, Result, Row, Streamed, is_streamed
 from elmgan.counting.row import DECIMALS
 from elmgan.errors import ImageError
 from elmgan.files import cannot_write
@@ -26,6 +26,7 @@ def count_plane(
     *,
     quick: bool = False,
     part: Callable[[float], None] = lambda share: None,
+    bands: Bands | None = None,
     room: MakeRoom = lambda pixels: nullcontext(),
 ) -> Outcome:
     """Count one plane; give its row and what is to be kept of it. What was counted before is passed on.
@@ -36,6 +37,7 @@ def count_plane(
         sinks: What draws.
         quick: See :meth:`~elmgan.Model.count`.
         part: Told the share that is done, of a plane that is too large for memory.
+        bands: Runs the network on such a plane elsewhere; see :meth:`~elmgan.Model.stream`.
         room: Entered with the values that are read of the plane, while there is anything of it in memory.
 
     Raises:
@@ -55,7 +57,7 @@ def count_plane(
             sinks.check_streamed()
             try:
                 sinks.scratch.mkdir(exist_ok=True)
-                found = model.stream(plane, quick=quick, scratch=sinks.scratch, watch=part)
+                found = model.stream(plane, quick=quick, scratch=sinks.scratch, watch=part, bands=bands)
             except OSError as error:
                 raise cannot_write(sinks.scratch, error) from error
             stack.callback(found.close)

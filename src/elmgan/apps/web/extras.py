@@ -106,7 +106,7 @@ def _drawn(job: Job, numbers: Mapping[str, int], sinks: Sinks, task: Task) -> Ou
     if task.plane is None:
         raise task.error or ImageError("has no planes")
     if is_streamed(task.plane):
-        sinks.check_streamed()
+        raise ImageError("is too large for it here: elmgan count measures and exports planes of this size")
     number, place = numbers[task.item.image], task.plane.place
     with job.lock:
         row = next((row for row in job.rows.get(number, []) if row.place == place), None)
