@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
@@ -63,10 +63,11 @@ class Server:
         self._process.wait()
 
 
-def ask(connection: HTTPConnection, method: str, path: str, body: bytes = b"", **headers: str) -> dict[str, Any]:
+def ask(
+    connection: HTTPConnection, method: str, path: str, headers: Mapping[str, str], body: bytes = b""
+) -> dict[str, Any]:
     """Ask the server for JSON."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request(method, path, body, named)
+    connection.request(method, path, body, dict(headers))
     answer = connection.getresponse()
     content = answer.read()
     if answer.status != 200:
@@ -89,16 +90,16 @@ def upload(images: Sequence[Image], **fields: str) -> bytes:
 def client(address: str, images: Sequence[Image], per_post: int, as_page: bool) -> int:
     """Send images, some at a time, and give the number of rows that came."""
     connection, rows = HTTPConnection(address, timeout=600), 0
-    session = {"X_Elmgan_Session": secrets.token_hex(16)}
+    session = {"X-Elmgan-Session": secrets.token_hex(16)}
     for first in range(0, len(images), per_post):
         fields = {"labels": "true", "overlays": "true"} if as_page else {"wait": "true"}
         body = upload(images[first : first + per_post], **fields)
-        kind = f"multipart/form-data; boundary={BOUNDARY}"
-        job = ask(connection, "POST", "/api/count", body, Content_Type=kind, **session)
+        kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+        job = ask(connection, "POST", "/api/count", session | kind, body)
         rows += len(job["rows"])
         while job["state"] in ("waiting", "counting"):
             time.sleep(POLL)
-            job = ask(connection, "GET", f"/api/jobs/{job['job']}?after={job['news']}", **session)
+            job = ask(connection, "GET", f"/api/jobs/{job['job']}?after={job['news']}", session)
             rows += len(job["rows"])
     connection.close()
     return rows

@@ -14,7 +14,7 @@ from elmgan.images import write_png
 from elmgan.models import Learned
 from elmgan.training.validation import Sample
 
-SIDE, CAPTION, GAP = 256, 22, 4
+SIDE, LINE_HEIGHT, BETWEEN_PICTURES = 256, 22, 4
 """Pixels of a sample's pictures, of a line of text, and of the line between pictures."""
 
 BRIGHTEST = 99.5
@@ -83,13 +83,13 @@ def draw_samples(path: Path, samples: list[Sample], learned: Learned) -> None:
 
 def caption(text: str, width: int) -> NDArray[np.uint8]:
     """Write a line of text."""
-    line = np.zeros((CAPTION, width), np.uint8)
+    line = np.zeros((LINE_HEIGHT, width), np.uint8)
     return np.asarray(cv2.putText(line, text, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, 255, 1, cv2.LINE_AA), np.uint8)
 
 
 def beside(panels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Put pictures of one height beside each other, with a line between."""
-    line = np.full((len(panels[0]), GAP), 90, np.uint8)
+    line = np.full((len(panels[0]), BETWEEN_PICTURES), 90, np.uint8)
     return np.hstack([part for each in panels for part in (line, each)][1:])
 
 

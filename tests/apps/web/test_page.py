@@ -314,7 +314,9 @@ def test_a_mixed_drop_is_cancelled_counted_again_fitted_and_downloaded(
     assert FAULTS == []
 
 
-def test_cells_are_measured_and_regions_counted_in_the_download(browser: Browser, address: str, folder: Path) -> None:
+def test_cells_are_measured_and_regions_counted_in_the_download(
+    browser: Browser, address: str, folder: Path, tmp_path: Path
+) -> None:
     page = opened(browser, address)
     image = min(folder.glob("*.tif"))
     page.set_input_files("#files", str(image))
@@ -324,7 +326,8 @@ def test_cells_are_measured_and_regions_counted_in_the_download(browser: Browser
     page.check("[value=imagej]")
     corners = [[0, 0], [80, 0], [80, 80], [0, 80], [0, 0]]
     drawn = json.dumps({"type": "Polygon", "coordinates": [corners]}).encode()
-    page.set_input_files("#regions", [{"name": "drawn.geojson", "mimeType": "application/json", "buffer": drawn}])
+    (tmp_path / "drawn.geojson").write_bytes(drawn)
+    page.set_input_files("#regions", tmp_path / "drawn.geojson")
     expect(page.locator("#regions-told")).to_contain_text("drawn.geojson")
     shot(page, "extras-wide")
     assert serious(page) == []
