@@ -273,8 +273,8 @@ def count_images(
             )
         notes = [*([taken_over] if taken_over else []), *_notes(plan, passed_over, model, view)]
         if earlier.rows and not resume:
-            images = f"{len(earlier.rows)} image{'s' * (len(earlier.rows) > 1)}"
-            notes.append(f"{out} held a count of {images}, which this one replaces")
+            before = f"{len(earlier.rows)} image{'s' * (len(earlier.rows) > 1)}"
+            notes.append(f"{out} held a count of {before}, which this one replaces")
         notes += of_regions.notes if of_regions else []
         record |= {"images": len(items), "planes": len(counted), "failed": len(failures), "notes": notes}
         record |= {"stopped": stopped}
