@@ -23,12 +23,13 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Self
 
 from elmgan.report.record import machine
 
 IMAGES, CLIENTS = 200, 20
 POLL = 0.4
+PATIENCE = 100
 ROUNDS = 3
 BOUNDARY = "boundary-of-parts"
 
@@ -44,6 +45,19 @@ class Server:
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.address = self._process.stdout.readline().split("//")[1].strip().rstrip("/")
+        for _ in range(PATIENCE):  # the address is told before it answers
+            try:
+                ask(HTTPConnection(self.address), "GET", "/api/about", {})
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait()
 
     @property
     def processor_seconds(self) -> float:
@@ -56,11 +70,6 @@ class Server:
         """Bytes that were resident at once, at most."""
         lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
-
-    def end(self) -> None:
-        """Stop it."""
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait()
 
 
 def ask(
@@ -141,9 +150,8 @@ def main(folder: Path, out: Path, rounds: int) -> None:
     """Time all of it and write what came out."""
     paths = sorted(path for path in folder.iterdir() if path.is_file())[:IMAGES]
     images = [(path.name, path.read_bytes()) for path in paths]
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, Server() as server:
         counted = Path(scratch)
-        server = Server()
         arms: dict[str, Callable[[], dict[str, float]]] = {
             "command line": lambda: by_command(paths, counted),
             "ten a request": lambda: by_clients(server, images, 10),
@@ -159,7 +167,6 @@ def main(folder: Path, out: Path, rounds: int) -> None:
                 times[name] += [found] if k else []
                 print(k, name, {what: round(value, 2) for what, value in found.items()}, flush=True)
         memory = server.most_memory
-        server.end()
     table = {
         name: {what: round(median(each[what] for each in of), 2) for what in of[0]}
         | {"images per second": round(len(images) / median(each["seconds"] for each in of), 2)}
