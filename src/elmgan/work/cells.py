@@ -1,6 +1,6 @@
 """The separated cells of each plane, measured: cells.csv."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -10,12 +10,12 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.counting import Place, Result, Row, Streamed
+from elmgan.counting import Place, Result, Row
 from elmgan.images import COLOUR_SAMPLES, Plane
 from elmgan.work.earlier import CELLS_TABLE
 from elmgan.work.plan import Task
-from elmgan.work.plane_table import PlaneRows, PlaneTable, rows_by_plane
-from elmgan.work.sinks import Packed
+from elmgan.work.plane_table import PlaneRows, rows_by_plane
+from elmgan.work.table_sink import TableSink
 
 FORMATS = {
     "cell": "%d",
@@ -98,7 +98,7 @@ class Channels(Mapping[str, NDArray]):
         return len(self._names)
 
 
-class CellsSink:
+class CellsSink(TableSink):
     """The sink of cells.csv.
 
     Args:
@@ -109,44 +109,14 @@ class CellsSink:
         excel: Whether the table is for a spreadsheet whose decimal sign is a comma.
     """
 
-    name, streams = CELLS_TABLE, False
-
     def __init__(
-        self, out: Path, measure: Measurer, *, images: Sequence[str], kept: Sequence[str], excel: bool
+        self, out: Path, measure: Measurer, *, images: Sequence[str], kept: Collection[str], excel: bool
     ) -> None:
-        self._measure, self._excel = measure, excel
-        self._table: PlaneTable | None = PlaneTable(
-            out / CELLS_TABLE, list(FORMATS), images=images, kept=kept, excel=excel
-        )
+        super().__init__(out, CELLS_TABLE, list(FORMATS), images=images, kept=kept, excel=excel)
+        self._measure = measure
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_table": None}  # files stay where they are open
-
-    def draw(self, task: Task, result: Result | Streamed, pixels: NDArray, scratch: Path) -> Packed:
-        """Give the rows of a plane's cells."""
-        assert task.plane is not None
-        assert isinstance(result, Result), "planes that are too large for memory are refused"
-        rows = written(self._measure(task, result, pixels), excel=self._excel)
-        return rows.packed((task.item.image, task.plane.place), excel=self._excel)
-
-    def keep(self, task: Task, drawn: Packed) -> None:
-        """Add them to the table."""
-        assert self._table is not None
-        assert isinstance(drawn, bytes)
-        self._table.add(drawn)
-
-    def end_scene(self, task: Task) -> None:
-        """Do nothing: rows are kept at once."""
-
-    def drop(self, task: Task) -> None:
-        """Forget the rows of a plane that failed."""
-        if task.plane is not None and self._table is not None:
-            self._table.drop((task.item.image, task.plane.place))
-
-    def close(self, *, whole: bool) -> None:
-        """Write the table, of an interrupted count too."""
-        if self._table is not None:
-            self._table.close(whole=whole)
+    def _rows(self, task: Task, plane: Plane, result: Result, pixels: NDArray) -> PlaneRows:
+        return written(self._measure(task, result, pixels), excel=self._excel)
 
 
 def has_all_cells(out: Path, rows: Mapping[str, Sequence[Row]], *, excel: bool) -> set[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.counting import Region, RegionPixels, Result, Row, Streamed
+from elmgan.counting import Region, RegionPixels, Result, Row
 from elmgan.errors import ElmganError, UsageError, one_line
 from elmgan.export.drawn import DrawnRegions
 from elmgan.export.imagej import read_rois
@@ -22,8 +22,9 @@ from elmgan.models import STRIDE
 from elmgan.work.cells import Measurer
 from elmgan.work.earlier import REGIONS_TABLE
 from elmgan.work.plan import Task
-from elmgan.work.plane_table import PlaneRows, PlaneTable, line_of, notes_in, rows_by_plane
+from elmgan.work.plane_table import PlaneRows, line_of, notes_in, rows_by_plane
 from elmgan.work.sinks import Packed
+from elmgan.work.table_sink import TableSink
 
 COLUMNS_OF_REGIONS = (
     *("region", "name", "class", "count", "estimate", "low", "high", "cells"),
@@ -239,7 +240,7 @@ def _with_overlaps(regions: Sequence[NumberedRegion], shape: tuple[int, int]) ->
     ]
 
 
-class RegionsSink:
+class RegionsSink(TableSink):
     """The sink of regions.csv.
 
     Args:
@@ -251,8 +252,6 @@ class RegionsSink:
         excel: Whether the table is for a spreadsheet whose decimal sign is a comma.
     """
 
-    name, streams = REGIONS_TABLE, False
-
     def __init__(
         self,
         out: Path,
@@ -263,14 +262,9 @@ class RegionsSink:
         kept: Collection[str],
         excel: bool,
     ) -> None:
-        self._files, self._measure, self._excel = files, measure, excel
-        self._table: PlaneTable | None = PlaneTable(
-            out / REGIONS_TABLE, COLUMNS_OF_REGIONS, images=images, kept=kept, excel=excel
-        )
+        super().__init__(out, REGIONS_TABLE, COLUMNS_OF_REGIONS, images=images, kept=kept, excel=excel)
+        self._files, self._measure = files, measure
         self._told: Counter[str] = Counter()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_table": None}  # files stay where they are open
 
     @property
     def notes(self) -> list[str]:
@@ -278,18 +272,13 @@ class RegionsSink:
         remarks = ", ".join(f"{number} {remark}" for remark, number in self._told.items())
         return [*self._files.notes, *([f"regions: {remarks}; see remarks in {REGIONS_TABLE}"] if remarks else [])]
 
-    def draw(self, task: Task, result: Result | Streamed, pixels: NDArray, scratch: Path) -> Packed:
-        """Give the rows of a plane's regions."""
-        assert task.plane is not None
-        assert isinstance(result, Result), "planes that are too large for memory are refused"
-        regions = self._files.of(task.item.image, task.plane)
+    def _rows(self, task: Task, plane: Plane, result: Result, pixels: NDArray) -> PlaneRows:
+        regions = self._files.of(task.item.image, plane)
         cells = self._measure(task, result, pixels) if result.mask is not None and regions else None
-        lines = [self._line(each, result, cells, task.plane.described.pixel_size) for each in regions]
+        lines = [self._line(each, result, cells, plane.described.pixel_size) for each in regions]
         notes = [remark for each in regions for remark in each.part.remarks]
-        notes += ["on planes that are not there"] * (self._files.nowhere(task.item.image, task.plane) * task.first)
-        return PlaneRows(COLUMNS_OF_REGIONS, lines, notes).packed(
-            (task.item.image, task.plane.place), excel=self._excel
-        )
+        notes += ["on planes that are not there"] * (self._files.nowhere(task.item.image, plane) * task.first)
+        return PlaneRows(COLUMNS_OF_REGIONS, lines, notes)
 
     def _line(
         self,
@@ -326,24 +315,10 @@ class RegionsSink:
         return line_of([*told, *numbers, ";".join(part.remarks)], separator)
 
     def keep(self, task: Task, drawn: Packed) -> None:
-        """Add them to the table."""
-        assert self._table is not None
+        """Add them to the table, and what is to be told of them to the notes."""
+        super().keep(task, drawn)
         assert isinstance(drawn, bytes)
-        self._table.add(drawn)
         self._told.update(notes_in(drawn))
-
-    def end_scene(self, task: Task) -> None:
-        """Do nothing: rows are kept at once."""
-
-    def drop(self, task: Task) -> None:
-        """Forget the rows of a plane that failed."""
-        if task.plane is not None and self._table is not None:
-            self._table.drop((task.item.image, task.plane.place))
-
-    def close(self, *, whole: bool) -> None:
-        """Write the table, of an interrupted count too."""
-        if self._table is not None:
-            self._table.close(whole=whole)
 
 
 def has_all_regions(out: Path, files: RegionFiles, rows: Mapping[str, Sequence[Row]], *, excel: bool) -> set[str]:
