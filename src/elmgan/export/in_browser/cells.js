@@ -1,35 +1,42 @@
 // The cells of a mask, told apart by their shape and by how many the count map says they are, as elmgan's
 // counting/separation.py and counting/hills.py do.
 
-// Squares of the distances to the background, up to a farthest one: along the columns, then along the rows.
-function squaredDistances(mask) {
+// Distances to the background, up to a farthest one: along the columns, then along each stretch of a row.
+function distancesOf(mask) {
   const { rows, columns, data } = mask, far = rules.farthest;
-  const down = new Float64Array(rows * columns), found = new Float64Array(rows * columns);
-  for (let column = 0; column < columns; column++) {
-    let run = far;
-    for (let row = 0; row < rows; row++) down[row * columns + column] = run = data[row * columns + column] ? Math.min(run + 1, far) : 0;
-    run = far;
-    for (let row = rows - 1; row >= 0; row--) {
-      run = data[row * columns + column] ? Math.min(run + 1, far) : 0;
-      down[row * columns + column] = Math.min(down[row * columns + column], run);
+  const down = new Float64Array(rows * columns), found = new Float32Array(rows * columns);
+  for (let pass = 0; pass < 2; pass++) {
+    for (let k = 0; k < rows; k++) {
+      const from = (pass ? rows - 1 - k : k) * columns, before = from + (pass ? columns : -columns);
+      for (let at = from; at < from + columns; at++) {
+        const run = data[at] ? Math.min(k ? down[before + at - from] + 1 : far, far) : 0;
+        down[at] = pass ? Math.min(down[at], run) : run;
+      }
     }
   }
-  const place = new Int32Array(columns), from = new Float64Array(columns);  // parabolas that are lowest, and from where on
+  const place = new Int32Array(columns), begins = new Float64Array(columns);  // parabolas that are lowest, and from where
   for (let row = 0; row < rows; row++) {
-    const height = (column) => down[row * columns + column] ** 2;
-    const crossing = (one, other) => (height(other) - height(one) + other * other - one * one) / (2 * (other - one));
-    let last = 0;
-    place[0] = 0;
-    from[0] = -Infinity;
-    for (let column = 1; column < columns; column++) {
-      while (last >= 0 && crossing(place[last], column) <= from[last]) last--;
-      last++;
-      place[last] = column;
-      from[last] = last ? crossing(place[last - 1], column) : -Infinity;
-    }
-    for (let column = 0, k = 0; column < columns; column++) {
-      while (k < last && from[k + 1] < column) k++;
-      found[row * columns + column] = Math.min((column - place[k]) ** 2 + height(place[k]), far * far);
+    const from = row * columns;
+    const crossing = (one, other) => (down[from + other] ** 2 - down[from + one] ** 2 + other * other - one * one) / (2 * (other - one));
+    for (let column = 0; column < columns; column++) {
+      if (!data[from + column]) continue;
+      // A stretch of the mask, with the pixels of the background at its ends; what lies beyond them is farther.
+      const first = Math.max(column - 1, 0);
+      while (column < columns && data[from + column]) column++;
+      const end = Math.min(column, columns - 1);
+      let last = 0;
+      place[0] = first;
+      begins[0] = -Infinity;
+      for (let at = first + 1; at <= end; at++) {
+        while (last >= 0 && crossing(place[last], at) <= begins[last]) last--;
+        last++;
+        place[last] = at;
+        begins[last] = last ? crossing(place[last - 1], at) : -Infinity;
+      }
+      for (let at = first, k = 0; at <= end; at++) {
+        while (k < last && begins[k + 1] < at) k++;
+        found[from + at] = Math.min(Math.sqrt((at - place[k]) ** 2 + down[from + place[k]] ** 2), far);
+      }
     }
   }
   return found;
@@ -44,11 +51,14 @@ function heightsOf(mask) {
     while (length > 1 && (k < 0 || k >= length)) k = k < 0 ? -k : 2 * length - 2 - k;
     return length > 1 ? k : 0;
   };
-  const distance = squaredDistances(mask).map(Math.sqrt);
+  const distance = distancesOf(mask);
   const along = Array.from({ length: columns + 2 * reach }, (_, k) => mirrored(k - reach, columns));
   const across = new Float32Array(rows * columns);
   for (let row = 0; row < rows; row++) {
+    let next = -1;  // the last pixel so far beyond which the mask is in reach
     for (let column = 0; column < columns; column++) {
+      if (distance[row * columns + along[column + 2 * reach]]) next = column + 2 * reach;
+      if (column > next && column > reach) continue;
       let sum = 0;
       for (let k = 0; k <= 2 * reach; k++) sum += kernel[k] * distance[row * columns + along[column + k]];
       across[row * columns + column] = sum / total;
@@ -84,10 +94,9 @@ function separate(mask, countMap) {
   const part = new Int32Array(height.length), tops = [0];
   for (const pixel of pixels) if (up[pixel] === pixel) { part[pixel] = tops.length; tops.push(height[pixel]); }
   for (const pixel of pixels) {
-    const way = [];
-    let at = pixel;
-    while (!part[at]) { way.push(at); at = up[at]; }
-    for (const passed of way) part[passed] = part[at];
+    let top = pixel;
+    while (!part[top]) top = up[top];
+    for (let at = pixel; !part[at]; at = up[at]) part[at] = part[top];
   }
 
   let shares = null;

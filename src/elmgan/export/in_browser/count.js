@@ -34,13 +34,13 @@ async function predict(image, advance) {
   const [rows, columns] = [image.rows, image.columns].map((side) => Math.ceil(side / multiple) * multiple);
   const even = (length) => Math.ceil(length / Math.ceil(length / tile) / multiple) * multiple;
   const [high, wide] = [rows > whole ? even(rows) : rows, columns > whole ? even(columns) : columns];
-  const [most, broad] = [Math.min(high + 2 * halo, rows), Math.min(wide + 2 * halo, columns)];
   const probability = imageOf(image.rows, image.columns);
   const map = imageOf(Math.ceil(image.rows / stride), Math.ceil(image.columns / stride));
   const number = Math.ceil(rows / high) * Math.ceil(columns / wide);
   for (let top = 0; top < rows; top += high) {
     for (let left = 0; left < columns; left += wide) {
-      const first = Math.min(Math.max(top - halo, 0), rows - most), begin = Math.min(Math.max(left - halo, 0), columns - broad);
+      const [first, begin] = [Math.max(top - halo, 0), Math.max(left - halo, 0)];
+      const [most, broad] = [Math.min(top + high + halo, rows) - first, Math.min(left + wide + halo, columns) - begin];
       const window = new Float32Array(most * broad);
       for (let row = first; row < Math.min(first + most, image.rows); row++) {
         const from = row * image.columns;
@@ -131,16 +131,12 @@ function planesOf({ rows, columns, samples, pixels }, channel) {
     if (channel !== "auto" && channel !== "luminance") refuse("is grey, with one channel: leave the channel open");
     return { data: Float32Array.from(pixels), channels: 1, read: pixels };
   }
-  const plane = (k) => Float32Array.from({ length: number }, (_, at) => pixels[3 * at + k]);
-  const all = [0, 1, 2].map(plane);
-  if (channel === "auto") {
-    const data = new Float32Array(3 * number);
-    all.forEach((values, k) => data.set(values, k * number));
-    return { data, channels: 3, read: pixels };
-  }
-  const [red, green, blue] = all;
+  const all = new Float32Array(3 * number);
+  for (let k = 0, from = 0; k < number; k++) for (let sample = 0; sample < 3; sample++, from++) all[sample * number + k] = pixels[from];
+  if (channel === "auto") return { data: all, channels: 3, read: pixels };
+  const planes = [0, 1, 2].map((sample) => all.slice(sample * number, (sample + 1) * number)), [red, green, blue] = planes;
   const data = channel === "luminance"
-    ? green.map((value, k) => value + 0.299 * (red[k] - value) + 0.114 * (blue[k] - value)) : all[channel - 1];
+    ? green.map((value, k) => value + 0.299 * (red[k] - value) + 0.114 * (blue[k] - value)) : planes[channel - 1];
   return { data, channels: 1, read: data };
 }
 
@@ -225,7 +221,8 @@ async function count(file, settings, told) {
   if (rules.segments) {
     probability = resize(found.probability, rows, columns);
     const blank = estimate !== null && estimate < 0.5;
-    mask = imageOf(rows, columns, Uint8Array.from(probability.data, (chance) => Number(!blank && chance >= rules.threshold)));
+    mask = imageOf(rows, columns, new Uint8Array(rows * columns));
+    if (!blank) for (let k = 0; k < mask.data.length; k++) mask.data[k] = probability.data[k] >= rules.threshold;
   }
   const appearance = appearanceOf(levelled, normalised, !bright, mask, estimate, scale);
   if (rules.training.clumped && mask && countMap) appearance.clumped = clumpedShare(mask, countMap);
@@ -272,7 +269,7 @@ async function pictures({ rows, columns, samples, bits, pixels }, levelled, cell
   if (!cells) return { picture, outlines: null };
   context.clearRect(0, 0, wide, high);
   context.strokeStyle = "#ff8000";
-  context.lineWidth = Math.max(1, wide / 700);
+  context.lineWidth = Math.max(1.5, wide / 600);
   drawOutlines(context, cells.labels, rows, columns, 1 / step);
   return { picture, outlines: await canvas.convertToBlob({ type: "image/png" }) };
 }

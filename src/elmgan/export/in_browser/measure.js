@@ -94,26 +94,27 @@ function densityOf(map, mask) {
 const sumOf = (values) => { let sum = 0; for (const value of values) sum += value; return sum; };
 
 // Mean distance of a mask's pixels to its edge, by the steps of OpenCV's 5 x 5 mask.
-function meanDepth(mask) {
-  const wide = mask.columns + 4, far = 1e6, depth = new Float32Array((mask.rows + 4) * wide).fill(far);
-  const at = (row, column) => (row + 2) * wide + column + 2;
-  for (let row = 0, k = 0; row < mask.rows; row++) {
-    for (let column = 0; column < mask.columns; column++, k++) if (!mask.data[k]) depth[at(row, column)] = 0;
-  }
-  const steps = [[-1, 1], [-wide, 1], [-wide - 1, 1.4], [-wide + 1, 1.4], [-wide - 2, 2.1969], [-wide + 2, 2.1969],
-    [-2 * wide - 1, 2.1969], [-2 * wide + 1, 2.1969]];
-  for (const way of [1, -1]) {
-    for (let k = 0; k < mask.rows * mask.columns; k++) {
-      const pixel = way > 0 ? k : mask.rows * mask.columns - 1 - k;
-      const here = at(Math.floor(pixel / mask.columns), pixel % mask.columns);
-      for (const [step, length] of steps) depth[here] = Math.min(depth[here], depth[here + way * step] + length);
+function meanDepth({ rows, columns, data }) {
+  const wide = columns + 4, far = 1e6, depth = new Float32Array((rows + 4) * wide).fill(far);
+  const inside = [];
+  for (let row = 0, k = 0; row < rows; row++) {
+    for (let column = 0, at = (row + 2) * wide + 2; column < columns; column++, k++, at++) {
+      if (data[k]) inside.push(at); else depth[at] = 0;
     }
   }
-  let sum = 0, inside = 0;
-  for (let row = 0, k = 0; row < mask.rows; row++) {
-    for (let column = 0; column < mask.columns; column++, k++) if (mask.data[k]) { sum += depth[at(row, column)]; inside++; }
+  const [beside, diagonal, knight] = [1, 1.4, 2.1969];
+  for (const way of [1, -1]) {
+    const [one, two] = [way * wide, 2 * way * wide];
+    for (let k = 0; k < inside.length; k++) {
+      const at = inside[way > 0 ? k : inside.length - 1 - k];
+      depth[at] = Math.min(depth[at], Math.min(depth[at - way], depth[at - one]) + beside,
+        Math.min(depth[at - one - way], depth[at - one + way]) + diagonal,
+        Math.min(depth[at - one - 2 * way], depth[at - one + 2 * way], depth[at - two - way], depth[at - two + way]) + knight);
+    }
   }
-  return sum / inside;
+  let sum = 0;
+  for (const at of inside) sum += depth[at];
+  return sum / inside.length;
 }
 
 // A mask whose pixels of a value grow by a disc of two pixels; what lies beyond the image changes nothing.
@@ -180,15 +181,18 @@ function appearanceOf(levelled, normalised, falls, mask, cells, scale) {
   found.agreement = Math.abs(mean(cell) - mean(other)) * Math.sqrt(share * (1 - share)) / deviation;
 
   const grown = dilated(mask), core = dilated(mask, 0);
-  const sums = { inside: [0, 0], outside: [0, 0], core: [0, 0], rim: [0, 0] };
+  const sums = new Float64Array(4), numbers = new Float64Array(4), [INSIDE, OUTSIDE, CORE, RIM] = [0, 1, 2, 3];
+  const put = (part, value) => { sums[part] += value; numbers[part]++; };
   for (let k = 0; k < mask.data.length; k++) {
-    const names = mask.data[k] ? ["inside", ...(core[k] ? [] : ["core"])] : ["outside", ...(grown[k] ? ["rim"] : [])];
-    for (const name of names) { sums[name][0] += levelled.data[k]; sums[name][1]++; }
+    const value = levelled.data[k];
+    put(mask.data[k] ? INSIDE : OUTSIDE, value);
+    if (mask.data[k] && !core[k]) put(CORE, value);
+    else if (!mask.data[k] && grown[k]) put(RIM, value);
   }
-  const average = (name) => (sums[name][1] ? sums[name][0] / sums[name][1] : 0);
-  const height = average("inside") - average("outside");
+  const average = (part) => (numbers[part] ? sums[part] / numbers[part] : 0);
+  const height = average(INSIDE) - average(OUTSIDE);
   if (!height) return found;
-  found.sharpness = (average("core") - average("rim")) / rules.rim / height / scale;
+  found.sharpness = (average(CORE) - average(RIM)) / rules.rim / height / scale;
   const still = places.filter((_, k) => !grown[index[k]]).map(([row, column]) => detailAt(levelled, row, column));
   const noise = still.length ? deviationOf(still) / rules.detail_gain : 0;
   if (noise > 0) found.contrast = Math.abs(height) / noise;
