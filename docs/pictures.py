@@ -164,7 +164,9 @@ def in_spreadsheet(work: Path, model: elmgan.Model) -> Image.Image:
         name: [float(row["estimate"]) for row in rows if row["image"].startswith(name)] for name in CONDITIONS
     }
     means = [float(np.mean(of)) for of in counts.values()]
-    right.bar(list(counts), means, yerr=[float(np.std(of, ddof=1)) for of in counts.values()], color="#4c8fb5", capsize=6)
+    right.bar(
+        list(counts), means, yerr=[float(np.std(of, ddof=1)) for of in counts.values()], color="#4c8fb5", capsize=6
+    )
     right.set_ylabel("cells in an image, mean and SD")
     return rendered(figure)
 
