@@ -204,19 +204,19 @@ def _perimeters(labels: NDArray[np.uint32], rows: slice, number: int) -> PerCell
     around = np.zeros((height + 4, width + 2), labels.dtype)
     around[first - rows.start + 2 : last - rows.start + 2, 1:-1] = labels[first:last]
     flat, wide = around.ravel(), width + 2
-    here = flat[wide:-wide]
-    outer = (flat[: -2 * wide] != here) | (flat[2 * wide :] != here)
-    outer |= (flat[wide - 1 : -wide - 1] != here) | (flat[wide + 1 : flat.size - wide + 1] != here)
-    rim = np.zeros(flat.size, labels.dtype)
-    np.multiply(here, outer, out=rim[wide:-wide])
+    here, rim = flat[wide:-wide], np.zeros(flat.size, np.bool_)
+    outer = flat[: -2 * wide] != here
+    for step in (2 * wide, wide - 1, wide + 1):
+        outer |= flat[step : step + here.size] != here
+    np.logical_and(outer, here, out=rim[wide:-wide])
     pixels = np.flatnonzero(rim[2 * wide : (height + 2) * wide]) + 2 * wide
-    label = rim[pixels]
+    label = flat[pixels]
     code = np.ones(len(pixels), np.uint8)
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
             if down or right:
-                step = DIAGONAL if down and right else BESIDE
-                code += np.uint8(step) * (rim[pixels + down * wide + right] == label)
+                step, beside = down * wide + right, np.uint8(DIAGONAL if down and right else BESIDE)
+                code += beside * (rim[pixels + step] & (flat[pixels + step] == label))
     return np.asarray(np.bincount(label.astype(np.intp), RIM_LENGTHS[code], number), np.float64)
 
 

@@ -3,6 +3,7 @@
 import io
 import struct
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,12 @@ FAR, MOST_POINTS = 1 << 15, 1 << 16
 
 FIRST, OFFSET, NAME = struct.Struct(">4shBxhhhhH"), struct.Struct(">i"), struct.Struct(">ii")
 """Of ImageJ's format: the beginning of the first header; where the second lies; where the name lies, and its length."""
+
+ABOUT, PLACE, END = struct.Struct("<5H3I2H"), struct.Struct("<3H2I"), struct.Struct("<4s4H2IH")
+"""Of a zip: what either header of a member has, where it lies, and the end."""
+
+FIRST_DAY, MOST_MEMBERS = 33, 1 << 16
+"""1980-01-01 as a zip has it, so that the same cells are the same file; members from which on it has other ways."""
 
 HEADER, AFTER_NUMBER, BYTES_OF_POINT, BYTES_OF_OFFSET, NAME_OFFSET, AFTER_NAME = 64, FIRST.size, 4, 4, 16, 24
 """Bytes of either header, and of what is in them."""
@@ -68,14 +75,34 @@ def roi_set(outlines: Sequence[Sequence[Polygon]], *, place: StackPlace = EVERYW
     >>> zipfile.ZipFile(io.BytesIO(roi_set([[[ring]]]))).namelist()
     ['cell 1.roi']
     """
-    file, traced = io.BytesIO(), _Traced(place)
-    with zipfile.ZipFile(file, "w") as zipped:
-        for number, polygons in enumerate(outlines, 1):
-            name = f"{prefix}cell {number}"
-            whole = len(polygons) == len(polygons[0]) == 1
-            content = traced.content(polygons[0][0], name) if whole else None
-            zipped.writestr(zipfile.ZipInfo(f"{name}.roi"), content or _roi(polygons, name, place).tobytes())
-    return file.getvalue()
+    traced, members = _Traced(place), {}
+    for number, polygons in enumerate(outlines, 1):
+        name = f"{prefix}cell {number}"
+        whole = len(polygons) == len(polygons[0]) == 1
+        content = traced.content(polygons[0][0], name) if whole else None
+        members[f"{name}.roi"] = content or _roi(polygons, name, place).tobytes()
+    return _stored(members)
+
+
+def _stored(members: dict[str, bytes]) -> bytes:
+    """Give a zip of small files, not compressed, in a quarter of the time that zipfile takes."""
+    if len(members) >= MOST_MEMBERS:
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as zipped:
+            for name, content in members.items():
+                zipped.writestr(zipfile.ZipInfo(name), content)
+        return file.getvalue()
+    parts, directory, offset = [], [], 0
+    for name, content in members.items():
+        # Version, flags, method, time and date, checksum, both sizes, and the lengths of the name and of what follows.
+        about = ABOUT.pack(20, 0, 0, 0, FIRST_DAY, zlib.crc32(content), len(content), len(content), len(name), 0)
+        encoded = name.encode("ascii")
+        parts += [b"PK\3\4", about, encoded, content]
+        directory += [b"PK\1\2\x14\0", about, PLACE.pack(0, 0, 0, 0, offset), encoded]
+        offset += 4 + ABOUT.size + len(encoded) + len(content)
+    listed = b"".join(directory)
+    end = END.pack(b"PK\5\6", 0, 0, len(members), len(members), len(listed), offset, 0)
+    return b"".join((*parts, listed, end))
 
 
 class _Traced:
