@@ -156,10 +156,12 @@ def in_spreadsheet(work: Path, model: elmgan.Model) -> Image.Image:
     with (work / "table" / "counts.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     columns = ["image", "count", "low", "high", "objects", "flags"]
-    figure, (left, right) = plots(10, 3.4, [3, 2])
+    figure, (left, right) = plots(11, 3.4, [3, 2])
     left.axis("off")
     table = left.table([[row[name] for name in columns] for row in rows], colLabels=columns, loc="center")
-    table.scale(1, 1.7)
+    table.auto_set_font_size(False)
+    table.set_fontsize(10)
+    table.scale(1.1, 1.8)
     counts: Mapping[str, list[float]] = {
         name: [float(row["estimate"]) for row in rows if row["image"].startswith(name)] for name in CONDITIONS
     }
