@@ -88,8 +88,8 @@ def seeing(normalisation: Normalisation) -> bytes:
         ("told", graph.Concat(*flat, axis=0)),
     ):
         graph.name(value, name)
-    image = ["row", "column"]
-    shapes = {
+    image: list[int | str | None] = ["row", "column"]
+    shapes: dict[str, list[int | str | None]] = {
         "image": [1, "channel", *image],
         "normalised": [1, 1, *image],
         "levelled": [1, 1, *image],
