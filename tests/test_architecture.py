@@ -55,6 +55,7 @@ ON_DEMAND = {
     "elmgan.export.counter": {"onnx"},
     "elmgan.export.standalone": {"onnx"},
     "elmgan.images.omezarr": {"zarr"},
+    "elmgan.images.zarr_labels": {"zarr"},
     **{
         f"elmgan.apps.web.{name}": {"fastapi", "starlette", "uvicorn", "python_multipart"}
         for name in ("service", "server", "guard", "upload", "jobs")

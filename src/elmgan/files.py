@@ -3,9 +3,11 @@
 import csv
 import os
 import re
+import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 from elmgan.errors import OutputError
@@ -15,6 +17,9 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 HALF_WRITTEN = re.compile(r"\.[0-9a-f]{32}(\.\w+)?")
 """Names of files that are being written; see :func:`whole_file`."""
+
+ZARR_FOLDER = ".zarr"
+"""Ending of the only folders that are written, and replaced, like files."""
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|nan)", re.IGNORECASE | re.ASCII)
 
@@ -132,12 +137,48 @@ def whole_file(path: Path, *, lasting: bool = False) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary path for a folder; on success it becomes ``path``, in place of an earlier one.
+
+    Otherwise it is gone. It is hidden, and lies in the same folder, which is made where it is missing.
+
+    Raises:
+        OutputError: The folder cannot be made or written to, or the disk is full.
+    """
+    temporary = path.with_name(f".{uuid4().hex}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        remove([path])
+        temporary.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        remove([temporary])
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files, and folders of Zarr with all that is in them, as far as they are there and can be."""
+    for path in paths:
+        if path.suffix == ZARR_FOLDER and path.is_dir() and not path.is_symlink():  # no other folder is ours
+            shutil.rmtree(path, ignore_errors=True)
+            continue
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
 def remove_unfinished(folder: Path) -> None:
-    """Remove what a process that was killed left of files that it was writing in a folder, which no other writes to."""
-    for path in folder.glob(".*"):
-        if HALF_WRITTEN.fullmatch(path.name):
-            with suppress(OSError):
-                path.unlink()
+    """Remove what a process that was killed left of what it was writing in a folder, which no other writes to."""
+    remove(path for path in folder.glob(".*") if HALF_WRITTEN.fullmatch(path.name))
+
+
+def is_there(file: BinaryIO, path: Path) -> bool:
+    """Tell whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 def put_on_disk(path: Path) -> None:

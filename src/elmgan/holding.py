@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from elmgan.errors import UsageError
-from elmgan.files import cannot_write
+from elmgan.files import cannot_write, is_there
 
 LOCK = ".elmgan-lock"
 
@@ -64,20 +64,12 @@ def _taken(folder: Path) -> tuple[BinaryIO, str]:
         file = (folder / LOCK).open("a+b")
         try:
             told = _take(file, folder)
-            if _is_there(file, folder / LOCK):
+            if is_there(file, folder / LOCK):
                 return file, told
         except BaseException:
             file.close()
             raise
         file.close()  # it was another run's, which has removed it meanwhile
-
-
-def _is_there(file: BinaryIO, path: Path) -> bool:
-    """Whether an open file is still the one of that name."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _take(file: BinaryIO, folder: Path) -> str:

@@ -450,7 +450,7 @@ def test_cells_are_measured_exported_and_counted_in_regions(tmp_path: Path) -> N
         assert name in done.stdout
     bad = elmgan("count", tmp_path / "a.png", "-o", tmp_path / "bad", "--export", "fiji")
     assert bad.exit_code == 2
-    assert bad.stderr == "error: --export is fiji; expected qupath or imagej\n"
+    assert bad.stderr == "error: --export is fiji; expected qupath, imagej or zarr\n"
 
 
 def test_the_command_line_does_not_import_torch() -> None:

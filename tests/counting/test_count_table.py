@@ -69,3 +69,13 @@ def test_another_table_is_not_taken_for_ours(tmp_path: Path, content: str) -> No
     path.write_text(content)
     with pytest.raises(ValueError, match="Row"):
         read_table(path)
+
+
+@given(rows)
+def test_a_small_row_is_the_same_row(row: Row) -> None:
+    small = row.small()
+    assert small == row
+    assert hash(small) == hash(row)
+    assert small.model_dump() == row.model_dump()
+    assert small.texts() == row.texts()
+    assert small.model_copy(update={"seconds": 1.0}).seconds == 1

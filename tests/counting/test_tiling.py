@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from elmgan.counting.tiling import Maps, assembled, predict_in_bands, tiles_of
+from elmgan.counting.tiling import Maps, Tiling, assembled, tiles_of
 from elmgan.images import Tile
 
 sides = st.integers(1, 60)
@@ -51,8 +51,9 @@ def in_tiles(image: NDArray[np.float32], tile: int, halo: int, pixels: int = 1 <
         seen.append(part)
         return local(part.of(image))
 
-    bands = predict_in_bands(predict, image.shape, tile=tile, halo=halo, stride=4, grid=4, pixels=pixels)
-    made = assembled(bands, image.shape, stride=4)
+    tiling = Tiling(image.shape, tile=tile, halo=halo, stride=4, grid=4, pixels=pixels)
+    tops = list(range(0, len(image), tiling.height))
+    made = assembled((tiling.band(predict, top) for top in reversed(tops)), image.shape, stride=4)
     ((height, width),) = {(part.height, part.width) for part in seen}
     assert max(height, width) <= tile + 2 * halo
     assert all(part.of(image).shape == (height, width) for part in seen)

@@ -11,6 +11,7 @@ import zarr
 from numpy.typing import NDArray
 
 from elmgan.errors import ImageError
+from elmgan.images import open_image
 from elmgan.images.omezarr import OmeZarrReader
 from elmgan.images.reader import readers
 from elmgan.images.tile import Tile
@@ -82,6 +83,19 @@ def test_a_region_reads_the_chunks_it_takes(tmp_path: Path) -> None:
     assert not reader.read(0, t=1, z=0, channel=0, region=TILE).any()
     with pytest.raises(ImageError, match="is damaged"):
         reader.read(0, t=0, z=0, channel=0, region=Tile(30, 0, 4, 4))
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_chunks_that_are_not_there_are_told(version: Literal[2, 3], tmp_path: Path) -> None:
+    folder = image(tmp_path / "a.zarr", version=version, axes=AXES)
+    with open_image(folder) as source:
+        assert source.notes == ()
+    chunks = sorted(path for path in (folder / "0").rglob("*") if path.is_file() and path.name.isdigit())
+    chunks = chunks or sorted(path for path in (folder / "0").iterdir() if path.name[0].isdigit())
+    chunks[3].unlink()
+    with open_image(folder) as source:
+        told = f"1 of {len(chunks)} chunks are not there and are taken for the fill value"
+        assert source.notes == (told,)
 
 
 def test_shards_are_read(tmp_path: Path) -> None:

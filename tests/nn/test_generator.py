@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from architectures import architectures, fields_of_words, words
-from elmgan.counting.tiling import assembled, predict_in_bands
+from elmgan.counting.tiling import Tiling, assembled
 from elmgan.errors import UsageError
 from elmgan.models import Architecture
 from elmgan.nn.fbu import FBU
@@ -174,14 +174,15 @@ def test_tiles_with_the_halo_give_what_the_whole_image_gives(upsampling: str) ->
     network = trained(architecture)
     image = noise(8 * 16, 13 * 16).numpy()
     probability, count_map = predict(network, image)
-    bands = predict_in_bands(
-        lambda part: predict(network, part.of(image)),
+    tiling = Tiling(
         image.shape,
         tile=32,
         halo=architecture.halo,
         stride=architecture.stride,
         grid=architecture.multiple,
     )
+    tops = range(0, len(image), tiling.height)
+    bands = [tiling.band(lambda part: predict(network, part.of(image)), top) for top in tops]
     tiled_probability, tiled_count_map = assembled(bands, image.shape, architecture.stride)
     assert min(probability.std(), count_map.std()) > 10 * 1e-4
     np.testing.assert_allclose(tiled_probability, probability, atol=1e-4)

@@ -11,8 +11,9 @@ from elmgan.engines import OnnxEngine
 from elmgan.models.graph import names_other_files
 from elmgan.nn.generator import PRESETS, Generator
 from elmgan.nn.weights import load_weights
+from elmgan.training import quantisation
 from elmgan.training.export import to_onnx
-from elmgan.training.quantisation import in_half, quantisable, quantised, without_norms
+from elmgan.training.quantisation import in_half, in_single, quantisable, quantised, without_norms
 
 ARCHITECTURE = PRESETS["base"].model_copy(update={"width": 8})
 
@@ -75,6 +76,23 @@ def test_in_eight_bits_it_gives_nearly_the_same_and_no_bias(network: bytes, tile
     assert np.mean(mask) == pytest.approx(np.mean(true_mask), rel=0.005)
 
 
+def test_folds_in_blocks_give_the_same_values(
+    network: bytes, tiles: list[NDArray[np.float32]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eight = quantised(network, tiles)
+    monkeypatch.setattr(quantisation, "_in_blocks", lambda model, whole: None)
+    plain = quantised(network, tiles)
+    folds = [
+        [node.op_type for node in onnx.load_from_string(each).graph.node].count("DepthToSpace")
+        for each in (plain, eight)
+    ]
+    assert folds == [ARCHITECTURE.depth, 1]  # that of the mask, which has one channel, stays
+    wide = [np.pad(tile, [(0, 0), (0, 0), (0, 0), (0, 64)]) for tile in tiles]
+    for images in (tiles, wide):
+        for found, expected in zip(predicted(eight, images), predicted(plain, images), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
 def test_in_half_it_is_half_as_large_and_training_reads_it(
     network: bytes, generator: Generator, tiles: list[NDArray[np.float32]]
 ) -> None:
@@ -82,6 +100,8 @@ def test_in_half_it_is_half_as_large_and_training_reads_it(
     assert len(half) < 0.6 * len(network)
     for found, expected in zip(predicted(half, tiles), predicted(network, tiles), strict=True):
         np.testing.assert_allclose(found, expected, atol=0.01)
+    for found, expected in zip(predicted(in_single(half), tiles), predicted(half, tiles), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
     again = Generator(ARCHITECTURE)
     load_weights(again, half)
     for (name, found), expected in zip(again.state_dict().items(), generator.state_dict().values(), strict=True):

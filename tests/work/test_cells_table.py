@@ -178,7 +178,7 @@ def test_cells_for_qupath_and_imagej(tmp_path: Path) -> None:
 
 
 def test_a_program_that_is_not_known_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--export is fiji; expected qupath or imagej"):
+    with pytest.raises(UsageError, match="--export is fiji; expected qupath, imagej or zarr"):
         count_images([folder_of(tmp_path / "images", 1)], tmp_path / "out", MODEL, exports=["fiji"])
     assert not (tmp_path / "out").exists()
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from bundles import squares, tiny_bundle
-from elmgan.counting import Failure, Model, Row
+from bundles import known, squares, tiny_bundle
+from elmgan.counting import Failure, Model, Row, streaming
 from elmgan.errors import UsageError
 from elmgan.images import View
+from elmgan.light import Surveyed, survey_plane
 from elmgan.work import cluster, count_images
 from elmgan.work.cluster import _grouped
 from elmgan.work.plan import Plan, items_of
@@ -25,7 +26,7 @@ MODEL = Model(tiny_bundle(), "onnxruntime")
 @pytest.fixture(scope="module")
 def two_workers() -> Iterator[distributed.LocalCluster]:
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1", silence_logs=50
+        n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1", silence_logs=50
     ) as local:
         yield local
 
@@ -72,6 +73,32 @@ def test_workers_count_what_threads_count(tmp_path: Path, two_workers: distribut
 
 
 @pytest.mark.slow
+def test_a_large_plane_that_cannot_be_read_fails_alone(
+    tmp_path: Path, two_workers: distributed.LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = folder_of(tmp_path / "images", 3)
+    path = images / "large.tif"
+    tifffile.imwrite(path, squares(40, (460, 330)), tile=(64, 64), compression="zlib")
+    with tifffile.TiffFile(path) as file:
+        offset, size = file.pages.first.dataoffsets[20], file.pages.first.databytecounts[20]
+    content = bytearray(path.read_bytes())
+
+    def spoilt(*args: Any, **options: Any) -> Surveyed:
+        surveyed = survey_plane(*args, **options)
+        content[offset : offset + size] = bytes(size)
+        path.write_bytes(content)  # after it was looked at here, before the workers read it
+        return surveyed
+
+    monkeypatch.setattr(streaming, "survey_plane", spoilt)
+    monkeypatch.setattr(streaming, "STREAMED", 20_000)
+    counted = count_images([images], tmp_path / "out", MODEL, dask=two_workers.scheduler_address)
+    assert [row.image for row in counted.rows] == ["3.tif"]
+    assert [failure.image for failure in counted.failures] == ["large.tif"]
+    assert "damaged" in counted.failures[0].error
+    assert not (tmp_path / "out" / "masks" / "large.tif").exists()
+
+
+@pytest.mark.slow
 def test_a_worker_that_is_killed_costs_time_alone(tmp_path: Path, two_workers: distributed.LocalCluster) -> None:
     images = folder_of(tmp_path / "images", *range(1, 30))
     alone = count_images([images], tmp_path / "alone", MODEL)
@@ -87,6 +114,30 @@ def test_a_worker_that_is_killed_costs_time_alone(tmp_path: Path, two_workers: d
     assert killed
     assert not together.failures
     assert rows_of(together.rows) == rows_of(alone.rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", [1.0, 0.7])
+def test_workers_share_a_plane_that_is_too_large_for_memory(
+    tmp_path: Path, two_workers: distributed.LocalCluster, monkeypatch: pytest.MonkeyPatch, scale: float
+) -> None:
+    images, model = tmp_path / "images", Model(tiny_bundle(), "onnxruntime", tile=64)
+    images.mkdir()
+    tifffile.imwrite(images / "large.tif", squares(40, (460, 330)))
+    asked: dict[str, Any] = {"labels": True, "overlays": True, "view": model.view.changed(scale=scale)}
+    whole = count_images([images], tmp_path / "whole", model, **asked)
+    monkeypatch.setattr(streaming, "STREAMED", 1000)  # here; the workers are not asked
+    shares: list[float] = []
+    together = count_images(
+        [images], tmp_path / "out", model, **asked, dask=two_workers.scheduler_address, part=shares.append
+    )
+    assert not together.failures
+    assert (together.rows[0].count, together.rows[0].objects) == (whole.rows[0].count, whole.rows[0].objects)
+    assert together.rows[0].estimate == pytest.approx(known(whole.rows[0].estimate), abs=0.01)
+    assert shares[-1] == 1
+    for folder in ("masks", "labels"):
+        made, expected = (tifffile.imread(tmp_path / out / folder / "large.tif") for out in ("out", "whole"))
+        np.testing.assert_array_equal(made, expected)
 
 
 def test_a_scheduler_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -496,6 +496,22 @@ def test_a_full_disk_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(count_images([images], out, MODEL, resume=True).rows) == 3
 
 
+def test_a_folder_that_is_gone_stops_the_run_and_does_not_come_back(tmp_path: Path) -> None:
+    images, out, done = folder_of(tmp_path / "images", *range(1, 9)), tmp_path / "out", 0
+
+    def take_away(total: int, outcome: Row | Failure) -> None:
+        nonlocal done
+        done += 1
+        if done == 3:
+            out.rename(tmp_path / "elsewhere")
+
+    with pytest.raises(OutputError, match="out was removed or replaced while it was written to: put it back"):
+        count_images([images], out, MODEL, watch=take_away)
+    assert done == 3
+    assert not (out / "counts.csv").exists()
+    assert not (out / "report.html").exists()
+
+
 def test_one_file_that_cannot_be_written_fails_one_image(tmp_path: Path) -> None:
     images, out = folder_of(tmp_path / "images", 1, 2), tmp_path / "out"
     count_images([images], out, MODEL)

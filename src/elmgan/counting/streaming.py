@@ -1,7 +1,7 @@
 """Planes that are too large for memory: read, predicted, measured and separated some rows at a time."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.counting.clumps import Clumps
+from elmgan.counting.pieces import KeptMap, Piece, pieces_of
 from elmgan.counting.predictor import Predictor
 from elmgan.counting.region import pixels_in_blocks
 from elmgan.counting.separation import STRIP_PIXELS
 from elmgan.counting.strips import Strips
+from elmgan.counting.tiling import Band
 from elmgan.errors import ModelError
 from elmgan.images import Plane, Tile
 from elmgan.light import Cells, Grey, Measuring, Normalisation, Seen, Surveyed, survey_plane
 from elmgan.light.appearance import REACH
 from elmgan.models import STRIDE
-from elmgan.trust import PixelTally
+from elmgan.trust import Calibration, PixelTally
 
 STREAMED = 1 << 26
 """Planes of more pixels, samples of colour counted each, are not held in memory."""
@@ -41,16 +43,23 @@ class OnDisk:
         normalisation: How grey values are stretched.
         channel: What of colour is taken; see :func:`~elmgan.light.see`.
         cells: Whether cells are brighter or darker than the background.
+        surveyed: What was found of it before; by default it is looked at.
 
     Raises:
         ImageError: It cannot be read, or is not of a kind that can be counted.
     """
 
     def __init__(
-        self, plane: Plane, normalisation: Normalisation, *, channel: int | str | None = None, cells: Cells = "auto"
+        self,
+        plane: Plane,
+        normalisation: Normalisation,
+        *,
+        channel: int | str | None = None,
+        cells: Cells = "auto",
+        surveyed: Surveyed | None = None,
     ) -> None:
         self.plane, self.view_channel = plane, channel
-        self.surveyed: Surveyed = survey_plane(
+        self.surveyed: Surveyed = surveyed or survey_plane(
             plane.read, plane.shape, normalisation, channel=channel, cells=cells, rows=ROWS
         )
         self.box, self.stretch, self.channel = self.surveyed.box, self.surveyed.stretch, self.surveyed.channel
@@ -69,6 +78,11 @@ class OnDisk:
         """Grey values of a part of what holds data, and which of its pixels do."""
         seen = self.seen(window)
         return seen.grey, seen.data
+
+
+Bands = Callable[[OnDisk, float], Generator[Band, None, None]]
+"""Gives the bands of a plane as the network sees it at a scale, from top to bottom; see
+:meth:`~elmgan.counting.predictor.Predictor.seen_band`."""
 
 
 class _Rows:
@@ -110,6 +124,8 @@ class Findings:
     measuring: Measuring
     strips: Strips | None
     """The separated cells; None of a model that learned no masks."""
+    count_map: KeptMap | None
+    """Cells per 4 x 4 pixels; None of a model that learned no counts."""
 
 
 def find_in_strips(
@@ -124,6 +140,7 @@ def find_in_strips(
     clumps: Clumps | None,
     scratch: Path | None,
     watch: Callable[[float], None],
+    bands: Bands | None = None,
 ) -> Findings:
     """Predict, measure and separate a plane.
 
@@ -138,6 +155,7 @@ def find_in_strips(
         clumps: Takes the mask and its cells, where both are learned.
         scratch: Folder for what does not fit memory.
         watch: Told the share that is done, now and then.
+        bands: Runs the network in place of ``predictor``, elsewhere.
 
     Raises:
         ImageError: Pixels cannot be read.
@@ -147,6 +165,7 @@ def find_in_strips(
     rows, (height, width) = _Rows(on_disk), on_disk.shape
     measuring = Measuring(on_disk.surveyed.sample, on_disk.stretch, on_disk.shape)
     strips = Strips(width, counts=counts, pixels=STRIP_PIXELS, scratch=scratch) if segments else None
+    kept = KeptMap(on_disk.box, on_disk.plane.shape, scratch) if counts else None
     tally = PixelTally(inside=0 if segments else None)
     total, measured = 0.0, 0
     masks, first = np.zeros((0, width), np.bool_), 0
@@ -155,10 +174,15 @@ def find_in_strips(
         return rows(wanted)[1].grey
 
     with ExitStack() as stack:
-        if strips is not None:
-            stack.callback(strips.close)
-        bands = stack.enter_context(closing(predictor.bands(read, on_disk.shape, scale=scale, stretch=on_disk.stretch)))
-        for top, probability, count_map in bands:
+        for held in (strips, kept):
+            if held is not None:
+                stack.callback(held.close)
+        if bands is None:
+            made = predictor.bands(read, on_disk.shape, scale=scale, stretch=on_disk.stretch)
+        else:
+            made = predictor.unscaled(bands(on_disk, scale), on_disk.shape, scale=scale)
+        stack.enter_context(closing(made))
+        for top, probability, count_map in made:
             end = top + len(probability)
             pixels, seen = rows(range(top, end))
             if seen.data is not None:
@@ -169,6 +193,8 @@ def find_in_strips(
             if not math.isfinite(cells + (float(probability.sum(dtype=np.float64)) if segments else 0.0)):
                 raise ModelError("the network gives no finite numbers for this image: train or choose another")
             total += cells
+            if kept is not None:
+                kept.add(count_map)
             mask = probability >= threshold if segments else None
             image = pixels if on_disk.view_channel is None or seen.as_read is None else seen.as_read
             tally = tally + PixelTally.of(image, mask, probability=probability if segments else None, data=seen.data)
@@ -193,9 +219,9 @@ def find_in_strips(
             masks, first = masks[cut - first :].copy(), cut
             rows.forget(max(0, min(cut, end - _lag(predictor, scale))))
             watch(end / height)
-        bands.close()
-        stack.pop_all()  # the strips are wanted
-    return Findings(total, tally, measuring, strips)
+        made.close()
+        stack.pop_all()  # they are wanted
+    return Findings(total, tally, measuring, strips, kept)
 
 
 def _lag(predictor: Predictor, scale: float) -> int:
@@ -233,6 +259,12 @@ class Streamed:
     """What of the plane holds data; elsewhere there is no cell."""
     strips: Strips | None
     """The separated cells in the box; None where there is none."""
+    count_map: KeptMap | None
+    """Cells per 4 x 4 pixels; None of a model that learned no counts."""
+    calibration: Calibration | None
+    """What gives the interval, and those of parts of the plane; None if there is none."""
+    doubt: float
+    """How far the plane is from those that the model knows, as the interval takes it."""
 
     @property
     def count(self) -> int | None:
@@ -247,10 +279,23 @@ class Streamed:
         """Give the foreground, as rows from top to bottom."""
         yield from self._rows(Strips.masks, np.dtype(np.bool_))
 
+    def pieces(self) -> Iterator[Piece]:
+        """Give the separated cells some whole ones at a time, to be measured or outlined.
+
+        Raises:
+            ImageError: A cell is so large that its rows do not fit memory.
+        """
+        return pieces_of(self.labels(), self.shape, self.count_map)
+
+    def interval_of(self, cells: float) -> tuple[float, float] | None:
+        """Give the 90 % interval of so many cells of the plane; see :meth:`elmgan.Result.interval_of`."""
+        return None if self.calibration is None else self.calibration.interval(cells, self.doubt)
+
     def close(self) -> None:
         """Let go of what was kept on the disk."""
-        if self.strips is not None:
-            self.strips.close()
+        for kept in (self.strips, self.count_map):
+            if kept is not None:
+                kept.close()
 
     def _rows(self, of: Callable[[Strips], Iterator[NDArray]], dtype: np.dtype) -> Iterator[NDArray]:
         rows, columns = self.shape

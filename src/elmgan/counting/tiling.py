@@ -1,7 +1,8 @@
 """Images of any size through a network of bounded reach: tiles are read with a halo, and their inner parts are kept."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,33 +44,47 @@ def even(length: int, most: int, grid: int) -> int:
     return math.ceil(length / math.ceil(length / most) / grid) * grid
 
 
-def predict_in_bands(
-    predict: Predict, shape: tuple[int, int], *, tile: int, halo: int, stride: int, grid: int, pixels: int = 1 << 62
-) -> Iterator[Band]:
-    """Give what ``predict`` gives for a whole image of (rows, columns), from pieces of at most ``tile + 2 * halo``.
+@dataclass(frozen=True)
+class Tiling:
+    """How an image is cut into pieces of at most ``tile + 2 * halo``, from which it can be put together again.
 
-    It is the same, up to rounding, if ``predict`` decides an output pixel by at most ``halo`` pixels around it, and if
-    ``tile``, ``halo`` and the image's sides are multiples of the network's own ``grid``. All pieces have one shape, as
-    engines like it: what lies at the edge sees more of the other side. They come from left to right, and from top to
-    bottom.
+    All pieces have one shape, as engines like it: what lies at the edge sees more of the other side.
 
-    Args:
-        predict: Runs the network on a piece.
-        shape: Of the image.
+    Attributes:
+        shape: Rows and columns of the image; multiples of ``grid``, as ``tile`` and ``halo`` are.
         tile: Side of a piece without its halo, at most.
         halo: Pixels around it.
         stride: Pixels along one side of a value of the count map.
         grid: Of the network.
         pixels: Of a band, at most, if that is one row of tiles of ``grid`` at least.
-
-    Yields:
-        Some whole rows at a time: the number of the first one, and both maps.
     """
-    rows, columns = shape
-    high = min(tile, max(grid, pixels // columns // grid * grid))
-    height, width = even(rows, high, grid), even(columns, tile, grid)
-    most = min(height + 2 * halo, rows), min(width + 2 * halo, columns)
-    for top in range(0, rows, height):
+
+    shape: tuple[int, int]
+    tile: int
+    halo: int
+    stride: int
+    grid: int
+    pixels: int = 1 << 62
+
+    @property
+    def height(self) -> int:
+        """Rows of a band; the last one has as many as are left."""
+        rows, columns = self.shape
+        return even(rows, min(self.tile, max(self.grid, self.pixels // columns // self.grid * self.grid)), self.grid)
+
+    def band(self, predict: Predict, top: int) -> Band:
+        """Give what ``predict`` gives of a band of whole rows, from pieces that come from left to right.
+
+        It is what it gives for the whole image, up to rounding, if it decides an output pixel by at most ``halo``
+        pixels around it.
+
+        Args:
+            predict: Runs the network on a piece.
+            top: The band's first row.
+        """
+        (rows, columns), halo, stride, height = self.shape, self.halo, self.stride, self.height
+        width = even(columns, self.tile, self.grid)
+        most = min(height + 2 * halo, rows), min(width + 2 * halo, columns)
         band = Tile(top, 0, min(height, rows - top), columns)
         probability = np.empty((band.height, columns), dtype=np.float32)
         count_map = np.empty((band.height // stride, columns // stride), dtype=np.float32)
@@ -80,7 +95,7 @@ def predict_in_bands(
             seen = Tile(top, inner.left, inner.height, inner.width).within(window)
             inner.of(probability)[:] = seen.of(window_probability)
             inner.reduced(stride).of(count_map)[:] = seen.reduced(stride).of(window_count_map)
-        yield top, probability, count_map
+        return top, probability, count_map
 
 
 def assembled(bands: Iterable[Band], shape: tuple[int, int], stride: int) -> Maps:

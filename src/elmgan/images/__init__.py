@@ -32,10 +32,12 @@ from elmgan.images.write import (
     write_png,
     write_tiles,
 )
+from elmgan.images.zarr_labels import LABELS_AT, ZarrLabels, check_zarr, is_whole_zarr, zarr_format
 
 __all__ = [
     "COLOURS",
     "COLOUR_SAMPLES",
+    "LABELS_AT",
     "PIXELS_ALLOWED",
     "PIXELS_STREAMED",
     "ArrayReader",
@@ -48,16 +50,19 @@ __all__ = [
     "Source",
     "Tile",
     "View",
+    "ZarrLabels",
     "array_source",
     "as_grey",
     "as_numbers",
     "as_numpy",
     "axis_names",
     "channel_names",
+    "check_zarr",
     "described",
     "endings",
     "find_images",
     "image_size",
+    "is_whole_zarr",
     "kinds_told",
     "only_plane",
     "open_image",
@@ -71,4 +76,5 @@ __all__ = [
     "write_mask",
     "write_png",
     "write_tiles",
+    "zarr_format",
 ]

@@ -5,9 +5,10 @@ Only the largest of the levels of an image is read. What the metadata name is lo
 
 import json
 import math
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any, Literal
@@ -161,6 +162,8 @@ class _Array:
     shape: tuple[int, ...]
     dtype: np.dtype
     chunk: tuple[int, ...]
+    files: int
+    """Of its chunks, or shards, if all are there."""
 
     @classmethod
     def of(cls, level: Path) -> "_Array":
@@ -169,6 +172,7 @@ class _Array:
         if in_version_3:
             found = json.loads(_text(level / "zarr.json"))
             codecs, chunk = found["codecs"], found["chunk_grid"]["configuration"]["chunk_shape"]
+            stored = chunk
             for codec in codecs:
                 if codec["name"] == "sharding_indexed":
                     shard, chunk = chunk, codec["configuration"]["chunk_shape"]
@@ -181,12 +185,22 @@ class _Array:
             compression = {found["compressor"]["id"]} if found["compressor"] else set()
             names = (compression - COMPRESSIONS) | ({each["id"] for each in found["filters"] or ()} - FILTERS)
             dtype, chunk = np.dtype(found["dtype"]), found["chunks"]
+            stored = chunk
         if names:
             raise ImageError(f"is packed with {', '.join(sorted(names))}, which is not unpacked; save it with zstd")
         shape, chunk = (tuple(int(length) for length in each) for each in (found["shape"], chunk))
         if len(chunk) != len(shape) or not 0 < math.prod(chunk) * dtype.itemsize <= LARGEST_CHUNK:
             raise ImageError(f"has chunks of shape {chunk}, of which one cannot be unpacked at a time; save it anew")
-        return cls(3 if in_version_3 else 2, shape, dtype, chunk)
+        files = math.prod(-(-side // max(1, int(each))) for side, each in zip(shape, stored, strict=True))
+        return cls(3 if in_version_3 else 2, shape, dtype, chunk, files)
+
+
+def _chunks_in(level: Path) -> int:
+    """Count the files of chunks in a level."""
+    count = 0
+    for _, _, files in os.walk(level):
+        count += sum(not name.startswith(".") and name != "zarr.json" for name in files)
+    return count
 
 
 def _codecs(codecs: Sequence[Mapping[str, Any]]) -> set[str]:
@@ -243,6 +257,10 @@ class _Image:
         )
         if chunk["Y"] * chunk["X"] < min(SMALLEST_CHUNK, sizes["Y"] * sizes["X"]):
             raise ImageError(f"has chunks of {chunk['Y']} x {chunk['X']} pixels, which are too small; save it anew")
+        missing = self._array.files - _chunks_in(self._level)
+        if missing > 0:
+            told = f"{missing} of {self._array.files} chunks are not there and are taken for the fill value"
+            scene = replace(scene, note="; ".join(filter(None, (scene.note, told))))
         return scene
 
     def read(self, t: int, z: int, channel: int | None, region: Tile) -> NDArray:

@@ -307,7 +307,8 @@ def read_every(plane: Plane, step: int, rows: int = 512) -> NDArray:
     """
     high, wide = plane.shape
     strips = (Tile(top, 0, min(rows, high - top), wide) for top in range(0, high, rows))
-    return np.concatenate([plane.read(strip)[-strip.top % step :: step, ::step] for strip in strips])
+    # A view would keep the whole strip in memory.
+    return np.concatenate([plane.read(strip)[-strip.top % step :: step, ::step].copy() for strip in strips])
 
 
 def read_image(path: str | Path, view: View | None = None, *, axes: str | None = None) -> NDArray:

@@ -126,7 +126,8 @@ class Measuring:
         if data is not None:
             still = cv2.bitwise_and(still, surrounded(data)[around].view(np.uint8))
         sampled = slice(own.start + -self._top % self._step, own.stop, self._step)
-        self._seen.append((inside[sampled, :: self._step], still[sampled, :: self._step]))
+        chosen = (sampled, slice(None, None, self._step))
+        self._seen.append((inside[chosen].copy(), still[chosen].copy()))  # a view would keep all rows in memory
         self._top += rows.stop - rows.start
 
     def blank(self) -> "Measuring":

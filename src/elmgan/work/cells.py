@@ -10,8 +10,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.counting import Place, Result, Row
-from elmgan.images import COLOUR_SAMPLES, Plane
+from elmgan.counting import Piece, Place, Result, Row, Streamed
+from elmgan.images import COLOUR_SAMPLES, Plane, Tile
 from elmgan.work.earlier import CELLS_TABLE
 from elmgan.work.plan import Task
 from elmgan.work.plane_table import PlaneRows, rows_by_plane
@@ -42,7 +42,7 @@ class Measurer:
     """Measures the cells of a plane, once for all that ask: in the channels of its image, and its pixel size."""
 
     def __init__(self) -> None:
-        self._found: WeakKeyDictionary[Result, Mapping[str, NDArray]] = WeakKeyDictionary()
+        self._found: WeakKeyDictionary[Result | Streamed, Mapping[str, NDArray]] = WeakKeyDictionary()
         self._lock = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -51,13 +51,17 @@ class Measurer:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__()  # type: ignore[misc]  # in another process it begins anew
 
-    def __call__(self, task: Task, result: Result, pixels: NDArray) -> Mapping[str, NDArray]:
+    def __call__(self, task: Task, result: Result | Streamed, pixels: NDArray) -> Mapping[str, NDArray]:
         """Give the measures of the cells of a plane; see :meth:`elmgan.Result.cells`."""
         assert task.plane is not None
         with self._lock:
             found = self._found.get(result)
         if found is None:
-            found = result.cells(Channels(task.plane, pixels), pixel_size=task.plane.described.pixel_size)
+            size = task.plane.described.pixel_size
+            if isinstance(result, Result):
+                found = result.cells(Channels(task.plane, pixels), pixel_size=size)
+            else:
+                found = _joined([_cells_of(piece, task.plane, size) for piece in result.pieces()])
             with self._lock:
                 self._found[result] = found
         return found
@@ -71,11 +75,12 @@ class Channels(Mapping[str, NDArray]):
     Args:
         plane: Its scene, t and z are those of the channels.
         pixels: Of the plane, which were read before.
+        tile: The part of the plane that they are of; by default all of it.
     """
 
-    def __init__(self, plane: Plane, pixels: NDArray) -> None:
+    def __init__(self, plane: Plane, pixels: NDArray, tile: Tile | None = None) -> None:
         scene = plane.described
-        self._plane, self._pixels = plane, pixels
+        self._plane, self._pixels, self._tile = plane, pixels, tile
         if "C" in scene.axes:
             number = scene.length("C")
             named = scene.channels if len(set(scene.channels)) == number else [str(k + 1) for k in range(number)]
@@ -89,13 +94,25 @@ class Channels(Mapping[str, NDArray]):
             return self._pixels[:, :, index]
         if len(self._names) == 1 or index == self._plane.index:
             return self._pixels
-        return replace(self._plane, channel=name, index=index).read()
+        return replace(self._plane, channel=name, index=index).read(self._tile)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def _cells_of(piece: Piece, plane: Plane, pixel_size: Mapping[str, float]) -> Mapping[str, NDArray]:
+    return piece.cells(Channels(plane, plane.read(piece.tile), piece.tile), pixel_size=pixel_size)
+
+
+def _joined(parts: Sequence[Mapping[str, NDArray]]) -> Mapping[str, NDArray]:
+    """Put the measures of all cells of a plane together, in the order of their numbers."""
+    if not parts:
+        return {"cell": np.zeros(0, np.intp)}
+    order = np.argsort(np.concatenate([part["cell"] for part in parts]))
+    return {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
 
 
 class CellsSink(TableSink):
@@ -115,7 +132,7 @@ class CellsSink(TableSink):
         super().__init__(out, CELLS_TABLE, list(FORMATS), images=images, kept=kept, excel=excel)
         self._measure = measure
 
-    def _rows(self, task: Task, plane: Plane, result: Result, pixels: NDArray) -> PlaneRows:
+    def _rows(self, task: Task, plane: Plane, result: Result | Streamed, pixels: NDArray) -> PlaneRows:
         return written(self._measure(task, result, pixels), excel=self._excel)
 
 

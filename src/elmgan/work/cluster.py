@@ -1,20 +1,24 @@
 """Counting on the workers of a Dask cluster, on this machine or on others; see docs/scaling.md."""
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future as LocalFuture
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from elmgan import __version__
-from elmgan.counting import Failure, Model, Place
-from elmgan.errors import ImageError, UsageError, one_line
+from elmgan.counting import Band, Failure, Model, OnDisk, Place, is_streamed
+from elmgan.errors import ElmganError, ImageError, UsageError, one_line
 from elmgan.images import View, open_image
+from elmgan.light import Surveyed
 from elmgan.work.pipeline import cores
 from elmgan.work.plan import Task, readable_planes
 from elmgan.work.planes import Outcome, count_plane
-from elmgan.work.sinks import Sinks
+from elmgan.work.sinks import Sinks, is_disk_full
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -27,6 +31,8 @@ PLANES_AT_ONCE, PIXELS_AT_ONCE = 16, 1 << 25
 
 ERRANDS_AHEAD = 4
 """Errands that are under way for each worker's thread."""
+
+LOST = "the workers that counted it were lost"
 
 CONNECTED = 20
 """Seconds after which a scheduler that does not answer is given up."""
@@ -68,10 +74,24 @@ class Errand:
             found += [Failure.of(item.image, error, item.source)] * (len(self.tasks) - len(found))
         return found
 
+    def band(self, model: Model, surveyed: Surveyed, top: int, scale: float) -> Band:
+        """Run the network on a band of the only plane, which is too large for memory."""
+        with open_image(self.tasks[0].item.source, axes=self.axes, most_pixels=self.most_pixels) as source:
+            planes = {plane.place: plane for plane in readable_planes(source, self.view)[0]}
+            plane = planes.get(self.places[0])
+            if plane is None or plane.shape != surveyed.shape:
+                raise ImageError("changed while it was counted: count it again with --resume")
+            return model.band(plane, surveyed, top, scale)
+
 
 def run_errand(errand: Errand, model: Model, sinks: Sinks, quick: bool) -> list[Outcome | Failure]:
     """Do an errand, on a worker."""
     return errand.run(model, sinks, quick=quick)
+
+
+def run_band(errand: Errand, model: Model, surveyed: Surveyed, top: int, scale: float) -> Band:
+    """Do a part of an errand, on a worker."""
+    return errand.band(model, surveyed, top, scale)
 
 
 @contextmanager
@@ -96,7 +116,7 @@ def cluster(address: str) -> Iterator["Client"]:
                     LocalCluster(
                         n_workers=cores(),
                         threads_per_worker=1,
-                        dashboard_address=None,
+                        dashboard_address="127.0.0.1:0",
                         host="127.0.0.1",
                         env={"OMP_NUM_THREADS": "1"},
                         silence_logs=50,
@@ -139,13 +159,15 @@ def count_on_cluster(
     sinks: Sinks,
     *,
     quick: bool,
+    part: Callable[[float], None],
     view: View,
     axes: str | None,
     most_pixels: int | None,
 ) -> Generator[tuple[Task, Outcome | Failure], None, None]:
     """Count tasks on workers, and give each with what came of it, in order.
 
-    A worker that is lost costs time alone: another one does its errands.
+    A worker that is lost costs time alone: another one does its errands. Of a plane that is too large for memory each
+    worker runs the network on some rows at a time; what these make together is found and drawn here.
 
     Args:
         client: Of the cluster.
@@ -153,17 +175,32 @@ def count_on_cluster(
         model: Sent to each worker once.
         sinks: Draw on the workers.
         quick: See :meth:`~elmgan.Model.count`.
+        part: Told the share that is done of a plane that is too large for memory.
         view: The tasks' own.
         axes: See :func:`~elmgan.images.open_image`.
         most_pixels: The same.
     """
     [sent] = client.scatter([model], broadcast=True)
     threads = sum(client.nthreads().values()) or 1
-    under_way: deque[tuple[list[Task], Future | None]] = deque()
+    under_way: deque[tuple[list[Task], Future | LocalFuture | None]] = deque()
+    here = ThreadPoolExecutor(1)  # such planes are put together one by one
 
     def first() -> Iterator[tuple[Task, Outcome | Failure]]:
         group, future = under_way.popleft()
         yield from zip(group, _came_of(group, future), strict=True)
+
+    def bands_of(errand: Errand, on_disk: OnDisk, scale: float) -> Generator[Band, None, None]:
+        [surveyed] = client.scatter([on_disk.surveyed], broadcast=True)
+        found: deque[Future] = deque()
+        try:
+            for top in model.tops_of_bands(on_disk.shape, scale):
+                found.append(client.submit(run_band, errand, sent, surveyed, top, scale, pure=False))
+                if len(found) > threads:  # one more than are worked on, since each waits in a worker's memory
+                    yield _made(found.popleft())
+            while found:
+                yield _made(found.popleft())
+        finally:
+            client.cancel(list(found))
 
     try:
         for group in _grouped(tasks):
@@ -177,26 +214,51 @@ def count_on_cluster(
                     axes,
                     most_pixels,
                 )
-                under_way.append((group, client.submit(run_errand, errand, sent, sinks, quick, pure=False)))
+                if is_streamed(group[0].plane):
+                    bands = partial(bands_of, errand)
+                    made = here.submit(count_plane, group[0], model, sinks, quick=quick, part=part, bands=bands)
+                    under_way.append((group, made))
+                else:
+                    under_way.append((group, client.submit(run_errand, errand, sent, sinks, quick, pure=False)))
             while len(under_way) > ERRANDS_AHEAD * threads:
                 yield from first()
         while under_way:
             yield from first()
     finally:
-        client.cancel([future for _, future in under_way if future is not None])
+        for _, future in under_way:
+            if future is not None:
+                future.cancel()
+        here.shutdown(cancel_futures=True)
 
 
-def _came_of(group: Sequence[Task], future: "Future | None") -> list[Outcome | Failure]:
+def _made(future: "Future") -> Band:
+    try:
+        band: Band = future.result()
+        return band
+    except ElmganError:
+        raise
+    except Exception as error:
+        raise ImageError(f"{LOST} ({one_line(error)}); see their logs") from error
+
+
+def _came_of(group: Sequence[Task], future: "Future | LocalFuture | None") -> list[Outcome | Failure]:
     if future is None:  # nothing to count
         task = group[0]
         error = task.error or ImageError("has no planes")
         return [(list(task.kept), {}) if task.kept else Failure.of(task.item.image, error, task.item.source)]
+    item = group[0].item
+    if isinstance(future, LocalFuture):
+        try:
+            return [future.result()]
+        except Exception as error:
+            if is_disk_full(error):
+                raise
+            return [Failure.of(item.image, error, item.source)]
     try:
         found: list[Outcome | Failure] = future.result()
         return found
     except Exception as error:
-        item = group[0].item
-        lost = ImageError(f"the workers that counted it were lost ({one_line(error)}); see their logs")
+        lost = ImageError(f"{LOST} ({one_line(error)}); see their logs")
         return [Failure.of(item.image, lost, item.source) for _ in group]
 
 

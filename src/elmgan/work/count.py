@@ -16,7 +16,7 @@ from elmgan.counting.row import COLUMNS, FRACTIONS
 from elmgan.errors import ImageError, OutputError, UsageError
 from elmgan.files import remove_unfinished, whole_file, write_table, write_text
 from elmgan.holding import held
-from elmgan.images import View, open_image, read_every
+from elmgan.images import View, check_zarr, open_image, read_every
 from elmgan.light import plane_grey
 from elmgan.models import shortcoming
 from elmgan.report import run_record, thumbnail
@@ -40,11 +40,14 @@ from elmgan.work.journal import JOURNAL, Journal
 from elmgan.work.pipeline import cores, in_order, outcomes
 from elmgan.work.plan import (
     EXPORTS,
+    IMAGEJ,
     LABELS,
     MASKS,
     OVERLAYS,
     PICTURES,
+    QUPATH,
     RECORD,
+    ZARR,
     Item,
     Plan,
     Task,
@@ -56,6 +59,7 @@ from elmgan.work.planes import Outcome, count_plane
 from elmgan.work.regions import RegionFiles, RegionsSink, has_all_regions
 from elmgan.work.sinks import Sinks, is_disk_full, pictures
 from elmgan.work.views import at_scales, scales_told, uncalibrated
+from elmgan.work.zarr import ZarrSink
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -133,7 +137,7 @@ def count_images(
         labels: Whether to write the separated cells as label images too.
         overlays: Whether to draw the separated cells over the images too.
         measure: Whether to measure the separated cells, in cells.csv.
-        exports: Programs that the separated cells are written for too: qupath, imagej.
+        exports: Programs that the separated cells are written for too: qupath, imagej; zarr for OME-Zarr.
         regions: File of regions whose cells are counted, in regions.csv, or folder with one for each image; see
             :class:`~elmgan.work.regions.RegionFiles`.
         excel: Whether the tables are for a spreadsheet whose decimal sign is a comma; see
@@ -224,13 +228,15 @@ def count_images(
             journal = stack.enter_context(Journal(out / JOURNAL))
 
             def close_books() -> None:
-                save(rows)
-                journal.remove()
+                if not journal.is_gone:  # else a table without its pictures would stand where the folder was
+                    save(rows)
+                    journal.remove()
 
             stack.callback(close_books)
             measured = Measurer()
             kinds = pictures(masks=model.card.segments, labels=labels, overlays=overlays)
-            kinds += [Export(name, measured) for name in EXPORTS if name in exports]
+            kinds += [Export(name, measured) for name in (QUPATH, IMAGEJ) if name in exports]
+            kinds += [ZarrSink()] if ZARR in exports else []
             of_regions = None
             if measure:
                 kinds.append(CellsSink(out, measured, images=images, kept=list(kept), excel=excel))
@@ -249,7 +255,7 @@ def count_images(
                     watch(plan.total, result)
                     continue
                 if not task.kept:
-                    rows[task.item.image] += result
+                    rows[task.item.image] += [row.small() for row in result]
                     journal.add(result)
                 for row in result:
                     watch(plan.total, row)
@@ -285,7 +291,7 @@ def _outcomes(
 ) -> Generator[tuple[Task, Outcome | Failure], None, None]:
     """Count the planes of a plan in threads, or on the workers of a cluster; in order."""
     if client is not None:
-        return count_on_cluster(client, plan, model, sinks, quick=quick, **opening)
+        return count_on_cluster(client, plan, model, sinks, quick=quick, part=part, **opening)
     return outcomes(
         partial(count_plane, model=model, sinks=sinks, quick=quick, part=part),
         plan,
@@ -310,7 +316,9 @@ def _check(model: Model, options: Sequence[str], exports: Sequence[str], regions
         raise UsageError(f"{shortcoming(model.card.learned)}; leave {' and '.join(options)} out")
     for name in exports:
         if name not in EXPORTS:
-            raise UsageError(f"--export is {name}; expected {' or '.join(EXPORTS)}")
+            raise UsageError(f"--export is {name}; expected {', '.join(EXPORTS[:-1])} or {EXPORTS[-1]}")
+        if name == ZARR:
+            check_zarr()
     if regions is not None and model.card.counts and not model.card.architecture.maps:
         raise UsageError(
             f"{model.version} gives one number for the whole image: use a model with a count map or leave --regions out"

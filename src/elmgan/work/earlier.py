@@ -13,6 +13,8 @@ from typing import Any
 from elmgan.counting import Place, Row
 from elmgan.counting.row import read_table
 from elmgan.errors import UsageError
+from elmgan.files import remove
+from elmgan.images import is_whole_zarr
 from elmgan.work.journal import JOURNAL, read_journal
 from elmgan.work.names import output_stems
 from elmgan.work.plan import PICTURES, RECORD, Item, picture_files
@@ -61,7 +63,7 @@ def read_earlier(out: Path) -> Earlier:
         record = json.loads((out / RECORD).read_text(encoding="utf-8"))
         found: dict[str, dict[Place, Row]] = defaultdict(dict)
         for row in [*(read_table(out / TABLE) if TABLE in there else []), *read_journal(out / JOURNAL)]:
-            found[row.image][row.place] = row
+            found[row.image][row.place] = row.small()
         rows = {image: list(of.values()) for image, of in found.items()}
         return Earlier(
             rows,
@@ -155,17 +157,12 @@ def pictures_of(out: Path, stem: str, rows: Sequence[Row], folders: Iterable[str
 
 def _is_written(path: Path) -> bool:
     """Whether a picture is there; an empty one is not: a power cut leaves such files."""
+    if path.is_dir():
+        return is_whole_zarr(path)
     try:
         return path.stat().st_size > 0
     except OSError:
         return False
-
-
-def remove(paths: Iterable[Path]) -> None:
-    """Remove files, as far as they are there and can be."""
-    for path in paths:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
 
 
 def _is_inside(path: Path, out: Path) -> bool:

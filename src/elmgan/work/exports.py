@@ -5,16 +5,17 @@ import zipfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
+from uuid import uuid4
 
+import numpy as np
 from numpy.typing import NDArray
 
 from elmgan.counting import Result, Streamed
 from elmgan.errors import OutputError
 from elmgan.export import imagej, qupath
-from elmgan.files import cannot_write, whole_file
+from elmgan.files import cannot_write, remove, whole_file
 from elmgan.images import Plane
 from elmgan.work.cells import Measurer
-from elmgan.work.earlier import remove
 from elmgan.work.plan import IMAGEJ, QUPATH, Task
 from elmgan.work.sinks import Packed
 
@@ -67,10 +68,8 @@ class Export:
         measure: Measures the cells.
     """
 
-    streams = False
-
     def __init__(self, name: str, measure: Measurer) -> None:
-        self.name = name
+        self.name, self.streams = name, name == QUPATH  # ImageJ opens no plane of that size
         self._measure = measure
         self._open: dict[Path, tuple[ExitStack, _Book]] = {}
 
@@ -80,7 +79,8 @@ class Export:
     def draw(self, task: Task, result: Result | Streamed, pixels: NDArray, scratch: Path) -> Packed:
         """Give what is added of a plane, features or a RoiSet of its own, or the whole file of one that is alone."""
         assert task.plane is not None
-        assert isinstance(result, Result), "planes that are too large for memory are refused"
+        if isinstance(result, Streamed):
+            return self._draw_streamed(task, result, pixels, scratch)
         if self.name == IMAGEJ:
             return imagej.roi_set(result.outlines(), place=stack_place(task.plane), prefix=_prefix(task))
         z = task.plane.z if isinstance(task.plane.z, int) else 1  # a projection is shown on the first
@@ -88,14 +88,41 @@ class Export:
         features = qupath.features_of(cells, result.outlines(), t=task.plane.t, z=z)
         return (f"{qupath.HEAD}{features}{qupath.TAIL}" if task.pages == (1, 1) else features).encode()
 
+    def _draw_streamed(self, task: Task, streamed: Streamed, pixels: NDArray, scratch: Path) -> Path:
+        """Write the features of a plane that is too large for memory, some cells at a time."""
+        assert task.plane is not None
+        z = task.plane.z if isinstance(task.plane.z, int) else 1
+        cells, alone, begun = self._measure(task, streamed, pixels), task.pages == (1, 1), False
+        path = scratch / f"{uuid4().hex}.geojson"
+        try:
+            scratch.mkdir(exist_ok=True)
+            with path.open("w", encoding="utf-8") as file:
+                file.write(qupath.HEAD if alone else "")
+                for piece in streamed.pieces():
+                    which = np.searchsorted(cells["cell"], piece.numbers)
+                    of = {name: values[which] for name, values in cells.items()}
+                    file.write(qupath.BETWEEN if begun else "")
+                    file.write(qupath.features_of(of, piece.outlines(), t=task.plane.t, z=z))
+                    begun = True
+                file.write(qupath.TAIL if alone else "")
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        return path
+
     def keep(self, task: Task, drawn: Packed) -> None:
         """Add a plane to the file of its scene."""
-        assert isinstance(drawn, bytes)
         path = task.files[self.name]
         if task.pages == (1, 1):
             with whole_file(path) as temporary:
-                temporary.write_bytes(drawn)
+                if isinstance(drawn, Path):
+                    drawn.replace(temporary)
+                else:
+                    temporary.write_bytes(drawn)
             return
+        if isinstance(drawn, Path):
+            held = drawn
+            drawn = held.read_bytes()
+            held.unlink()
         try:
             if path not in self._open:
                 with ExitStack() as stack:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Self
 
 from elmgan.counting import Row
-from elmgan.files import cannot_write
+from elmgan.errors import OutputError
+from elmgan.files import cannot_write, is_there
 
 JOURNAL = "counts.journal"
 
@@ -46,6 +47,13 @@ class Journal:
                 self._synced = time.monotonic()
         except OSError as error:
             raise cannot_write(self._path, error) from error
+        if self.is_gone:
+            raise OutputError(f"{self._path.parent} was removed or replaced while it was written to: put it back")
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether another program has removed the file, or the folder with it, or its disk is gone."""
+        return not is_there(self._file, self._path)
 
     def remove(self) -> None:
         """Remove the file: its rows are in the table."""

@@ -14,9 +14,9 @@ RECORD = "run.json"
 MASKS, LABELS, OVERLAYS = "masks", "labels", "overlays"
 ANNOTATIONS = ("masks", "labels", "dots")
 """Folders of a data set, beside its images."""
-QUPATH, IMAGEJ = EXPORTS = "qupath", "imagej"
+QUPATH, IMAGEJ, ZARR = EXPORTS = "qupath", "imagej", "zarr"
 """Folders of files for other programs, which are named like the folders."""
-PICTURES = {MASKS: ".tif", LABELS: ".tif", OVERLAYS: ".png", QUPATH: ".geojson", IMAGEJ: ".zip"}
+PICTURES = {MASKS: ".tif", LABELS: ".tif", OVERLAYS: ".png", QUPATH: ".geojson", IMAGEJ: ".zip", ZARR: ".ome.zarr"}
 """Folder -> how the names of its files end."""
 
 
@@ -113,7 +113,7 @@ def items_of(paths: Sequence[Path], match: str | None) -> tuple[list[Item], str]
 
 
 def is_written_by_a_count(path: Path) -> bool:
-    """Say whether a file lies in masks, labels or overlays beside a run.json."""
+    """Say whether a file lies in masks, labels, or another folder of pictures, beside a run.json."""
     return any(folder.name in PICTURES and (folder.parent / RECORD).exists() for folder in path.resolve().parents)
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from elmgan.counting import Model, Result, Row, Streamed, is_streamed
+from elmgan.counting import Bands, Model, Result, Row, Streamed, is_streamed
 from elmgan.counting.row import DECIMALS
 from elmgan.errors import ImageError
 from elmgan.files import cannot_write
@@ -22,6 +22,7 @@ def count_plane(
     *,
     quick: bool = False,
     part: Callable[[float], None] = lambda share: None,
+    bands: Bands | None = None,
 ) -> Outcome:
     """Count one plane; give its row and what is to be kept of it. What was counted before is passed on.
 
@@ -31,6 +32,7 @@ def count_plane(
         sinks: What draws.
         quick: See :meth:`~elmgan.Model.count`.
         part: Told the share that is done, of a plane that is too large for memory.
+        bands: Runs the network on such a plane elsewhere; see :meth:`~elmgan.Model.stream`.
 
     Raises:
         ImageError: The plane cannot be read or counted.
@@ -48,7 +50,7 @@ def count_plane(
             sinks.check_streamed()
             try:
                 sinks.scratch.mkdir(exist_ok=True)
-                found = model.stream(plane, quick=quick, scratch=sinks.scratch, watch=part)
+                found = model.stream(plane, quick=quick, scratch=sinks.scratch, watch=part, bands=bands)
             except OSError as error:
                 raise cannot_write(sinks.scratch, error) from error
             stack.callback(found.close)

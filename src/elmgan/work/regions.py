@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.counting import Region, RegionPixels, Result, Row
+from elmgan.counting import Region, RegionPixels, Result, Row, Streamed
 from elmgan.errors import ElmganError, UsageError, one_line
 from elmgan.export.drawn import DrawnRegions
 from elmgan.export.imagej import read_rois
@@ -21,6 +21,7 @@ from elmgan.images import Plane, Tile, only_plane, open_image
 from elmgan.models import STRIDE
 from elmgan.work.cells import Measurer
 from elmgan.work.earlier import REGIONS_TABLE
+from elmgan.work.large_regions import CentrePixels, RegionSum, check_labels, sums_in, sums_of_labels
 from elmgan.work.plan import Task
 from elmgan.work.plane_table import PlaneRows, line_of, notes_in, rows_by_plane
 from elmgan.work.sinks import Packed
@@ -66,6 +67,7 @@ class RegionFiles:
         self._path = path = path.absolute()  # workers elsewhere read it, too
         self._lock = Lock()
         self._read: OrderedDict[tuple[Path, tuple[int, int]], list[NumberedRegion]] = OrderedDict()
+        self._parsed: OrderedDict[Path, Sequence[Region]] = OrderedDict()
         self.notes: list[str] = []
         if not path.exists():
             raise UsageError(f"{path} does not exist: give the regions as GeoJSON, .roi, .zip or a label image")
@@ -86,10 +88,10 @@ class RegionFiles:
             self.notes.append(f"{len(without)} of {len(images)} images {have} no regions in {path}: {which}")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_lock": None, "_read": None}
+        return {**vars(self), "_lock": None, "_read": None, "_parsed": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _lock=Lock(), _read=OrderedDict())
+        vars(self).update(state, _lock=Lock(), _read=OrderedDict(), _parsed=OrderedDict())
 
     @property
     def _files(self) -> Collection[Path]:
@@ -113,6 +115,29 @@ class RegionFiles:
         all_of_image = self._numbered(image, plane)
         return _with_overlaps([each for each in all_of_image if is_on(each.region, plane)], plane.shape)
 
+    def sums(self, image: str, plane: Plane, streamed: Streamed, centres: CentrePixels) -> list[RegionSum]:
+        """Add up what is in the regions of a plane of an image that is too large for memory.
+
+        Raises:
+            UsageError: They cannot be read, or are a label image of another size.
+        """
+        path = self._file(image)
+        if path is None:
+            return []
+        if _is_label_image(path):
+            return sums_of_labels(path, streamed, centres)
+        regions = [(k, region) for k, region in enumerate(self._drawn(path), 1) if is_on(region, plane)]
+        return sums_in(regions, streamed, centres)
+
+    def _drawn(self, path: Path) -> Sequence[Region]:
+        """Give the regions of a file that are no label image, which is read once for many images."""
+        with self._lock:
+            if path not in self._parsed:
+                self._parsed[path] = _drawn(path).regions
+                while len(self._parsed) > KEPT:
+                    self._parsed.popitem(last=False)
+            return self._parsed[path]
+
     def number(self, image: str) -> int | None:
         """Say how many regions each plane of an image has; None if that differs, or is not known without the image."""
         path = self._file(image)
@@ -125,8 +150,10 @@ class RegionFiles:
 
     def nowhere(self, image: str, plane: Plane) -> int:
         """Say how many regions of an image were drawn on time points or focal planes that it does not have."""
-        scene = plane.described
-        places = [_place(each.region, plane) for each in self._numbered(image, plane)]
+        scene, path = plane.described, self._file(image)
+        if path is None or _is_label_image(path):
+            return 0
+        places = [_place(region, plane) for region in self._drawn(path)]
         lengths = scene.length("T"), scene.length("Z")
         return sum(any(at and 1 < most < at for at, most in zip(place, lengths, strict=True)) for place in places)
 
@@ -201,14 +228,15 @@ def _numbered(path: Path, shape: tuple[int, int]) -> Iterator[NumberedRegion]:
 def _of_labels(path: Path, shape: tuple[int, int]) -> Iterator[NumberedRegion]:
     try:
         with open_image(path) as source:
-            labels = only_plane(source).read()
+            plane = only_plane(source)
+            check_labels(path, plane, shape)
+            labels = plane.read()
+    except UsageError:
+        raise
     except ElmganError as error:
         raise UsageError(f"regions: {one_line(error)}") from None
-    if labels.ndim != 2 or labels.dtype.kind not in "ui" or labels.min(initial=0) < 0:
-        raise UsageError(f"{path}: a label image of regions has whole numbers from 0; found {labels.dtype}")
-    if labels.shape != shape:
-        sizes = [" x ".join(map(str, each)) for each in (labels.shape, shape)]
-        raise UsageError(f"{path} has {sizes[0]} pixels, the image {sizes[1]}: a label image is of the image's size")
+    if labels.min(initial=0) < 0:
+        raise UsageError(f"{path}: a label image of regions has whole numbers from 0; found negative ones")
     row, column = np.nonzero(labels)
     numbers, which = np.unique(labels[row, column], return_inverse=True)
     ends = []
@@ -238,6 +266,55 @@ def _with_overlaps(regions: Sequence[NumberedRegion], shape: tuple[int, int]) ->
         else each
         for each in regions
     ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Contents:
+    """What a region holds: pixels, cells by the count map with their interval, and cells whose centre is in it."""
+
+    number: int
+    region: Region
+    area: int
+    estimate: float | None
+    interval: tuple[float, float] | None
+    inside: int | None
+    remarks: tuple[str, ...]
+
+    def line(self, pixel_size: Mapping[str, float], *, excel: bool) -> str:
+        """Write it as a line of the table."""
+        estimate, area = self.estimate, self.area
+        size = pixel_size["x"] * pixel_size["y"] * area if {"x", "y"} <= pixel_size.keys() else None
+        numbers = [
+            _text(None if estimate is None else math.floor(estimate + 0.5), "d"),
+            _text(estimate, ".2f"),
+            *(_text(end, ".2f") for end in self.interval or (None, None)),
+            _text(self.inside, "d"),
+            _text(area, "d"),
+            _text(size, ".3f"),
+            *(
+                _text(estimate / of * unit if estimate is not None and of else None, ".5g")
+                for of, unit in ((size, 1e6), (area, 1e6))
+            ),
+        ]
+        told = [str(self.number), self.region.name, self.region.kind]
+        if excel:
+            numbers = [number.replace(".", ",") for number in numbers]
+        return line_of([*told, *numbers, ";".join(self.remarks)], ";" if excel else ",")
+
+
+def _contents(each: NumberedRegion, result: Result, cells: Mapping[str, NDArray] | None) -> _Contents:
+    """Count in a region of a plane."""
+    part = each.part
+    estimate = None if result.count_map is None else result.count_in(part)
+    interval = None if estimate is None else result.interval_of(estimate)
+    inside = None if cells is None else int(part.holds(*_middles(cells)).sum())
+    return _Contents(each.number, each.region, part.area, estimate, interval, inside, part.remarks)
+
+
+def _middles(cells: Mapping[str, NDArray]) -> CentrePixels:
+    """Give the pixels in which the centres of cells are."""
+    row, column = (np.floor(cells.get(axis, np.zeros(0)) + 0.5).astype(np.intp) for axis in ("row", "column"))
+    return row, column
 
 
 class RegionsSink(TableSink):
@@ -272,47 +349,34 @@ class RegionsSink(TableSink):
         remarks = ", ".join(f"{number} {remark}" for remark, number in self._told.items())
         return [*self._files.notes, *([f"regions: {remarks}; see remarks in {REGIONS_TABLE}"] if remarks else [])]
 
-    def _rows(self, task: Task, plane: Plane, result: Result, pixels: NDArray) -> PlaneRows:
-        regions = self._files.of(task.item.image, plane)
-        cells = self._measure(task, result, pixels) if result.mask is not None and regions else None
-        lines = [self._line(each, result, cells, plane.described.pixel_size) for each in regions]
-        notes = [remark for each in regions for remark in each.part.remarks]
-        notes += ["on planes that are not there"] * (self._files.nowhere(task.item.image, plane) * task.first)
+    def _rows(self, task: Task, plane: Plane, result: Result | Streamed, pixels: NDArray) -> PlaneRows:
+        image, size = task.item.image, plane.described.pixel_size
+        if isinstance(result, Streamed):
+            told = self._of_large(task, plane, result)
+        else:
+            regions = self._files.of(image, plane)
+            cells = self._measure(task, result, pixels) if result.mask is not None and regions else None
+            told = [_contents(each, result, cells) for each in regions]
+        lines = [each.line(size, excel=self._excel) for each in told]
+        notes = [remark for each in told for remark in each.remarks]
+        notes += ["on planes that are not there"] * (self._files.nowhere(image, plane) * task.first)
         return PlaneRows(COLUMNS_OF_REGIONS, lines, notes)
 
-    def _line(
-        self,
-        each: NumberedRegion,
-        result: Result,
-        cells: Mapping[str, NDArray] | None,
-        pixel_size: Mapping[str, float],
-    ) -> str:
-        part = each.part
-        estimate = None if result.count_map is None else result.count_in(part)
-        interval = None if estimate is None else result.interval_of(estimate)
-        inside = None
-        if cells is not None:
-            middles = (np.floor(cells[axis] + 0.5).astype(np.intp) for axis in ("row", "column"))
-            inside = int(part.holds(*middles).sum())
-        area = part.area
-        size = pixel_size["x"] * pixel_size["y"] * area if {"x", "y"} <= pixel_size.keys() else None
-        numbers = [
-            _text(None if estimate is None else math.floor(estimate + 0.5), "d"),
-            _text(estimate, ".2f"),
-            *(_text(end, ".2f") for end in interval or (None, None)),
-            _text(inside, "d"),
-            _text(area, "d"),
-            _text(size, ".3f"),
-            *(
-                _text(estimate / of * unit if estimate is not None and of else None, ".5g")
-                for of, unit in ((size, 1e6), (area, 1e6))
-            ),
-        ]
-        separator = ";" if self._excel else ","
-        told = [str(each.number), each.region.name, each.region.kind]
-        if self._excel:
-            numbers = [number.replace(".", ",") for number in numbers]
-        return line_of([*told, *numbers, ";".join(part.remarks)], separator)
+    def _of_large(self, task: Task, plane: Plane, streamed: Streamed) -> "list[_Contents]":
+        """Count in the regions of a plane that is too large for memory."""
+        cells = self._measure(task, streamed, streamed.preview) if streamed.objects else {}
+        middles = _middles(cells)
+        found = []
+        for each in self._files.sums(task.item.image, plane, streamed, middles):
+            remarks: tuple[str, ...] = ()
+            if len(each.region.rings):
+                remarks = each.region.remarks(plane.shape, empty=not each.area, crosses=each.crossing)
+            remarks += (OVERLAPPING,) * each.overlapping
+            estimate = None if streamed.count_map is None else each.cells
+            interval = None if estimate is None else streamed.interval_of(estimate)
+            inside = None if streamed.objects is None else each.centres
+            found.append(_Contents(each.number, each.region, each.area, estimate, interval, inside, remarks))
+        return found
 
     def keep(self, task: Task, drawn: Packed) -> None:
         """Add them to the table, and what is to be told of them to the notes."""

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from elmgan.counting import Failure, Result, Row, Streamed
 from elmgan.errors import ImageError, OutputError
-from elmgan.files import cannot_write, whole_file
+from elmgan.files import cannot_write, remove, whole_file
 from elmgan.images import Pages, as_grey, packed_png, packed_tiff, write_tiles
 from elmgan.light import plane_grey
 from elmgan.report import overlay
-from elmgan.work.earlier import remove
 from elmgan.work.plan import LABELS, MASKS, OVERLAYS, Task
 
 FAST = 1
@@ -212,10 +211,7 @@ class Sinks:
         """
         unable = [sink.name for sink in self._sinks if not sink.streams]
         if unable:
-            raise ImageError(
-                f"is too large for {' and '.join(unable)}, which are made of whole planes in memory: "
-                "leave --measure, --export and --regions out"
-            )
+            raise ImageError(f"is too large for {' and '.join(unable)} (--export): leave that out")
 
     def keep(self, task: Task, outcome: tuple[list[Row], Drawn] | Failure) -> list[Row] | Failure:
         """Keep what was drawn of a plane; give its rows, or why it has none.
@@ -269,7 +265,7 @@ def _small_labels(result: Result | Streamed, shape: tuple[int, ...]) -> NDArray:
         return result.labels()
     step, top, found = math.ceil(result.shape[0] / shape[0]), 0, []
     for rows in result.labels():
-        found.append(rows[-top % step :: step, ::step])
+        found.append(rows[-top % step :: step, ::step].copy())  # a view would keep all rows in memory
         top += len(rows)
     return np.concatenate(found)
 

@@ -26,7 +26,7 @@ class TableSink(ABC):
         excel: Whether the table is for a spreadsheet whose decimal sign is a comma.
     """
 
-    streams = False
+    streams = True
 
     def __init__(
         self,
@@ -45,13 +45,12 @@ class TableSink(ABC):
         return {**vars(self), "_table": None}  # files stay where they are open
 
     @abstractmethod
-    def _rows(self, task: Task, plane: Plane, result: Result, pixels: NDArray) -> PlaneRows:
+    def _rows(self, task: Task, plane: Plane, result: Result | Streamed, pixels: NDArray) -> PlaneRows:
         """Give the rows of a plane."""
 
     def draw(self, task: Task, result: Result | Streamed, pixels: NDArray, scratch: Path) -> Packed:
         """Give the rows of a plane, packed."""
         assert task.plane is not None
-        assert isinstance(result, Result), "planes that are too large for memory are refused"
         rows = self._rows(task, task.plane, result, pixels)
         return rows.packed((task.item.image, task.plane.place), excel=self._excel)
 
