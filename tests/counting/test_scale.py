@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 
 import elmgan
@@ -16,6 +17,7 @@ from bundles import knowing_bundle, known, planes, squares, tiny_bundle, write_s
 from elmgan.counting import Model
 from elmgan.counting.looks import Looks, scale_for
 from elmgan.data.synthetic import SyntheticScene, draw
+from elmgan.engines import Engine, open_engine
 from elmgan.errors import UsageError
 from elmgan.images import View, open_image
 from elmgan.light import Normalisation, see
@@ -233,3 +235,34 @@ def test_the_pixel_size_is_kept_in_the_bundle(sized: Model, bundle: Bundle, tmp_
     again = read_bundle(tmp_path / "model")
     assert known(again.known).pixel_size == 1
     assert again.version != bundle.version
+
+
+class CountingEngine:
+    """Runs a network, and counts how often."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self.runtime, self.runs = engine, engine.runtime, 0
+
+    def predict(self, images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        self.runs += 1
+        return self._engine.predict(images)
+
+
+def test_what_was_looked_at_for_the_scale_is_not_looked_at_again_unless_it_changed(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    engine = CountingEngine(open_engine(bundle, "onnxruntime", precision="fp32"))
+    model = Model(bundle, engine)
+    with planes(tmp_path / "sample", [squares(12), squares(9)], View()) as sample:
+        ready = model.at_scales_of(sample)
+        runs, again = engine.runs, [model.at(ready.usual).count(plane) for plane in sample]
+        assert engine.runs > runs
+        runs = engine.runs
+        tifffile.imwrite(tmp_path / "sample" / "1.tif", squares(5))
+    with open_image(tmp_path / "sample" / "0.tif") as same, open_image(tmp_path / "sample" / "1.tif") as other:
+        found = ready.count(same.planes(View())[0])
+        assert engine.runs == runs
+        assert (found.estimate, found.flags, found.distance) == (again[0].estimate, again[0].flags, again[0].distance)
+        assert np.array_equal(found.labels(), again[0].labels())
+        assert ready.count(other.planes(View())[0]).count == 5
+        assert engine.runs > runs

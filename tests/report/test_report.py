@@ -6,6 +6,7 @@ import pytest
 
 from bundles import tiny_bundle
 from counted_rows import counted_row
+from elmgan.apps.results import flags_told
 from elmgan.counting import Failure, Model, Row
 from elmgan.report import run_record, thumbnail
 from elmgan.report.counts import (
@@ -23,7 +24,7 @@ from elmgan.report.counts import (
     look_first,
     rows_to_picture,
 )
-from elmgan.trust import REMEDY
+from elmgan.trust import ADVICE, REMEDY
 from pages import Links
 
 
@@ -113,6 +114,21 @@ def test_the_summary_says_what_came_out_and_what_to_do() -> None:
     assert "was stopped" not in read.text
     for shown in ("1 image was counted. It shows 3 cells.", "None is flagged.", "The counts have no interval."):
         assert shown in Links(counts_report([counted_row("a.tif", flags=())], [], {}, record())).text
+
+
+def test_what_all_images_of_a_quick_count_are_is_said_once() -> None:
+    rows = [counted_row("a.tif", flags=("unchecked",)), counted_row("b.tif", flags=("blurred", "unchecked"))]
+    page = counts_report(rows, [], pictures_of(rows, RowPictures("data:image")), record())
+    read = Links(page)
+    assert read.text.count(f"All are unchecked: {ADVICE['unchecked']}.") == 1
+    assert "1 of 2 is flagged, blurred" in read.text
+    assert page.count("<tr data-flagged>") == 1
+    assert read.text.partition("flagged only")[2].count("unchecked") == 2  # in the table each still has it
+    assert flags_told(rows)[:2] == [
+        f"all are unchecked: {ADVICE['unchecked']}",
+        "1 of 2 flagged: do not trust their counts without a look",
+    ]
+    assert flags_told(rows[:1]) == [f"all are unchecked: {ADVICE['unchecked']}"]
 
 
 def test_flagged_planes_come_first_then_wide_intervals() -> None:

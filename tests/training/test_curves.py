@@ -80,11 +80,13 @@ def test_samples_are_a_row_of_four_pictures_and_a_caption_each(tmp_path: Path) -
     path = tmp_path / "samples" / "epoch_0001.png"
     draw_samples(path, samples, ("mask", "count"))
     picture = read_image(path)
-    assert picture.shape == (3 * (256 + 22), 4 * 256)
+    assert picture.shape == (22 + 3 * (256 + 22), 4 * 256 + 3 * 4)
     assert picture.dtype == np.uint8
-    mask = picture[:192, 256:512]  # of 300 x 400 pixels, and nothing below it
+    assert all(picture[:22, 260 * k : 260 * k + 256].max() > 200 for k in range(4))  # headings
+    picture = picture[22:]
+    mask = picture[:192, 260:516]  # of 300 x 400 pixels, and nothing below it
     assert 0.2 < mask.mean() / 255 < 0.4
-    assert not picture[192:256].any()
+    assert not picture[192:256, 260:516].any()
     captions = [picture[278 * k + 256 : 278 * (k + 1)] for k in range(3)]
     assert all(caption.max() > 200 for caption in captions)
     assert [path.name for path in path.parent.iterdir()] == ["epoch_0001.png"]

@@ -705,7 +705,7 @@ def test_pages_that_say_nothing_are_counted_one_by_one_and_told(tmp_path: Path) 
     assert json.loads((out / "run.json").read_text())["notes"] == [note]
     projected = count_images([images], out, MODEL, axes="ZYX")
     assert [(row.z, row.count) for row in projected.rows] == [("max", 2)] * 2
-    assert projected.notes == []
+    assert projected.notes == [f"{out} held a count of 2 images, which this one replaces"]
 
 
 def test_a_file_that_an_older_one_replaced_is_counted_again(tmp_path: Path) -> None:
@@ -727,6 +727,7 @@ def test_under_another_view_than_the_calibrated_one_there_is_no_interval(tmp_pat
     assert as_calibrated.notes == []
     assert as_calibrated.rows[0].count == 4  # its own view names the channel
     assert as_calibrated.rows[0].low is not None
+    out = tmp_path / "other"
     other = count_images([path], out, model, view=View(channel=1))
     assert (other.rows[0].count, other.rows[0].low, other.rows[0].high) == (1, None, None)
     assert other.notes == [

@@ -29,7 +29,7 @@ def print_card(bundle: Bundle) -> None:
     architecture, calibration = card.architecture, card.calibration
     facts = {
         "model": bundle.version,
-        "for": card.description,
+        **({"for": card.description} if card.description else {}),
         "made": f"{card.created} with elmgan {card.elmgan}, seed {card.seed}",
         "learned": shortcoming(card.learned) or "masks and counts",
         "network": ", ".join(f"{name} {value}" for name, value in architecture if value is not None),
@@ -51,7 +51,7 @@ def print_card(bundle: Bundle) -> None:
         table.add_row(name, value)
     terminal.print(table)
 
-    data = Table("trained on", "licence", "images", box=SIMPLE_HEAD)
+    data = Table("made from", "licence", "images", box=SIMPLE_HEAD)
     for source in card.data:
         data.add_row(source.name, source.licence, str(source.images))
     names = list(dict.fromkeys(name for scores in card.scores.values() for name in scores))

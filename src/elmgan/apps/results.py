@@ -45,7 +45,7 @@ def print_counted(counted: Counted) -> None:
             texts = row.texts()
             ends = "" if row.low is None or row.high is None else f"{math.floor(row.low)} to {math.ceil(row.high)}"
             values = [row.image, texts["count"], *(texts[axis] for axis in places), *([ends] if interval else [])]
-            table.add_row(*values, texts["objects"], " ".join(row.flags))
+            table.add_row(*values, texts["objects"], " ".join(row.doubts))
         if more > 0:
             table.add_row(f"... and {more} more in counts.csv")
         terminal.print(table)
@@ -59,11 +59,13 @@ def print_counted(counted: Counted) -> None:
 
 def flags_told(rows: Sequence[Row]) -> list[str]:
     """Say how many planes are flagged, by what, and what to do; the commonest flags first."""
-    found = Counter(flag for row in rows for flag in row.flags)
+    of_all = Counter(flag for row in rows for flag in row.flags if flag not in row.doubts)
+    lines = [f"all are {flag}: {ADVICE[flag]}" for flag in of_all]
+    found = Counter(flag for row in rows for flag in row.doubts)
     if not found:
-        return []
-    flagged = sum(bool(row.flags) for row in rows)
-    lines = [f"{flagged} of {len(rows)} flagged: do not trust their counts without a look"]
+        return lines
+    flagged = sum(bool(row.doubts) for row in rows)
+    lines.append(f"{flagged} of {len(rows)} flagged: do not trust their counts without a look")
     for flag, number in found.most_common():
         lines.append(f"  {flag} ({number}): {ADVICE[flag]}")
         if flag == "unlike-training":

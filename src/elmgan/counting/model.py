@@ -2,12 +2,13 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -37,6 +38,19 @@ AS_LARGE = 1.1
 
 PART = 2048
 """Side of the part of a large plane that shows whether stains are counted alike."""
+
+
+MOST_SAMPLED = 1 << 22
+"""Pixels of a sample that are kept until they are counted, with what was seen of them: about 20 bytes each."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Sampled:
+    """A plane that was looked at for the scale."""
+
+    pixels: NDArray
+    seen: Seen
+    looks: Looks
 
 
 @dataclass(frozen=True)
@@ -90,6 +104,7 @@ class Model:
         self.known = known if known is not None and known.usable else None
         self.usual: tuple[float, ...] = (1.0,)
         """Scales of the images that are counted, the most frequent first; see :meth:`at_scales_of`."""
+        self._sampled: dict[Hashable, _Sampled] = {}
 
     def __copy__(self) -> Self:
         other = object.__new__(type(self))
@@ -166,9 +181,12 @@ class Model:
         view = view.changed(channel=channel, scale=scale, cells=cells)
         judged_view = self._view_of(image, view) if isinstance(image, Plane) else view
         channel = view.channel if channel is not None else channel_left(view, pixels)
-        seen = see(pixels, self.card.normalisation, channel=channel, cells=view.cells)
+        kept = self._sampled.pop(_key(image, view), None) if isinstance(image, Plane) else None
+        if kept is not None and (quick or not np.array_equal(kept.pixels, pixels)):
+            kept = None
+        seen = see(pixels, self.card.normalisation, channel=channel, cells=view.cells) if kept is None else kept.seen
         hint = self._hint(image) if isinstance(image, Plane) else None
-        chosen, looks = self._looked(seen, view, quick=quick, hint=hint)
+        chosen, looks = self._looked(seen, view, quick=quick, hint=hint, taken=None if kept is None else kept.looks)
         predicted = self._predict.within(
             seen, scale=chosen.scale, predicted=looks.predicted(chosen.scale) if looks else None
         )
@@ -336,13 +354,13 @@ class Model:
         return "clumped" in self.card.training and self.card.counts and self.card.segments
 
     def _looked(
-        self, seen: Seen | OnDisk, view: View, *, quick: bool, hint: float | None
+        self, seen: Seen | OnDisk, view: View, *, quick: bool, hint: float | None, taken: Looks | None = None
     ) -> tuple[Scaled, Looks | None]:
         """Choose the scale at which an image is counted, by looks at it if it is to be looked at."""
         fixed = view.scale != "auto"
         if self.known is None or quick:
             return Scaled(view.factor if fixed else self.usual[0]), None
-        looks = self._looks(seen, hint)
+        looks = taken or self._looks(seen, hint)
         return scale_for(looks, self.known, (view.factor,) if fixed else self.usual, fixed=fixed), looks
 
     def _judged(self, looks: Looks | None, chosen: Scaled, view: View, *, quick: bool) -> "_Judged":
@@ -414,18 +432,32 @@ class Model:
         """
         if self.known is None:
             return self
-        known, sample = self.known, []
+        known, sample, kept, room = self.known, [], {}, MOST_SAMPLED
 
-        def look(plane: Plane) -> None:
-            with suppress(Exception):  # it will be told when the plane is counted
-                looks = self._looks(self._seen(plane), self._hint(plane))
+        alone = Lock()
+
+        def look(plane: Plane, keep: bool) -> None:
+            size = plane.shape[0] * plane.shape[1] * plane.samples
+            # What cannot be read or seen will be told when the plane is counted.
+            with suppress(Exception), alone if size > MOST_SAMPLED else nullcontext():
+                pixels = None if is_streamed(plane) else plane.read()
+                seen = self._seen(plane, pixels)
+                looks = self._looks(seen, self._hint(plane))
                 scale_for(looks, known)  # each look is taken once, and all that will be asked for are taken here
-                looks.forget()
+                if keep and pixels is not None and isinstance(seen, Seen):
+                    kept[_key(plane, plane.view)] = _Sampled(pixels, seen, looks)
+                else:
+                    looks.forget()
                 sample.append(looks)
 
         with ThreadPoolExecutor(threads() or os.cpu_count()) as pool:
-            list(pool.map(look, planes))
-        return self.at(usual_scales(sample, known, known_alone=known_alone))
+            for plane in planes:
+                size = plane.shape[0] * plane.shape[1] * plane.samples
+                pool.submit(look, plane, size <= room)
+                room -= size if size <= room else 0
+        other = self.at(usual_scales(sample, known, known_alone=known_alone))
+        other._sampled = kept
+        return other
 
     def at(self, usual: Sequence[float]) -> Self:
         """Return the model as it counts images of these scales, the most frequent first."""
@@ -457,12 +489,12 @@ class Model:
         """
         return self._looks(self._seen(plane)).place(plane.view.factor)
 
-    def _seen(self, plane: Plane) -> Seen | OnDisk:
+    def _seen(self, plane: Plane, pixels: NDArray | None = None) -> Seen | OnDisk:
         view = plane.view
         if is_streamed(plane):
             channel = view.channel if plane.samples == len(COLOUR_SAMPLES) else None
             return OnDisk(plane, self.card.normalisation, channel=channel, cells=view.cells)
-        pixels = plane.read()
+        pixels = plane.read() if pixels is None else pixels
         channel = channel_left(view, pixels)
         return see(pixels, self.card.normalisation, channel=channel, cells=view.cells)
 
@@ -492,6 +524,11 @@ class Model:
         if self.known is not None and kept.scale == "auto":
             kept = kept.changed(scale=view.factor if scale is None else scale)
         return kept.shows_alike(view, scale)
+
+
+def _key(plane: Plane, view: View) -> Hashable:
+    """By what a plane is known that is opened again."""
+    return plane.source.path, plane.place, plane.index, view.channel, view.cells, view.scale
 
 
 def _opened_again(

@@ -1,6 +1,8 @@
 """Small pictures of what was counted: the image in grey, the cells outlined."""
 
 import base64
+import math
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -10,6 +12,12 @@ from elmgan.light import Grey
 
 PREVIEW_SIDE = 360
 """Longer side of the picture that a result keeps of its image, in pixels."""
+
+MOST_SORTED = 1 << 24
+"""Pixels of an image whose range is looked for; of a larger one these are every so many rows and columns."""
+
+STRIP_OF_PICTURE = 1 << 20
+"""Pixels of an image that are worked on at once."""
 
 OUTLINE = (255, 128, 0)  # orange: no kind of colour vision takes it for a grey
 
@@ -31,13 +39,24 @@ def for_display(grey: Grey) -> NDArray[np.uint8]:
     >>> for_display(np.full((1, 3), 5, dtype=np.float32))
     array([[0, 0, 0]], dtype=uint8)
     """
-    low, high = (np.float32(value) for value in np.percentile(grey, (0.3, 99.7)))
+    step = math.ceil(math.sqrt(grey.size / MOST_SORTED))
+    low, high = (np.float32(value) for value in np.percentile(grey[::step, ::step], (0.3, 99.7)))
     if low == high:  # the bright pixels are few
         low, high = np.float32(grey.min()), np.float32(grey.max())
+    shown = np.zeros(grey.shape, dtype=np.uint8)
     if low == high:
-        return np.zeros(grey.shape, dtype=np.uint8)
-    stretched = (np.clip(grey.astype(np.float32, copy=False), low, high) - low) / (high - low)
-    return (255 * stretched).astype(np.uint8)
+        return shown
+    for rows in _strips(grey.shape):
+        stretched = (np.clip(grey[rows].astype(np.float32, copy=False), low, high) - low) / (high - low)
+        shown[rows] = (255 * stretched).astype(np.uint8)
+    return shown
+
+
+def _strips(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Parts of an image that are worked on one after the other, so that little of it is in memory a second time."""
+    rows = max(1, STRIP_OF_PICTURE // max(1, shape[1]))
+    for top in range(0, shape[0], rows):
+        yield slice(top, min(shape[0], top + rows))
 
 
 def outlines(cells: NDArray, thickness: int = 1) -> NDArray[np.bool_]:
@@ -50,16 +69,18 @@ def outlines(cells: NDArray, thickness: int = 1) -> NDArray[np.bool_]:
            [0, 0, 1, 1],
            [0, 0, 1, 0]])
     """
-    around = np.pad(cells, 1, mode="edge")
     rim = np.zeros(cells.shape, dtype=bool)
-    for neighbour in (around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:]):
-        rim |= neighbour != cells
-    inside = cells != 0
-    rim &= inside
+    for rows in _strips(cells.shape):
+        above, below = int(rows.start > 0), int(rows.stop < len(cells))
+        around = np.pad(cells[rows.start - above : rows.stop + below], ((1 - above, 1 - below), (1, 1)), mode="edge")
+        here, part = cells[rows], rim[rows]
+        for neighbour in (around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:]):
+            part |= neighbour != here
+        part &= here != 0
     if thickness == 1:
         return rim
-    thick: NDArray[np.bool_] = cv2.dilate(rim.astype(np.uint8), np.ones((thickness, thickness), np.uint8)) > 0
-    thick &= inside
+    thick: NDArray[np.bool_] = cv2.dilate(rim.view(np.uint8), np.ones((thickness, thickness), np.uint8)).view(np.bool_)
+    thick &= cells != 0
     return thick
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from sys import intern
 from traceback import format_exception
@@ -15,6 +15,7 @@ from elmgan.counting.streaming import Streamed
 from elmgan.errors import ElmganError, one_line
 from elmgan.files import text_of
 from elmgan.images import Plane
+from elmgan.trust import OF_COUNT
 
 DECIMALS = {"estimate": 2, "low": 2, "high": 2, "foreground": 4, "seconds": 3}
 """Column -> decimals that are shown, and kept."""
@@ -124,6 +125,11 @@ class Row(BaseModel):
         """Which plane of its image it is of."""
         return self.scene, self.t, self.z
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """The flags of the image itself: without those that all images of a count have, by how they were counted."""
+        return tuple(flag for flag in self.flags if flag not in OF_COUNT)
+
     def texts(self) -> dict[str, str]:
         """Column -> its text in counts.csv."""
         return {column: _text(getattr(self, column), DECIMALS.get(column)) for column in COLUMNS}
@@ -141,10 +147,25 @@ def read_table(path: Path) -> list[Row]:
         OSError: There is none.
         ValueError: It is not the table of a count.
     """
-    text = path.read_text(encoding="utf-8")
-    excel = text.startswith("\ufeff")  # see write_table
-    rows = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""), delimiter=";" if excel else ",")
+    excel, rows = _rows_of(path)
     return [Row.model_validate(_texts_of(cells, FRACTIONS if excel else ())) for cells in rows]
+
+
+def read_failures(path: Path) -> "list[Failure]":
+    """Read the rows of a failed.csv; none if there is none.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is another table.
+    """
+    return [Failure.model_validate(_texts_of(cells, ())) for cells in _rows_of(path)[1]] if path.exists() else []
+
+
+def _rows_of(path: Path) -> tuple[bool, Iterable[dict[Any, Any]]]:
+    """Say whether a table is for a spreadsheet, see :func:`~elmgan.files.write_table`, and give its cells by column."""
+    text = path.read_text(encoding="utf-8")
+    excel = text.startswith("\ufeff")
+    return excel, csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""), delimiter=";" if excel else ",")
 
 
 def _texts_of(cells: dict[Any, Any], commas: Collection[str]) -> dict[Any, Any]:

@@ -75,7 +75,7 @@ def look_first(rows: Sequence[Row]) -> list[Row]:
             return math.inf
         return (row.high - row.low) / math.sqrt((row.estimate or 0) + 1)
 
-    return sorted(rows, key=lambda row: (not row.flags, -width(row)))
+    return sorted(rows, key=lambda row: (not row.doubts, -width(row)))
 
 
 def pictured(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
@@ -85,12 +85,12 @@ def pictured(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     at first are the flagged.
     """
     ordered = look_first(rows)
-    flagged = sum(bool(row.flags) for row in rows)
+    flagged = sum(bool(row.doubts) for row in rows)
     first = ordered[: min(flagged, FLAGGED_PICTURES)]
     if len(rows) - flagged > OTHER_PICTURES:
         first += [row for row in ordered[flagged : flagged + WIDE_PICTURES] if row.low is not None]
     chosen = {key_of(row) for row in first}
-    others = [row for row in rows if not row.flags and key_of(row) not in chosen]
+    others = [row for row in rows if not row.doubts and key_of(row) not in chosen]
     return first, _sample(others, OTHER_PICTURES)
 
 
@@ -140,11 +140,11 @@ def counts_report(
             things: grouped(sum(counts)),
             f"{things} per image": f"{sum(counts) / len(rows):.1f}" if rows else "-",
         },
-        flagged=sum(bool(row.flags) for row in rows),
+        flagged=sum(bool(row.doubts) for row in rows),
         failed=len(failures),
         failures=failures[:MOST_FAILED],
         notes=record.get("notes", []),
-        flags=flags_found(row.flags for row in rows),
+        flags=flags_found(row.doubts for row in rows),
         things=things,
         counted=counted,
         masks=masks,
@@ -213,9 +213,9 @@ def _words(
         told.append(f"{_many(len(failures), 'image')} could not be counted; the reasons stand below.")
     if record.get("stopped"):
         told.append("The count was stopped before the last image. The same command with --resume goes on from there.")
-    flagged = sum(bool(row.flags) for row in rows)
+    flagged = sum(bool(row.doubts) for row in rows)
     if flagged:
-        flag, number, _ = flags_found(row.flags for row in rows)[0]
+        flag, number, _ = flags_found(row.doubts for row in rows)[0]
         advice = REMEDY.get(flag, "")
         mostly = f"mostly {flag} ({number}): {advice}" if flagged > 1 else f"{flag}: {advice}"
         told.append(
@@ -223,6 +223,10 @@ def _words(
         )
     elif rows:
         told.append("None is flagged. That is no proof: compare some counts with your own.")
+    told += [
+        f"All are {flag}: {advice}."
+        for flag, _, advice in flags_found(set(row.flags) - set(row.doubts) for row in rows)
+    ]
     if things == "cells" and rows:
         half = sorted((row.high - row.low) / 2 for row in rows if row.low is not None and row.high is not None)
         if half:
@@ -247,7 +251,7 @@ def _plots(rows: Sequence[Row], counts: Sequence[int], things: str) -> list[tupl
     if len(rows) < FEWEST_TO_DRAW:
         return []
     values = np.array(counts, np.float64)
-    flagged = np.array([bool(row.flags) for row in rows])
+    flagged = np.array([bool(row.doubts) for row in rows])
     per_image = f"{things} per image"
     title = f"How many images have how many {things}"
     drawn = [(title, distribution_plot(values, flagged, title=title, x_label=per_image, y_label="images"))]

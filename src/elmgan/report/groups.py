@@ -54,7 +54,7 @@ class Group:
     def of(cls, name: str, rows: Sequence[Row], counts: Sequence[int]) -> "Group":
         """Sum up some planes, at least one, and their counts."""
         deviation = float(np.std(counts, ddof=1)) if len(counts) > 1 else None
-        flagged = sum(bool(row.flags) for row in rows)
+        flagged = sum(bool(row.doubts) for row in rows)
         total = sum(counts)
         return cls(name, len(rows), total, total / len(rows), deviation, min(counts), max(counts), flagged)
 

@@ -21,18 +21,22 @@ def overlay(grey: Grey, cells: NDArray, text: str) -> NDArray[np.uint8]:
     Returns:
         Picture of the image's size, (row, column, RGB).
     """
-    picture = np.repeat(for_display(grey)[:, :, np.newaxis], 3, axis=2)
-    picture[outlines(cells, thickness=max(1, round(max(grey.shape) / 1000)))] = OUTLINE
+    shown = for_display(grey)
+    del grey  # of a large image it takes much memory
+    rim = outlines(cells, thickness=max(1, round(max(shown.shape) / 1000)))
+    picture = np.repeat(shown[:, :, np.newaxis], 3, axis=2)
+    picture[rim] = OUTLINE
     return _with_text(picture, text)
 
 
 def _with_text(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
+    """Write a text into the corner of a picture, which is changed."""
     size = max(12, min(picture.shape[:2]) // 30)
-    canvas = Image.fromarray(picture)
-    draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(size)
     place = (size // 2, size // 3)
-    right, bottom = draw.textbbox(place, text, font=font)[2:]
-    draw.rectangle((0, 0, right + place[0], bottom + place[1]), fill=BLACK)
-    draw.text(place, text, fill=WHITE, font=font)
-    return np.asarray(canvas)
+    right, bottom = ImageDraw.Draw(Image.new("1", (1, 1))).textbbox(place, text, font=font)[2:]
+    corner = Image.new("RGB", (int(right) + place[0] + 1, int(bottom) + place[1] + 1), BLACK)
+    ImageDraw.Draw(corner).text(place, text, fill=WHITE, font=font)
+    part = picture[: corner.height, : corner.width]
+    part[:] = np.asarray(corner)[: part.shape[0], : part.shape[1]]
+    return picture

@@ -1,6 +1,7 @@
 """What a run leaves to look at: curves as CSV and for TensorBoard, sample predictions as pictures."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,12 @@ from elmgan.files import whole_file
 from elmgan.images import write_png
 from elmgan.models import Learned
 from elmgan.training.validation import Sample
+
+SIDE, LINE_HEIGHT, BETWEEN_PICTURES = 256, 22, 4
+"""Pixels of a sample's pictures, of a line of text, and of the line between pictures."""
+
+BRIGHTEST = 99.5
+"""Percentile of a count map that is white."""
 
 
 class Curves:
@@ -52,28 +59,41 @@ class Curves:
 def draw_samples(path: Path, samples: list[Sample], learned: Learned) -> None:
     """Draw a row per sample into a PNG: image, true mask, predicted mask, count map, with both counts below.
 
-    What is not learned stays black.
+    What is not learned stays black. Brightness is the root of the count map, so that large cells are seen too.
     """
-    rows = []
+    headings = [caption(heading, SIDE) for heading in ("image", "true mask", "mask of the model", "count map")]
+    rows = [beside(headings)]
     for sample in samples:
         example, count_map = sample.example, sample.count_map
         image = np.clip(np.abs(example.image), 0, 1)
-        peak = max(float(count_map.max()), 1e-6)
+        peak = max(float(np.percentile(count_map, BRIGHTEST)), 1e-6)
         mask = np.zeros_like(image) if example.mask is None else example.mask.astype(np.float32)
         masked, counted = ("mask" in learned, "count" in learned)
-        predictions = sample.probability * np.float32(masked), count_map / peak * np.float32(counted)
-        panels = [panel(values) for values in (image, mask, *predictions)]
-        row = np.hstack(panels)
+        predictions = (
+            sample.probability * np.float32(masked),
+            np.sqrt(np.clip(count_map / peak, 0, 1)) * np.float32(counted),
+        )
+        row = beside([panel(values) for values in (image, mask, *predictions)])
         true = "not known" if example.total is None else f"{example.total:.0f}"
         predicted = f"{count_map.sum():.1f}" if counted else "nothing"
         text = f"{example.name[-48:]}   true {true}   predicted {predicted}"
-        caption = np.zeros((22, row.shape[1]), np.uint8)
-        cv2.putText(caption, text, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, 255, 1, cv2.LINE_AA)
-        rows += [row, caption]
+        rows += [row, caption(text, row.shape[1])]
     write_png(path, np.vstack(rows))
 
 
-def panel(values: NDArray[np.float32], side: int = 256) -> NDArray[np.uint8]:
+def caption(text: str, width: int) -> NDArray[np.uint8]:
+    """Write a line of text."""
+    line = np.zeros((LINE_HEIGHT, width), np.uint8)
+    return np.asarray(cv2.putText(line, text, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, 255, 1, cv2.LINE_AA), np.uint8)
+
+
+def beside(panels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Put pictures of one height beside each other, with a line between."""
+    line = np.full((len(panels[0]), BETWEEN_PICTURES), 90, np.uint8)
+    return np.hstack([part for each in panels for part in (line, each)][1:])
+
+
+def panel(values: NDArray[np.float32], side: int = SIDE) -> NDArray[np.uint8]:
     """Fit values of 0..1 into a square picture."""
     scale = side / max(values.shape)
     size = max(1, round(values.shape[1] * scale)), max(1, round(values.shape[0] * scale))

@@ -40,6 +40,9 @@ from elmgan.training.step import GENERATOR_TERMS, GanStep, collate
 from elmgan.training.validation import Validation
 from elmgan.trust import FEWEST
 
+ENOUGH = 3
+"""Times the images that an interval takes: of so many some can be spared from training."""
+
 CONFIG, SPLIT, STARTED_FROM, BEST, LAST = "config.yaml", "split.csv", "start.json", "best.pt", "last.pt"
 
 
@@ -119,6 +122,9 @@ def train(
             write_text(run / SPLIT, split_table(sides))
             if before is not None:
                 write_text(run / STARTED_FROM, before.model_dump_json(indent=2))
+        parts = ((sides.train, "train"), (sides.validation, "validate"), (sides.calibration, "calibrate"))
+        numbers = ", ".join(f"{len(side)} {what}" for side, what in parts if side)
+        console.print(f"of the images {numbers}; an epoch has {trainer.feed.steps} steps, and a line when it is done")
         if resume and (run / LAST).exists():
             trainer.restore(torch.load(run / LAST, map_location=processor, weights_only=True))
         elif start is not None:
@@ -179,9 +185,11 @@ def shortage(sides: Sides, fraction: float) -> str:
     kept = len({record.group for record in sides.calibration if record.count is not None})
     if kept >= FEWEST:
         return ""
+    others = len({record.group for record in (*sides.train, *sides.calibration) if record.count is not None})
+    raised = f"raise data.calibration ({fraction:g}), or " if others >= ENOUGH * FEWEST else ""
     return (
         f"no interval: it takes {FEWEST} images of different cells with a count that do not train, there are {kept}; "
-        f"raise data.calibration ({fraction:g}), or give elmgan calibrate other images"
+        f"{raised}give elmgan calibrate other images"
     )
 
 

@@ -52,6 +52,9 @@ REMEDY = {
 }
 """Flag -> what to do."""
 
+OF_COUNT = ("unchecked",)
+"""Flags that say how images were counted: all images of a count have them, so that they tell none from another."""
+
 ADVICE = {flag: f"{meaning}: {REMEDY[flag]}" for flag, meaning in MEANING.items()}
 """Flag -> what is the matter, and what to do, in one line."""
 

@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,8 +12,8 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from elmgan.counting import Failure, Model, Place, Row, is_streamed
-from elmgan.counting.row import COLUMNS, FRACTIONS
-from elmgan.errors import ImageError, OutputError, UsageError
+from elmgan.counting.row import COLUMNS, FRACTIONS, read_failures, read_table
+from elmgan.errors import ImageError, OutputError, UsageError, one_line
 from elmgan.files import remove_unfinished, whole_file, write_table, write_text
 from elmgan.holding import held
 from elmgan.images import View, check_zarr, open_image, read_every
@@ -55,7 +55,7 @@ from elmgan.work.plan import (
     picture_files,
     readable_planes,
 )
-from elmgan.work.planes import Outcome, count_plane
+from elmgan.work.planes import MakeRoom, Outcome, count_plane
 from elmgan.work.regions import RegionFiles, RegionsSink, has_all_regions
 from elmgan.work.sinks import Sinks, is_disk_full, pictures
 from elmgan.work.views import at_scales, scales_told, uncalibrated
@@ -108,7 +108,9 @@ def count_images(
     resume: bool = False,
     command: str | None = None,
     dask: str | None = None,
+    report: bool = True,
     stop: Event | None = None,
+    room: MakeRoom = lambda pixels: nullcontext(),
     part: Callable[[float], None] = lambda share: None,
     watch: Callable[[int, Row | Failure], None] = lambda total, outcome: None,
 ) -> Counted:
@@ -148,8 +150,10 @@ def count_images(
         command: The command line, if there is one, for the record and the report.
         dask: Address of a Dask scheduler whose workers count, or ``local`` for workers on this machine; by default
             threads of this process do.
+        report: Whether to write report.html; :func:`write_counts_report` can do it later.
         stop: Once another thread sets it, no further plane is kept: what is counted is in the table, as after an
             interruption, and the report is of that.
+        room: What a thread of this process enters with the pixels of a plane, to hold it in memory.
         part: Told the share of a plane that is done, now and then, of one that is too large for memory; from another
             thread.
         watch: Called with the number of planes, as far as it is known, and each plane's outcome, in order.
@@ -244,7 +248,7 @@ def count_images(
                 of_regions = RegionsSink(out, region_files, measured, images=images, kept=list(kept), excel=excel)
                 kinds.append(of_regions)
             sinks = stack.enter_context(Sinks(kinds, out))
-            done = _outcomes(plan, model, sinks, quick=quick, part=part, client=client, **opening)
+            done = _outcomes(plan, model, sinks, quick=quick, part=part, room=room, client=client, **opening)
             for task, outcome in stack.enter_context(closing(done)):
                 result = sinks.keep(task, outcome)
                 plan.finish(task)
@@ -268,15 +272,53 @@ def count_images(
                 out / FAILED, list(Failure.model_fields), [failure.model_dump() for failure in failures], excel=excel
             )
         notes = [*([taken_over] if taken_over else []), *_notes(plan, passed_over, model, view)]
+        if earlier.rows and not resume:
+            before = f"{len(earlier.rows)} image{'s' * (len(earlier.rows) > 1)}"
+            notes.append(f"{out} held a count of {before}, which this one replaces")
         notes += of_regions.notes if of_regions else []
         record |= {"images": len(items), "planes": len(counted), "failed": len(failures), "notes": notes}
         record |= {"stopped": stopped}
         record |= {"seconds": round(time.monotonic() - begun, 3)}
-        shown = _thumbnails(items, rows_to_picture(counted), out, view, axes, most_pixels)
-        write_text(out / REPORT, counts_report(counted, failures, shown, record))
+        if report:
+            shown = _thumbnails(items, rows_to_picture(counted), out, view, axes, most_pixels)
+            write_text(out / REPORT, counts_report(counted, failures, shown, record))
         write_text(out / RECORD, json.dumps(record, indent=2))
         paths_written = [out / name for name in (TABLE, *tables, *PICTURES, FAILED, REPORT, RECORD)]
         return Counted(counted, failures, notes, [path for path in paths_written if path.exists()], stopped)
+
+
+def write_counts_report(
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    view: View,
+    axes: str | None = None,
+    match: str | None = None,
+    most_pixels: int | None = None,
+) -> None:
+    """Write the report.html of a count that was done without, from its tables and the images.
+
+    Args:
+        paths: As of the count; so are the others.
+        out: Its folder.
+        view: Under which it counted.
+        axes: See :func:`count_images`.
+        match: The same.
+        most_pixels: The same.
+
+    Raises:
+        OutputError: It cannot be written.
+        UsageError: There is no count, or an image is missing.
+    """
+    items, _ = items_of(paths, match)
+    try:
+        record = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        rows = read_table(out / TABLE)
+        failures = read_failures(out / FAILED)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{out} holds no count that is done ({one_line(error)}): count the images again") from error
+    shown = _thumbnails(items, rows_to_picture(rows), out, view, axes, most_pixels)
+    write_text(out / REPORT, counts_report(rows, failures, shown, record))
 
 
 def _outcomes(
@@ -286,6 +328,7 @@ def _outcomes(
     *,
     quick: bool,
     part: Callable[[float], None],
+    room: MakeRoom,
     client: "Client | None",
     **opening: Any,
 ) -> Generator[tuple[Task, Outcome | Failure], None, None]:
@@ -293,7 +336,7 @@ def _outcomes(
     if client is not None:
         return count_on_cluster(client, plan, model, sinks, quick=quick, part=part, **opening)
     return outcomes(
-        partial(count_plane, model=model, sinks=sinks, quick=quick, part=part),
+        partial(count_plane, model=model, sinks=sinks, quick=quick, part=part, room=room),
         plan,
         named=lambda task: task.named,
         workers=cores() + 1,

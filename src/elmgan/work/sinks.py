@@ -107,7 +107,8 @@ class PictureSink:
         """Give a whole file, or the pixels of a page."""
         assert task.plane is not None
         if self.name == OVERLAYS:
-            text = f"{result.objects} objects" if result.count is None else str(result.count)
+            objects = "" if result.objects is None else f"{result.objects} outlined"
+            text = objects if result.count is None else f"{result.count} cells, {objects}"
             return packed_png(overlay(plane_grey(task.plane, pixels), _small_labels(result, pixels.shape), text))
         if isinstance(result, Streamed):
             return self._draw_streamed(task, result, scratch)

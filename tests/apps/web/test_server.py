@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from bundles import squares, write_tiny
 from elmgan.apps.cli import app
 from elmgan.apps.web.server import PRIVATE, remove_left
-from elmgan.holding import held
+from elmgan.holding import LOCK, held
 from web_client import TINY, tiff
 
 IMAGES = [("images", (f"{k}.tif", tiff(squares(k % 20)))) for k in range(200)]
@@ -24,7 +24,7 @@ IMAGES = [("images", (f"{k}.tif", tiff(squares(k % 20)))) for k in range(200)]
 @contextmanager
 def running(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server in a process of its own whose temporary files lie in ``folder``/tmp; and its link."""
-    (folder / "tmp").mkdir()
+    (folder / "tmp").mkdir(exist_ok=True)
     model = write_tiny(folder)
     command = [sys.executable, "-m", "elmgan", "serve", "--no-browser", "--model", str(model), *options]
     environment = os.environ | {"TMPDIR": str(folder / "tmp"), "PYTHONUNBUFFERED": "1"}
@@ -54,6 +54,19 @@ def test_a_server_that_is_stopped_in_the_middle_leaves_no_files(tmp_path: Path, 
         process.send_signal(how)
         assert process.wait(20) == 0
         assert not list((tmp_path / "tmp").iterdir())
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no such signal")
+def test_what_a_killed_server_left_is_gone_once_the_next_one_runs(tmp_path: Path) -> None:
+    with running(tmp_path) as (process, link):
+        httpx2.post(f"{link}api/count", files=IMAGES, data={"model": TINY})
+        process.kill()
+        process.wait()
+    (left,) = (tmp_path / "tmp").iterdir()
+    assert list(left.glob("jobs/*/uploads/*"))
+    os.utime(left / LOCK, (time.time() - 2, time.time() - 2))
+    with running(tmp_path):
+        assert [path.name for path in (tmp_path / "tmp").rglob("*") if left in (path, *path.parents)] == []
 
 
 def test_huge_headers_are_refused_and_others_still_served(tmp_path: Path) -> None:

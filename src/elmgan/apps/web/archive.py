@@ -1,5 +1,6 @@
 """Zips that are sent while they are made, so that neither memory nor disk has to hold one."""
 
+import time
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -35,10 +36,10 @@ def zipped(files: Iterable[tuple[str, Path | bytes]]) -> Iterator[bytes]:
     Args:
         files: Name in the zip, with forward slashes, and the file, or its content. One that is gone is left out.
     """
-    sink = _Sink()
+    sink, now = _Sink(), time.localtime()[:6]
     with zipfile.ZipFile(sink, "w") as archive:  # type: ignore[call-overload]  # it only ever writes on
         for name, content in files:
-            entry = zipfile.ZipInfo(name)
+            entry = zipfile.ZipInfo(name, now)
             entry.external_attr = 0o644 << 16
             entry.compress_type = zipfile.ZIP_STORED if name.endswith(tuple(PACKED)) else zipfile.ZIP_DEFLATED
             if isinstance(content, bytes):

@@ -1,17 +1,21 @@
 """What can be downloaded of a job: its results, and its images with the counts by eye as a data set."""
 
 import secrets
+import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from elmgan.apps.web.job import UPLOADS, Job
-from elmgan.apps.web.records import Wish
+from elmgan.apps.web.extras import regions_of, write_extras
+from elmgan.apps.web.job import REGIONS, UPLOADS, Job, OneCount
+from elmgan.apps.web.records import Wanted
 from elmgan.apps.web.refusal import RefusedError
 from elmgan.counting import Failure
 from elmgan.counting.row import COLUMNS, FRACTIONS
+from elmgan.errors import ElmganError, one_line
 from elmgan.files import write_table
+from elmgan.work.count import write_counts_report
 from elmgan.work.earlier import FAILED, REPORT, TABLE
 from elmgan.work.plan import RECORD, picture_files
 
@@ -21,10 +25,10 @@ FRESH = 300.0
 OWN_TABLE = "counted-by-eye.csv"
 
 
-Ticket = tuple[float, Job | None, Wish, str]
-"""Until when a link is good, and for what: a part of a job, or a model."""
+Ticket = tuple[float, Job | None, Wanted]
+"""Until when a link is good, and for what of a job."""
 
-NONE: Ticket = (0.0, None, "results", "")
+NONE: Ticket = (0.0, None, Wanted(part="results"))
 
 
 class Tickets:
@@ -34,30 +38,36 @@ class Tickets:
         self._lock = threading.Lock()
         self._open: dict[str, Ticket] = {}
 
-    def issue(self, job: Job, part: Wish, model: str) -> str:
+    def issue(self, job: Job, wanted: Wanted) -> str:
         """Give a new ticket."""
         ticket = secrets.token_urlsafe(24)
         with self._lock:
             now = time.monotonic()
             self._open = {key: value for key, value in self._open.items() if value[0] > now}
-            self._open[ticket] = (now + FRESH, job, part, model)
+            self._open[ticket] = (now + FRESH, job, wanted)
         return ticket
 
-    def take(self, ticket: str) -> tuple[Job, Wish, str]:
+    def take(self, ticket: str) -> tuple[Job, Wanted]:
         """Give what a ticket is for; it is used up.
 
         Raises:
             RefusedError: It is not good, or no longer.
         """
         with self._lock:
-            until, job, part, model = self._open.pop(ticket, NONE)
+            until, job, wanted = self._open.pop(ticket, NONE)
         if job is None or job.gone or until < time.monotonic():
             raise RefusedError(404, "the link is used up: press the button again")
-        return job, part, model
+        return job, wanted
 
 
-def results_of(job: Job) -> Iterator[tuple[str, Path | bytes]]:
-    """Give the files of a job's results: name in the zip, and file or content."""
+def results_of(job: Job, wanted: Wanted, most_pixels: int | None) -> Iterator[tuple[str, Path | bytes]]:
+    """Give the files of a job's results: name in the zip, and file or content; the last is what is to be told of them.
+
+    Args:
+        job: The job.
+        wanted: What is made of its cells beside what was written when it was counted.
+        most_pixels: Larger planes are refused.
+    """
     with job.lock:
         numbers = range(len(job.items))
         rows = [row for number in numbers for row in job.rows.get(number, [])]
@@ -78,8 +88,6 @@ def results_of(job: Job) -> Iterator[tuple[str, Path | bytes]]:
     if single:
         told = [f"{job.items[number].image} ({run.view.told or 'default'})" for number, run in single.items()]
         notes.append(f"counted again on their own: {', '.join(told)}; report.html shows them as before")
-    if notes:
-        yield "notes.txt", "".join(f"{note}\n" for note in notes).encode()
     for number, run in runs.items():
         if run is None or number not in run.stems:
             continue
@@ -89,10 +97,47 @@ def results_of(job: Job) -> Iterator[tuple[str, Path | bytes]]:
             pairs = dict(zip((path.as_posix() for path in named[folder]), paths, strict=True))
             yield from ((name, path) for name, path in pairs.items() if path.exists())
     if main is not None:
+        _write_report(main, [job.folder / UPLOADS], most_pixels, notes)
         yield from ((name, main.out / name) for name in (REPORT, RECORD))
     for number, run in single.items():
+        _write_report(run, [job.items[number].source], most_pixels, notes)
         stem = job.items[number].stem
         yield from ((f"recounted/{stem}/{name}", run.out / name) for name in (REPORT, RECORD))
+    yield from _extras_of(job, wanted, most_pixels, notes)
+    if notes:
+        yield "notes.txt", "".join(f"{job.told(note)}\n" for note in notes).encode()
+
+
+def _write_report(run: OneCount, paths: Sequence[Path], most_pixels: int | None, notes: list[str]) -> None:
+    """Write the report of a count of these paths, at the first download of its results."""
+    if not (run.out / REPORT).exists():
+        try:
+            write_counts_report(paths, run.out, view=run.view, most_pixels=most_pixels)
+        except ElmganError as error:  # the zip has begun: it tells
+            notes.append(f"there is no report: {one_line(error)}")
+
+
+def _extras_of(
+    job: Job, wanted: Wanted, most_pixels: int | None, notes: list[str]
+) -> Iterator[tuple[str, Path | bytes]]:
+    """Give the files that are made of a job's cells, as long as they are asked for; notes say what is missing."""
+    if not (wanted.measure or wanted.exports or job.regions):
+        return
+    made = job.folder / f"made-{secrets.token_hex(8)}"
+    try:
+        notes += write_extras(
+            job,
+            made,
+            measure=wanted.measure,
+            exports=wanted.exports,
+            regions=regions_of(job, job.folder / REGIONS, job.regions) if job.regions else None,
+            most_pixels=most_pixels,
+        )
+        yield from ((path.relative_to(made).as_posix(), path) for path in sorted(made.rglob("*")) if path.is_file())
+    except ElmganError as error:  # the zip has begun: it tells
+        notes.append(f"nothing was made of cells: {one_line(error)}")
+    finally:
+        shutil.rmtree(job.folder if job.gone else made, ignore_errors=True)
 
 
 def own_table(job: Job, path: Path) -> Path:

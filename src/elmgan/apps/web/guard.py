@@ -3,6 +3,7 @@
 import hmac
 import ipaddress
 import json
+import re
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -51,7 +52,8 @@ TICKETS = "/api/downloads/"
 MOST_BODY = 4 << 20
 """Bytes of a request that uploads no images."""
 
-UPLOADS = "/api/count"
+UPLOADS = re.compile(r"/api/(count|jobs/[^/]+/regions)")
+"""Paths of uploads, which have bounds of their own."""
 
 
 class Guard:
@@ -95,7 +97,7 @@ class Guard:
         except RefusedError as error:
             await _answer(error, send_safely)
             return
-        await self._app(scope, receive if scope["path"] == UPLOADS else _bounded(receive), send_safely)
+        await self._app(scope, receive if UPLOADS.fullmatch(scope["path"]) else _bounded(receive), send_safely)
 
     def _check(self, scope: Scope) -> None:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
@@ -109,7 +111,7 @@ class Guard:
         if api and headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             raise RefusedError(403, "the request comes from a page of another site, which may not ask here")
         length = headers.get("content-length", "0")
-        if scope["path"] != UPLOADS and (not length.isdecimal() or int(length) > MOST_BODY):
+        if not UPLOADS.fullmatch(scope["path"]) and (not length.isdecimal() or int(length) > MOST_BODY):
             raise RefusedError(413, f"the request is larger than {MOST_BODY} bytes")
         if self._token is not None and api and not scope["path"].startswith(TICKETS):
             given = headers.get(TOKEN) or headers.get("authorization", "").removeprefix("Bearer ")

@@ -7,14 +7,18 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from elmgan.apps.web.records import CalibrationState, CountedRow, FailedImage, JobState
+from elmgan.apps.web.records import CalibrationState, Centre, CountedRow, FailedImage, JobState
 from elmgan.counting import Place
 from elmgan.images import View
 from elmgan.models import Bundle
+from elmgan.trust import Calibration
 from elmgan.work.plan import Item, picture_files
 
-UPLOADS, MAPS = "uploads", "maps"
-"""Folders of a job: what came, and the count maps; each count has one more."""
+UPLOADS, MAPS, REGIONS = "uploads", "maps", "regions"
+"""Folders of a job: what came, the count maps, and the regions that came; each count has one more."""
+
+NEW = "new-"
+"""How the name of a folder begins whose content is not taken yet."""
 
 UNFINISHED: tuple[JobState, ...] = ("waiting", "counting", "calibrating")
 
@@ -76,7 +80,13 @@ class Job:
     places: dict[int, list[Place]] = field(default_factory=dict)
     main: OneCount | None = None
     single: dict[int, OneCount] = field(default_factory=dict)
+    judged: dict[tuple[int, AnyPlace], tuple[Calibration | None, float]] = field(default_factory=dict)
+    """Number and place of a plane -> what gives its interval, and how far it is from known images."""
+    regions: list[str] = field(default_factory=list)
+    """Names of the files of regions."""
     own: dict[int, float] = field(default_factory=dict)
+    dots: dict[tuple[int, AnyPlace], list[Centre]] = field(default_factory=dict)
+    """Number and place of a plane -> its cells as somebody corrected them."""
     calibration: CalibrationState | None = None
     calibrated: Bundle | None = None
     touched: float = field(default_factory=time.monotonic)
@@ -112,5 +122,8 @@ class Job:
 
     def told(self, sentence: str) -> str:
         """Write a sentence for the page: without this machine's paths and the command line's options."""
-        uploads = str(self.folder.resolve() / UPLOADS)
-        return plainly(sentence.replace(f"{uploads}/", "").replace(uploads, "the upload"))
+        for folder in dict.fromkeys((self.folder.resolve(), self.folder)):
+            uploads = str(folder / UPLOADS)
+            sentence = sentence.replace(f"{uploads}/", "").replace(uploads, "the upload")
+            sentence = re.sub(rf"{re.escape(str(folder))}/({NEW}\w+/)?", "", sentence)
+        return plainly(sentence)

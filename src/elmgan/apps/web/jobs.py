@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from elmgan.apps.web.job import MAPS, UPLOADS, Job, OneCount
+from elmgan.apps.web.extras import regions_of
+from elmgan.apps.web.job import MAPS, REGIONS, UPLOADS, Job, OneCount
 from elmgan.apps.web.models import Models
 from elmgan.apps.web.pictures import RecentArrays
 from elmgan.apps.web.records import (
@@ -24,6 +25,7 @@ from elmgan.apps.web.records import (
     JobState,
     JobStatus,
     Recount,
+    RegionsTaken,
 )
 from elmgan.apps.web.refusal import Limits, RefusedError, size_told
 from elmgan.apps.web.upload import Upload
@@ -38,6 +40,9 @@ from elmgan.work.calibrate import with_calibration
 from elmgan.work.count import PIXELS_AT_ONCE
 from elmgan.work.pipeline import cores
 from elmgan.work.plan import items_of, readable_planes
+
+JOBS_WAITING = 2
+"""Jobs beside one for each core that are worked on at once, while others wait for the disk."""
 
 LONGEST_WAIT = 10.0
 """Seconds that the server waits at its end for planes that are being counted."""
@@ -63,7 +68,7 @@ class Jobs:
         self._reserved = 0
         self._number = 0
         self._room = Room(PIXELS_AT_ONCE)
-        self._pool = ThreadPoolExecutor(max(2, cores()), thread_name_prefix="job")
+        self._pool = ThreadPoolExecutor(cores() + JOBS_WAITING, thread_name_prefix="job")
         self._closed = threading.Event()
 
     @contextmanager
@@ -179,6 +184,7 @@ class Jobs:
                 notes=job.notes,
                 error=job.error,
                 calibration=None if job.calibration is None else job.calibration.model_copy(),
+                regions=job.regions,
                 revision=job.revision,
                 news=len(job.log),
             )
@@ -221,6 +227,22 @@ class Jobs:
                 self.shelf.forget(lambda key: key[:2] == (job.identity, how.image))
                 job.single[how.image] = OneCount(job.folder / f"{how.image}-{secrets.token_hex(4)}", view, {})
         self._queue(job, "counting", lambda: self._count(job, how.diameter, how.image))
+
+    def take_regions(self, job: Job, folder: Path, upload: Upload) -> RegionsTaken:
+        """Take a folder of regions that were uploaded, in place of earlier ones.
+
+        Raises:
+            RefusedError: There is none.
+            UsageError: They cannot be read, or are of no image; then the earlier ones stay.
+        """
+        if not upload.names:
+            raise RefusedError(400, "the upload has no regions: send GeoJSON, ROIs or a label image as a file")
+        with job.lock:
+            files = regions_of(job, folder, upload.names)
+            shutil.rmtree(job.folder / REGIONS, ignore_errors=True)
+            folder.replace(job.folder / REGIONS)
+            job.regions = upload.names
+        return RegionsTaken(files=upload.names, notes=[job.told(note) for note in files.notes])
 
     def calibrate(self, job: Job, *, believe: bool) -> None:
         """Fit a job's model to the counts by eye.
@@ -323,7 +345,6 @@ class Jobs:
         with job.lock:
             job.total = len(job.items) if image is None else 1
         model = self.models.get(job.model, job.session)
-        engine = self.models.engine(self.models.bundle(job.model, job.session))
         view = job.view if image is None else job.single[image].view
         if diameter is not None:
             view = view.changed(scale=model.scale_of(diameter))
@@ -345,6 +366,8 @@ class Jobs:
             with job.lock:
                 if number not in job.places:
                     job.places[number] = [each.place for each in readable_planes(plane.source, view)[0]]
+                if isinstance(result, Result):
+                    job.judged[number, plane.place] = result.calibration, result.doubt
             if isinstance(result, Result) and result.count_map is not None and result.count_map.size > 1:
                 np.save(job.map_of(number, plane.place), result.count_map)
 
@@ -375,13 +398,15 @@ class Jobs:
             counted = count_images(
                 single,
                 out,
-                WatchedModel.of(model, engine, keep=keep, room=self._room, stop=stop),
+                WatchedModel.of(model, keep=keep, stop=stop, room=self._room),
                 view=view,
                 most_pixels=self.limits.pixels,
                 labels=job.labels and model.card.segments,
                 overlays=job.overlays and model.card.segments,
+                report=False,
                 watch=watch,
                 stop=stop,
+                room=self._room.taken,
                 part=part,
             )
         except ElmganError as error:
@@ -445,7 +470,7 @@ class Jobs:
         """Remove what was counted of a job, but not its images."""
         self.shelf.forget(lambda key: key[0] == job.identity)
         for path in job.folder.iterdir():
-            if path.name not in (UPLOADS, MAPS):
+            if path.name not in (UPLOADS, MAPS, REGIONS):
                 shutil.rmtree(path, ignore_errors=True)
         for path in (job.folder / MAPS).iterdir():
             path.unlink()

@@ -4,6 +4,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 
@@ -127,7 +128,7 @@ class Models:
 
     def engine(self, bundle: Bundle) -> Engine:
         """Give what runs a model's network, the same for all models that have it."""
-        key = sha256(bundle.onnx) + (sha256(bundle.int8) if bundle.int8 is not None else "")
+        key = _digest(bundle.onnx) + (_digest(bundle.int8) if bundle.int8 is not None else "")
         with self._loading:  # the second who wants it waits for the first
             if key not in self._engines:
                 self._engines[key] = open_engine(bundle, parallel=True, **self._options)
@@ -158,3 +159,9 @@ class Models:
         """Drop the models of a session."""
         with self._lock:
             self._own.pop(session, None)
+
+
+@lru_cache(maxsize=2 * MOST_NETWORKS)
+def _digest(network: bytes) -> str:
+    """Give the SHA-256 of a network; of one that was asked for lately, without reading it again."""
+    return sha256(network)

@@ -33,7 +33,7 @@ SHOWN_WHOLE = 1 << 24
 """Pixels of planes that are read whole to be shown, and kept; of larger ones only what is asked for is read."""
 
 ROWS_READ = 512
-"""Of a large plane, read at a time."""
+"""Of a large plane, read or worked on at a time."""
 
 Asked = tuple[int, int, int | None, int | None]
 """Top, left, height and width of a part that is asked for; None is as far as the image goes."""
@@ -241,12 +241,15 @@ def centres_of(labels: NDArray) -> NDArray[np.float64]:
     >>> centres_of(np.array([[0, 1, 1], [0, 1, 1]], np.uint8))
     array([[1., 2.]])
     """
-    rows, columns = np.nonzero(labels)
-    found = labels[rows, columns].astype(np.intp)
-    sizes = np.bincount(found)
+    sizes, sums = np.zeros(int(labels.max(initial=0)) + 1), np.zeros((int(labels.max(initial=0)) + 1, 2))
+    for top in range(0, len(labels), ROWS_READ):
+        rows, columns = np.nonzero(labels[top : top + ROWS_READ])
+        found = labels[top + rows, columns].astype(np.intp)
+        sizes += np.bincount(found, minlength=len(sizes))
+        for axis, along in enumerate((top + rows, columns)):
+            sums[:, axis] += np.bincount(found, along + 0.5, len(sizes))
     there = np.flatnonzero(sizes)
-    sums = [np.bincount(found, along + 0.5) for along in (rows, columns)]
-    return np.stack([of[there] / sizes[there] for of in sums], axis=1) if len(there) else np.empty((0, 2))
+    return sums[there] / sizes[there, np.newaxis]
 
 
 def mask_png(mask: NDArray) -> bytes:

@@ -8,6 +8,9 @@ from elmgan.counting import Failure, Row
 from elmgan.images import View
 from elmgan.strict import Strict
 
+MOST_CENTRES = 50_000
+"""Cells of a plane that are told one by one."""
+
 JobState = Literal["waiting", "counting", "calibrating", "done", "cancelled", "failed"]
 
 
@@ -82,6 +85,7 @@ class JobStatus(BaseModel):
     notes: list[str] = Field(description="what the numbers do not say")
     error: str = Field("", description="why nothing was counted")
     calibration: CalibrationState | None = None
+    regions: list[str] = Field(description="files of regions whose cells are counted in the results")
     revision: int = Field(description="how often the job was counted again")
     news: int = Field(description="give it as `after`, and the next answer has what came since")
 
@@ -188,19 +192,34 @@ class RegionCount(BaseModel):
     pixels: int = Field(description="pixels whose centre is inside")
 
 
+class RegionsTaken(BaseModel):
+    """Regions that were taken."""
+
+    files: list[str]
+    notes: list[str] = Field(description="what is to be told of them, such as images without regions")
+
+
 class Centre(BaseModel):
     """Where a separated cell is."""
 
     model_config = ConfigDict(frozen=True)
 
-    row: float
-    column: float
+    row: float = Field(ge=-1e6, le=1e6)
+    column: float = Field(ge=-1e6, le=1e6)
+    added: bool = Field(False, description="whether somebody added it")
 
 
 class Centres(BaseModel):
-    """The separated cells of a plane."""
+    """The cells of a plane: those that were separated, or those that somebody left of them and added."""
 
-    cells: list[Centre]
+    cells: list[Centre] = Field(max_length=MOST_CENTRES)
+    corrected: bool = Field(False, description="whether somebody corrected them")
+
+
+class Corrected(Strict):
+    """The cells of a plane as somebody corrected them."""
+
+    cells: list[Centre] | None = Field(max_length=MOST_CENTRES, description="null takes the correction back")
 
 
 class SceneFacts(BaseModel):
@@ -229,10 +248,14 @@ Wish = Literal["results", "data-set", "model"]
 
 
 class Wanted(Strict):
-    """What to download."""
+    """What to download; where the job has regions, the results have regions.csv."""
 
     part: Wish
-    model: str | None = Field(None, max_length=200)
+    model: str | None = Field(None, max_length=200, description="of a model, its name")
+    measure: bool = Field(False, description="with the results: each separated cell measured, in cells.csv")
+    exports: list[Literal["qupath", "imagej"]] = Field(
+        [], max_length=2, description="with the results: programs that the separated cells are written for too"
+    )
 
 
 class Link(BaseModel):

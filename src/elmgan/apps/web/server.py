@@ -22,15 +22,15 @@ from elmgan.apps.web.models import Models
 from elmgan.apps.web.refusal import Limits
 from elmgan.apps.web.service import Site, create_app
 from elmgan.errors import ElmganError, UsageError
-from elmgan.holding import held
+from elmgan.holding import LOCK, held
 
 PRIVATE = "elmgan-serve-"
 """How the names of private folders begin."""
 
 USUAL_PORT = 8000
 
-YOUNG = 60
-"""Seconds for which a folder may not be held yet by who made it."""
+YOUNG, LOCKING = 60, 1
+"""Seconds for which a folder may not be held yet by who made it, and for which its lock file may not be locked yet."""
 
 GRACE = 3
 """Seconds for which open connections are waited for at the end."""
@@ -108,10 +108,16 @@ def remove_left() -> None:
         with suppress(OSError, ElmganError):
             found = folder.lstat()
             ours = not hasattr(os, "getuid") or found.st_uid == os.getuid()
-            if stat.S_ISDIR(found.st_mode) and ours and found.st_mtime < time.time() - YOUNG:
+            if stat.S_ISDIR(found.st_mode) and ours and _was_held(folder, found):
                 with held(folder):
                     shutil.rmtree(folder / "jobs", ignore_errors=True)
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _was_held(folder: Path, found: os.stat_result) -> bool:
+    """Whether who made a folder has had the time to hold it: it has a lock by now, or never will."""
+    lock = folder / LOCK
+    return found.st_mtime < time.time() - YOUNG or (lock.exists() and lock.stat().st_mtime < time.time() - LOCKING)
 
 
 @contextmanager

@@ -4,9 +4,10 @@ import asyncio
 import base64
 import re
 import secrets
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -25,14 +26,16 @@ from elmgan.apps.web import pictures
 from elmgan.apps.web.archive import zipped
 from elmgan.apps.web.downloads import Tickets, data_set_of, results_of
 from elmgan.apps.web.guard import Guard
-from elmgan.apps.web.job import Job, plainly
+from elmgan.apps.web.job import NEW, REGIONS, Job, plainly
 from elmgan.apps.web.jobs import Jobs
 from elmgan.apps.web.records import (
+    MOST_CENTRES,
     AboutServer,
     Calibrating,
     Centre,
     Centres,
     Column,
+    Corrected,
     CountedRow,
     DrawnRegion,
     Flag,
@@ -45,6 +48,7 @@ from elmgan.apps.web.records import (
     OwnCounts,
     Recount,
     RegionCount,
+    RegionsTaken,
     SceneFacts,
     Sentence,
     Wanted,
@@ -69,9 +73,6 @@ SESSION = re.compile(r"[A-Za-z0-9_-]{20,100}")
 LARGEST_SIDE = 4096
 """Pixels of the longer side of a picture."""
 
-MOST_CENTRES = 50_000
-"""Cells of a plane that are told one by one."""
-
 VIEW_FIELDS = tuple(View.model_fields)
 
 FORM = {
@@ -93,6 +94,25 @@ FORM = {
     },
 }
 """What :func:`count` takes, for the description of the API."""
+
+REGIONS_FORM = {
+    "type": "object",
+    "required": ["regions"],
+    "properties": {
+        "regions": {
+            "type": "array",
+            "items": {"type": "string", "format": "binary"},
+            "description": "GeoJSON, ROIs of ImageJ (.roi, .zip), or label images",
+        },
+    },
+}
+"""What takes regions, for the description of the API."""
+
+MOST_REGION_BYTES = 256 << 20
+"""Bytes of the regions of a job."""
+
+MOST_DOTS = 1_000_000
+"""Corrected cells of a job."""
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": Sentence, "description": description}
@@ -356,11 +376,29 @@ def create_app(site: Site) -> FastAPI:
 
     @app.get("/api/jobs/{job}/images/{number}/cells")
     def cells(known: KnownJob, number: int, place: AtPlace) -> Centres:
-        """Say where the separated cells are."""
+        """Say where the cells are: the separated ones, or what somebody made of them."""
+        _row(known, number, place)
+        with known.lock:
+            dots = known.dots.get((number, place.parts))
+        if dots is not None:
+            return Centres(cells=dots, corrected=True)
         centres = pictures.centres_of(_cells(jobs, known, number, place, LABELS, needed=True))
         if len(centres) > MOST_CENTRES:
             raise RefusedError(413, f"the plane has {len(centres)} cells, and {MOST_CENTRES} are told one by one")
         return Centres(cells=[Centre(row=round(row, 1), column=round(column, 1)) for row, column in centres.tolist()])
+
+    @app.put("/api/jobs/{job}/images/{number}/cells")
+    def correct_cells(known: KnownJob, number: int, place: AtPlace, corrected: Corrected) -> Centres:
+        """Note the cells of a plane as somebody corrected them, or with null forget the correction."""
+        _row(known, number, place)
+        with known.lock:
+            if corrected.cells is None:
+                known.dots.pop((number, place.parts), None)
+            elif sum(map(len, known.dots.values())) + len(corrected.cells) > MOST_DOTS:
+                raise RefusedError(413, f"the job has {MOST_DOTS} corrected cells already: drop fewer images at a time")
+            else:
+                known.dots[number, place.parts] = corrected.cells
+        return cells(known, number, place)
 
     @app.post("/api/jobs/{job}/images/{number}/region")
     def region_count(known: KnownJob, number: int, place: AtPlace, drawn: DrawnRegion) -> RegionCount:
@@ -384,6 +422,23 @@ def create_app(site: Site) -> FastAPI:
             count=None if in_map is None else round(in_map, 2), objects=objects, pixels=int(inside.sum())
         )
 
+    @app.post(
+        "/api/jobs/{job}/regions",
+        openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": REGIONS_FORM}}}},
+    )
+    async def take_regions(known: KnownJob, request: Request) -> RegionsTaken:
+        """Take files of regions, in place of earlier ones: the results have the cells in each, in regions.csv.
+
+        One file, named like no image, is for all images; else each file is for the image of its name.
+        """
+        folder = known.folder / f"{NEW}{secrets.token_hex(8)}"
+        try:
+            limits = replace(jobs.limits, file_bytes=MOST_REGION_BYTES, upload_bytes=MOST_REGION_BYTES)
+            upload = await receive(request, folder / REGIONS, limits)
+            return await run_in_threadpool(jobs.take_regions, known, folder / REGIONS, upload)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
     @app.post("/api/jobs/{job}/download")
     def download(known: KnownJob, wanted: Wanted) -> Link:
         """Give a link to a download: the results, the images with counts by eye as a data set, or a saved model."""
@@ -391,17 +446,21 @@ def create_app(site: Site) -> FastAPI:
             raise RefusedError(400, "no image has a count by eye: type some first")
         if wanted.part == "model":
             jobs.models.bundle(wanted.model or "", known.session)
-        return Link(href=f"/api/downloads/{tickets.issue(known, wanted.part, wanted.model or '')}")
+        elif (wanted.measure or wanted.exports) and not jobs.models.bundle(known.model, known.session).card.segments:
+            raise RefusedError(400, f"{known.model} learned counts alone: there are no cells to measure or export")
+        return Link(href=f"/api/downloads/{tickets.issue(known, wanted)}")
 
     @app.get("/api/downloads/{ticket}", response_class=StreamingResponse)
     def fetch(ticket: str) -> Response:
         """Send a download; a link is good once."""
-        job, part, model = tickets.take(ticket)
-        if part == "model":
+        job, wanted = tickets.take(ticket)
+        if wanted.part == "model":
             path = job.folder / "tables" / f"{secrets.token_hex(8)}.zip"
-            write_bundle(path, jobs.models.bundle(model, job.session))
-            return FileResponse(path, media_type="application/zip", filename=f"{model}.zip")
-        name, files = ("counts", results_of(job)) if part == "results" else ("data-set", data_set_of(job))
+            write_bundle(path, jobs.models.bundle(wanted.model or "", job.session))
+            return FileResponse(path, media_type="application/zip", filename=f"{wanted.model}.zip")
+        results = wanted.part == "results"
+        files = results_of(job, wanted, jobs.limits.pixels) if results else data_set_of(job)
+        name = "counts" if results else "data-set"
         headers = {"content-disposition": f'attachment; filename="{name}.zip"'}
         return StreamingResponse(zipped(files), media_type="application/zip", headers=headers)
 

@@ -79,8 +79,14 @@ export function upload(files, fields, progress) {
   return { done, cancel: () => request.abort() };
 }
 
-export async function download(job, part, model) {
-  const { href } = await post(`/api/jobs/${job}/download`, { part, model: model ?? null });
+export async function sendFiles(path, field, files) {
+  const form = new FormData();
+  for (const file of files) form.append(field, file, file.name);
+  return (await answered(await fetch(path, { method: "POST", headers, body: form }))).json();
+}
+
+export async function download(job, part, more = {}) {
+  const { href } = await post(`/api/jobs/${job}/download`, { part, ...more });
   const link = document.createElement("a");
   link.href = href;
   link.download = "";

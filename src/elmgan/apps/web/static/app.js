@@ -3,6 +3,7 @@
 import { download, get, post, put, upload } from "./api.js";
 import { duration, grouped, make, many, one, tell } from "./dom.js";
 import { takeFiles } from "./drop.js";
+import { Extras } from "./extras.js";
 import { howForm, viewTold } from "./how.js";
 import { OwnPanel } from "./own.js";
 import { Table } from "./table.js";
@@ -10,6 +11,7 @@ import { Viewer } from "./viewer.js";
 
 const POLL = 400;
 const ALIVE = 5 * 60 * 1000;
+const PANELS = ["again", "own", "extras"];
 const UNFINISHED = ["waiting", "counting", "calibrating"];
 
 let about;
@@ -22,6 +24,7 @@ let timer = 0;
 let table;
 let viewer;
 let panel;
+let extras;
 let startForm;
 let againForm;
 
@@ -79,7 +82,7 @@ function begin() {
   one("#numbers").replaceChildren();
   one("#to-know").replaceChildren();
   one("#start").classList.add("small");
-  for (const panelName of ["again", "own"]) one(`#${panelName}`).hidden = true;
+  for (const panelName of PANELS) one(`#${panelName}`).hidden = true;
 }
 
 function taken(first) {
@@ -127,13 +130,13 @@ function draw(rows) {
     waiting: status.ahead ? `Waiting: ${many(status.ahead, "upload")} before this one` : "Waiting",
     counting: status.done ? `${grouped(status.done)} of ${many(status.total, "plane")} counted` : "Looking for the size of the cells",
     calibrating: `Fitting the model: ${status.done} of ${many(status.total, "image")}`,
-    done: `Done: ${many([...table.rows.values()].filter((row) => row.error === undefined).length, "plane")} counted`,
+    done: `Done: ${many([...table.rows.values()].filter((row) => row.error === undefined).length, "plane")} counted by ${status.model}`,
     cancelled: "Cancelled: what was counted is below",
     failed: "Not counted",
   }[status.state];
   show({ state: doing, part: status.total ? (status.done + status.part) / status.total : 0, left: status.seconds_left, busy });
   if (status.error) tell(status.error);
-  for (const name of ["again", "own"]) one(`#${name}`).hidden = images.length === 0;
+  for (const name of PANELS) one(`#${name}`).hidden = images.length === 0;
   one("#recount").disabled = busy;
   one("#download").disabled = busy || table.rows.size === 0;
   if (rows) {
@@ -142,6 +145,7 @@ function draw(rows) {
     toKnow();
   }
   panel.draw(table.own.size, status);
+  extras.draw(status, models().find((model) => model.name === status.model)?.masks ?? false);
 }
 
 function show({ state, part, left = null, busy = true }) {
@@ -160,10 +164,11 @@ function numbers() {
   const sum = counted.reduce((total, row) => total + ((byCount ? row.count : row.objects) ?? 0), 0);
   const flagged = counted.filter((row) => row.flags.length).length;
   const failed = rows.length - counted.length;
+  const images = new Set(counted.map((row) => row.number)).size;
   const card = (value, name, warn) => make("div", { class: warn ? "warn" : "" }, make("b", {}, value), name);
   if (!rows.length) return one("#numbers").replaceChildren();
   one("#numbers").replaceChildren(
-    card(grouped(new Set(counted.map((row) => row.number)).size), "images counted"),
+    card(grouped(images), images === 1 ? "image counted" : "images counted"),
     card(grouped(sum), byCount ? "cells" : "objects"),
     card(counted.length ? (sum / counted.length).toFixed(1) : "–", "per plane"),
     card(grouped(flagged), "flagged", flagged > 0),
@@ -285,13 +290,17 @@ async function main() {
   table = new Table({ job: id, words: about.words, open: (key) => viewer.open(key), count: setCounts });
   viewer = new Viewer({ job: id, table, words: about.words, models, count: setCounts, recount });
   panel = new OwnPanel({ job: id, fewest: about.fewest, saved, started: (news) => learned({ ...news, rows: [], failures: [] }, false) });
+  extras = new Extras({ job: id, taken: async (notes) => {
+    learned(await get(`/api/jobs/${job}`), true);
+    if (notes.length) tell(`${notes.join("; ")}.`);
+  } });
   takeFiles(send, tell);
   one("#cancel").onclick = () => (uploading ? uploading.cancel() : trying(() => post(`/api/jobs/${job}/cancel`)));
   one("#recount").onclick = () => {
     const { model, view, diameter } = againForm.read();
     countAgain({ model, view, diameter });
   };
-  one("#download").onclick = () => trying(() => download(job, "results"));
+  one("#download").onclick = () => trying(() => download(job, "results", extras.read()));
   one("#earlier select").onchange = async (event) => {
     begin();
     job = event.target.value;

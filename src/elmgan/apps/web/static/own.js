@@ -140,7 +140,7 @@ export class OwnPanel {
 
   async fetch(part, model) {
     try {
-      await download(this.job(), part, model);
+      await download(this.job(), part, model ? { model } : {});
     } catch (error) {
       tell(error.message);
     }

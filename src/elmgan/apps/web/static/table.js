@@ -279,6 +279,7 @@ export class Table {
       const row = below[from + k];
       if (row && text.trim() !== "" && value >= 0) counts[row.number] = value;
     });
+    event.target.value = counts[number] ?? "";
     this.count(counts);
   }
 

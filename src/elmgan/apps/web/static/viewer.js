@@ -1,6 +1,6 @@
 // One plane large: zoomed and moved, with what was found over it, regions that are drawn, cells that are added or removed.
 
-import { blob, get, placed, post } from "./api.js";
+import { blob, get, placed, post, put } from "./api.js";
 import { howForm } from "./how.js";
 import { grouped, make, one, tell } from "./dom.js";
 import { flagDetails, interval } from "./table.js";
@@ -26,6 +26,7 @@ export class Viewer {
     this.tool = "move";
     this.pointers = new Map();
     this.marks = new Map();
+    this.own = new Set();
     this.turn = 0;
     one("#close").onclick = () => this.dialog.close();
     one("#previous").onclick = () => this.go(-1);
@@ -47,6 +48,8 @@ export class Viewer {
 
   async open(key) {
     this.key = key;
+    this.marks.clear(); // another upload has the same keys
+    this.own.clear();
     this.row = this.table.rows.get(key);
     this.size = [this.row.height, this.row.width];
     this.channel = "";
@@ -376,12 +379,12 @@ export class Viewer {
       this.vertices.push([row, column]);
       this.panelRegion();
     } else if (this.tool === "correct" && row >= 0 && column >= 0 && row <= rows && column <= columns) {
-      const marks = this.marks.get(this.key) || [];
+      const marks = this.marks.get(this.key);
+      if (!marks) return; // they are not there yet
       const distances = marks.map((mark) => Math.hypot(mark.row - row, mark.column - column) * this.scale);
       const nearest = distances.indexOf(Math.min(...distances));
       if (marks.length && distances[nearest] < NEAR) marks.splice(nearest, 1);
       else marks.push({ row, column, added: true });
-      this.marks.set(this.key, marks);
       this.corrected();
     }
     this.draw();
@@ -400,17 +403,43 @@ export class Viewer {
   }
 
   async centres() {
-    if (this.marks.has(this.key)) {
-      this.corrected(false);
-      return;
-    }
+    const key = this.key;
+    await this.saving;
     try {
-      const { cells } = await get(placed(this.job(), this.row.number, this.row, "cells"));
-      this.marks.set(this.key, cells);
+      this.learnMarks(key, await get(placed(this.job(), this.row.number, this.row, "cells")));
     } catch {
-      this.marks.set(this.key, []);
+      this.learnMarks(key, { cells: [], corrected: false });
     }
+    if (key !== this.key) return;
     this.corrected(false);
+    this.draw();
+  }
+
+  learnMarks(key, { cells, corrected }) {
+    this.marks.set(key, cells);
+    if (corrected) this.own.add(key);
+    else this.own.delete(key);
+  }
+
+  // What was clicked is kept by the server, so that it is there when the page is opened again.
+  async keep(cells) {
+    const [key, row] = [this.key, this.row];
+    this.saving = (this.saving ?? Promise.resolve()).then(async () => {
+      try {
+        const found = await put(placed(this.job(), row.number, row, "cells"), { cells });
+        if (!cells) this.learnMarks(key, found);
+        else this.own.add(key);
+      } catch (error) {
+        tell(error.message);
+      }
+    });
+    await this.saving;
+  }
+
+  async beginAgain() {
+    await this.keep(null);
+    if (this.countable()) await this.count({ [this.row.number]: null });
+    this.panelRegion();
     this.draw();
   }
 
@@ -418,6 +447,9 @@ export class Viewer {
     const number = (this.marks.get(this.key) || []).length;
     const told = one("#marked", this.side);
     if (told) told.textContent = `${grouped(number)} cells are marked.`;
+    const again = one("#begin-again", this.side);
+    if (again) again.hidden = !changed && !this.own.has(this.key);
+    if (changed) this.keep([...this.marks.get(this.key)]);
     if (changed && this.countable()) this.count({ [this.row.number]: number });
     const input = one("#own-count", this.side);
     if (input && changed) input.value = number;
@@ -602,6 +634,7 @@ export class Viewer {
               onchange: (event) => this.table.typed(this.row.number, event.target),
             }))
           : make("p", { class: "soft" }, "Choose one plane in the view to count this image by eye."),
+        make("button", { type: "button", id: "begin-again", hidden: true, onclick: () => this.beginAgain() }, "Begin again from the outlines"),
       );
       if (this.marks.has(this.key)) this.corrected(false);
     } else told.replaceChildren();
