@@ -39,7 +39,7 @@ docs: $(DEVELOPMENT)/installed
 	NO_MKDOCS_2_WARNING=1 $(DEVELOPMENT)/bin/mkdocs build --quiet
 
 clean:
-	rm -rf $(DEVELOPMENT) $(RUNTIME) .venv-czi .venv-bioimageio demo-out build site dist
+	rm -rf $(DEVELOPMENT) $(RUNTIME) .venv-czi .venv-bioimageio .venv-onnxruntime-web-* demo-out build site dist
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests examples -name __pycache__ -prune -exec rm -rf {} +
 

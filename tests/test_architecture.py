@@ -52,6 +52,7 @@ EXTRA_PACKAGES = {
 ON_DEMAND = {
     "elmgan.apps.napari.widget": {"napari", "qtpy"},
     "elmgan.export.bioimageio": {"onnx"},
+    "elmgan.export.counter": {"onnx"},
     "elmgan.export.standalone": {"onnx"},
     "elmgan.images.omezarr": {"zarr"},
     "elmgan.images.zarr_labels": {"zarr"},

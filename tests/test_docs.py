@@ -1,5 +1,6 @@
 """The README and the pages of docs/ do what they say: their commands and Python run, their options and links exist."""
 
+import json
 import re
 import shlex
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from roifile import ImagejRoi
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -32,7 +34,7 @@ TEXTS = [
 BUILT = {"commands.md", "experiments.md", "peers.md", "earlier.md"}
 """Pages that docs/hooks.py makes."""
 
-RUN_ELSEWHERE = {"page.md", "bioimageio.md"}
+RUN_ELSEWHERE = {"page.md", "bioimageio.md", "counter.md"}
 """Pages whose commands and Python take a server or a file of their own, and run in that one's tests."""
 
 FASTER = ["--set", "optimisation.epochs=1", "--set", "optimisation.steps=1"]
@@ -67,6 +69,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stack = np.stack([tifffile.imread(path) for path in sorted((folder / "images").iterdir())])
     channels = np.stack([stack, stack[::-1]], axis=1)
     metadata = {"axes": "ZCYX", "Channel": {"Name": ["DAPI", "GFP"]}}
+    roi = ImagejRoi.frompoints([[9, 9], [60, 9], [60, 60], [9, 60]], name="left")
+    roi.tofile(folder / "RoiSet.zip")
+    (folder / "regions").mkdir()
+    polygon = {"type": "Polygon", "coordinates": [[[9, 9], [60, 9], [60, 60], [9, 60], [9, 9]]]}
+    for image in (folder / "images").iterdir():
+        (folder / "regions" / image.with_suffix(".geojson").name).write_text(json.dumps(polygon))
     tifffile.imwrite(folder / "stack.tif", channels, ome=True, photometric="minisblack", metadata=metadata)
     return folder
 

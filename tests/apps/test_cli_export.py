@@ -46,7 +46,8 @@ def test_a_package_is_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["nuclei", "--format", "pickle"], "--format is pickle; expected bioimageio or onnx"),
+        (["nuclei", "--format", "pickle"], "--format is pickle; expected bioimageio, onnx or html"),
+        (["nuclei", "--format", "html"], "html takes the runtime too: npm pack onnxruntime-web"),
         (["no-model", "--format", "onnx"], "there is no model 'no-model'"),
     ],
 )

@@ -59,7 +59,7 @@ def test_outlines_of_a_result() -> None:
     mask[1:4, 1:4] = mask[1:4, 7:11] = True
     result = Result(mask.shape, None, mask, None, None, ())
     assert [polygons[0][0].tolist() for polygons in result.outlines()] == [
-        [[1, 4], [4, 4], [4, 1], [1, 1]],
-        [[1, 11], [4, 11], [4, 7], [1, 7]],
+        [[1, 1], [1, 4], [4, 4], [4, 1]],
+        [[1, 7], [1, 11], [4, 11], [4, 7]],
     ]
     assert result.outlines() is result.outlines()

@@ -53,11 +53,44 @@ def test_places_in_stacks(tmp_path: Path) -> None:
         assert (region.index or 0, region.z or 0, region.t or 0) == place
 
 
+def test_the_bytes_are_those_of_roifile_and_zipfile(tmp_path: Path) -> None:
+    outlines = [of for _, of in outlines_of(drawn_cells(rng=np.random.default_rng(1)))]
+    place, file = StackPlace(z=2, t=3), tmp_path / "a.zip"
+    rois = read_back(file, roi_set(outlines, place=place, prefix="z2 "))
+    assert len(rois) > 10
+    with zipfile.ZipFile(file) as zipped, zipfile.ZipFile(tmp_path / "b.zip", "w") as other:
+        assert zipped.testzip() is None
+        for roi, member in zip(rois, zipped.infolist(), strict=True):
+            assert zipped.read(member) == roi.tobytes()
+            other.writestr(zipfile.ZipInfo(member.filename), roi.tobytes())
+        assert [member.date_time for member in zipped.infolist()] == [(1980, 1, 1, 0, 0, 0)] * len(rois)
+    with zipfile.ZipFile(tmp_path / "b.zip") as other:
+        assert other.namelist() == [f"z2 cell {k}.roi" for k in range(1, len(rois) + 1)]
+    empty = read_zip(roi_set([]))
+    assert empty == []
+
+
+def read_zip(packed: bytes) -> list[str]:
+    with zipfile.ZipFile(io.BytesIO(packed)) as zipped:
+        return zipped.namelist()
+
+
+def test_more_cells_than_a_plain_zip_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    outlines = [of for _, of in outlines_of(label_image(["1.2.3"]))]
+    plain = roi_set(outlines)
+    monkeypatch.setattr(imagej, "MOST_MEMBERS", 2)
+    assert read_zip(roi_set(outlines)) == read_zip(plain)
+
+
 def test_far_corners(tmp_path: Path) -> None:
     ring = np.array([[70_000, 80_000], [70_000, 80_004], [70_002, 80_004], [70_002, 80_000]], np.int32)
     (tmp_path / "a.zip").write_bytes(roi_set([[[ring]]]))
     (region,) = read_rois(tmp_path / "a.zip").regions
     assert np.array_equal(region.rings[0], ring)
+    near = ring - 45_000  # whole numbers that the format has no sign for
+    (tmp_path / "b.zip").write_bytes(roi_set([[[near]]]))
+    (region,) = read_rois(tmp_path / "b.zip").regions
+    assert np.array_equal(region.rings[0], near)
 
 
 def roi_of(kind: ROI_TYPE, **given: object) -> ImagejRoi:

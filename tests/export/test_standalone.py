@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
-import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -14,11 +13,11 @@ import pytest
 from numpy.typing import NDArray
 
 from bundles import known, passing_on, squares, tiny_bundle
+from drawn_slides import slide
 from elmgan.counting import Model
-from elmgan.export.standalone import standalone
+from elmgan.export.standalone import TOLD, seeing, standalone
 from elmgan.images import read_image
 from elmgan.light import Normalisation, normalise, see, to_grey
-from elmgan.light.grey import STAINS
 from elmgan.models import Architecture, Learned, find_bundle, read_bundle, shipped
 from elmgan.trust import Calibration
 
@@ -115,19 +114,6 @@ def test_a_smooth_slope_is_levelled_as_elmgan_does(image: NDArray) -> None:
     assert (off > 0.1) != rough, "the test tests something"
 
 
-def slide(cells: int, *, seed: int = 0, dtype: type = np.uint8) -> NDArray:
-    """A drawing of a stained slide: blue nuclei and pink all over, in light that is somewhat yellow."""
-    random = np.random.default_rng(seed)
-    amounts = np.stack([np.zeros((220, 260)), cv2.GaussianBlur(random.uniform(0, 0.5, (220, 260)), (0, 0), 4)])
-    for k in range(cells):
-        row, column = 24 + 32 * (k // 7), 24 + 34 * (k % 7)
-        cv2.circle(amounts[0], (column, row), 9, 1, cv2.FILLED)
-    stains = np.array(STAINS[:2]) / np.linalg.norm(STAINS[:2], axis=1, keepdims=True)
-    light = np.array([245, 240, 220]) * 10 ** -np.tensordot(amounts, stains, (0, 0))
-    drawn = np.clip(light + random.normal(0, 1, light.shape), 0, 255)
-    return np.asarray(drawn.round() if np.issubdtype(dtype, np.integer) else drawn, dtype)
-
-
 def as_input(image: NDArray) -> NDArray[np.float32]:
     """As the graph takes it: (1, channel, row, column)."""
     return np.ascontiguousarray(np.atleast_3d(image).transpose(2, 0, 1)[np.newaxis].astype(np.float32))
@@ -148,6 +134,35 @@ def test_colour_is_seen_as_elmgan_does(image: NDArray, channel: str | None) -> N
     assert see(image, Normalisation()).channel == channel
     given = run(standalone(passing_on(Normalisation())), image)
     np.testing.assert_allclose(given["probability"][0, 0], as_seen(image, Normalisation()), rtol=0, atol=10 * TOLERANCE)
+
+
+REMARKED = {
+    **IMAGES,
+    "a slide": slide(40),
+    "a dome": FIELD - 150 * (DOWN**2 + ACROSS**2),
+    "a dark field": 500 - FIELD,
+    "a rougher background": FIELD + 80 * ACROSS + 15 * np.sign(np.sin(9 * DOWN) * np.sin(9 * ACROSS)),
+}
+
+
+def test_what_is_remarked_of_the_light_is_what_elmgan_remarks() -> None:
+    """The same graph without a network, for programs that read tiles."""
+    session = onnxruntime.InferenceSession(seeing(Normalisation()), providers=["CPUExecutionProvider"])
+    remarks: set[tuple[str, ...]] = set()
+    for name, image in REMARKED.items():
+        given = dict(
+            zip(("normalised", "levelled", "told"), session.run(None, {"image": as_input(image)}), strict=True)
+        )
+        with patch.object(sys.modules[see.__module__], "data_of", lambda grey: None):
+            seen = see(image, Normalisation())
+        told = {what for what, value in zip(TOLD, given["told"].tolist(), strict=True) if value}
+        assert told & {"debris", "uneven"} == set(seen.remarks), name
+        assert ("stained" in told) == (seen.channel == "haematoxylin"), name
+        assert ("bright" in told) == seen.stretch.bright, name
+        np.testing.assert_allclose(given["normalised"][0, 0], seen.normalised, rtol=0, atol=10 * TOLERANCE)
+        np.testing.assert_allclose(given["levelled"][0, 0], seen.grey.astype(np.float32), rtol=1e-5, atol=1e-3)
+        remarks.add(seen.remarks)
+    assert remarks >= {(), ("debris",), ("uneven",)}
 
 
 @pytest.mark.parametrize("image", [*SLOPES.values(), slide(42), slide(17, seed=1)])

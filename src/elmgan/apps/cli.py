@@ -514,10 +514,15 @@ def export_model(
         str,
         typer.Option(
             "--format",
-            metavar="bioimageio|onnx",
-            help="bioimageio: a zip for bioimage.io's programs; onnx: one file from grey values to the count.",
+            metavar="bioimageio|onnx|html",
+            help="bioimageio: a zip for bioimage.io's programs; onnx: one file from grey values to the count; "
+            "html: one page that counts in a browser, offline.",
         ),
     ],
+    runtime: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Unpacked onnxruntime-web of npm; for html, which it becomes a part of."),
+    ] = None,
     licence: Annotated[
         str | None, typer.Option(metavar="SPDX", help="Of a model of your own, as CC-BY-4.0; for bioimageio.")
     ] = None,
@@ -530,14 +535,20 @@ def export_model(
 ) -> None:
     """Write a model in the format of other programs."""
     with errors_told(debug), torch_needed("exporting"):
-        if file_format not in ("bioimageio", "onnx"):
-            raise UsageError(f"--format is {file_format}; expected bioimageio or onnx")
+        if file_format not in ("bioimageio", "onnx", "html"):
+            raise UsageError(f"--format is {file_format}; expected bioimageio, onnx or html")
         bundle = read_bundle(find_bundle(model))
         if file_format == "onnx":
             from elmgan.export.standalone import standalone
 
             with whole_file(out, lasting=True) as temporary:
                 temporary.write_bytes(standalone(bundle))
+        elif file_format == "html":
+            from elmgan.export.counter import write_counter
+
+            if runtime is None:
+                raise UsageError("html takes the runtime too: npm pack onnxruntime-web, unpack it, --runtime package")
+            write_counter(out, bundle, runtime)
         else:
             from elmgan.export.bioimageio import AUTHORS, LICENCE, write_package
 

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from elmgan.counting.region import pixels_in_blocks
 from elmgan.errors import UsageError
 from elmgan.models import STRIDE
 
@@ -79,9 +78,8 @@ def measured(
     share = np.full(number, np.nan)
     if count_map is not None:
         share = np.zeros(number)
-        for rows, of in strips:
-            density = _per_pixel(count_map, labels.shape, rows).ravel()[of.pixels(rows.start, labels.shape[1])]
-            share += np.bincount(of.label, np.add.reduceat(density, of.begins, dtype=np.float64), number)
+        for _, of in strips:
+            share += np.bincount(of.label, _cells_in(of, count_map, labels.shape), number)
     brightness = {}
     for name in channels or {}:
         image = np.asarray((channels or {})[name])
@@ -169,15 +167,14 @@ class _Brightness:
 
     def add(self, runs: _Runs, values: NDArray) -> None:
         """Add the pixels of runs, one after the other."""
-        known, counted = np.isfinite(values), runs.length
-        if not known.all():
-            counted = np.add.reduceat(known, runs.begins, dtype=np.intp)
-            values = np.where(known, values, np.nan)
-        total = np.add.reduceat(values if known.all() else np.nan_to_num(values), runs.begins, dtype=np.float64)
+        counted, lights, begins = runs.length, values, runs.begins
+        if values.dtype.kind == "f" and not (known := np.isfinite(values)).all():
+            counted = np.add.reduceat(known, begins, dtype=np.intp)
+            values, lights = np.where(known, values, np.nan), np.where(known, values, 0)
         self._known += np.bincount(runs.label, counted, self._number)
-        self._sum += np.bincount(runs.label, total, self._number)
-        np.fmin.at(self._least, runs.label, np.fmin.reduceat(values, runs.begins))
-        np.fmax.at(self._most, runs.label, np.fmax.reduceat(values, runs.begins))
+        self._sum += np.bincount(runs.label, np.add.reduceat(lights, begins, dtype=np.float64), self._number)
+        np.fmin.at(self._least, runs.label, np.fmin.reduceat(values, begins))
+        np.fmax.at(self._most, runs.label, np.fmax.reduceat(values, begins))
 
     def columns(self) -> dict[str, PerCell]:
         """The brightness of the cells."""
@@ -185,12 +182,19 @@ class _Brightness:
         return {"mean": total / np.maximum(self._known, 1), "min": self._least, "max": self._most, "sum": total}
 
 
-def _per_pixel(count_map: NDArray[np.float32], shape: tuple[int, ...], rows: slice) -> NDArray[np.float32]:
-    """Cells per pixel in rows of an image of this shape."""
-    height, width = rows.stop - rows.start, shape[1]
-    blocks = slice(rows.start // STRIDE, -(-rows.stop // STRIDE))
-    density = count_map[blocks] / pixels_in_blocks(np.ones((height, width), np.bool_), STRIDE)
-    return np.repeat(np.repeat(density, STRIDE, axis=0)[:height], STRIDE, axis=1)[:, :width]
+def _cells_in(runs: _Runs, count_map: NDArray[np.float32], shape: tuple[int, ...]) -> PerCell:
+    """Cells in each run: its share of the values of the count map that it covers."""
+    rows, columns = shape
+    upto = np.zeros((count_map.shape[0], count_map.shape[1] + 1))
+    np.cumsum(count_map, axis=1, dtype=np.float64, out=upto[:, 1:])
+    block = runs.row // STRIDE
+    ends = []
+    for column in (runs.column, runs.column + runs.length):
+        inside = np.minimum(column // STRIDE, count_map.shape[1] - 1)
+        wide = np.minimum(STRIDE, columns - inside * STRIDE)
+        part = count_map[block, inside] * ((column - inside * STRIDE) / wide)
+        ends.append(upto[block, inside] + part)
+    return np.asarray((ends[1] - ends[0]) / np.minimum(STRIDE, rows - block * STRIDE))
 
 
 def _perimeters(labels: NDArray[np.uint32], rows: slice, number: int) -> PerCell:
@@ -200,21 +204,19 @@ def _perimeters(labels: NDArray[np.uint32], rows: slice, number: int) -> PerCell
     around = np.zeros((height + 4, width + 2), labels.dtype)
     around[first - rows.start + 2 : last - rows.start + 2, 1:-1] = labels[first:last]
     flat, wide = around.ravel(), width + 2
-    inside = np.flatnonzero(flat[wide:-wide]) + wide
-    here = flat[inside]
-    outer = (flat[inside - wide] != here) | (flat[inside + wide] != here)
-    outer |= (flat[inside - 1] != here) | (flat[inside + 1] != here)
-    rim = np.zeros(flat.size, labels.dtype)
-    rim[inside[outer]] = here[outer]
-    pixels, label = inside[outer], here[outer]
-    own = (pixels >= 2 * wide) & (pixels < (height + 2) * wide)
-    pixels, label = pixels[own], label[own]
+    here, rim = flat[wide:-wide], np.zeros(flat.size, np.bool_)
+    outer = flat[: -2 * wide] != here
+    for step in (2 * wide, wide - 1, wide + 1):
+        outer |= flat[step : step + here.size] != here
+    np.logical_and(outer, here, out=rim[wide:-wide])
+    pixels = np.flatnonzero(rim[2 * wide : (height + 2) * wide]) + 2 * wide
+    label = flat[pixels]
     code = np.ones(len(pixels), np.uint8)
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
             if down or right:
-                step = DIAGONAL if down and right else BESIDE
-                code += np.uint8(step) * (rim[pixels + down * wide + right] == label)
+                step, beside = down * wide + right, np.uint8(DIAGONAL if down and right else BESIDE)
+                code += beside * (rim[pixels + step] & (flat[pixels + step] == label))
     return np.asarray(np.bincount(label.astype(np.intp), RIM_LENGTHS[code], number), np.float64)
 
 

@@ -1,6 +1,5 @@
 """The outlines of separated cells along the edges of their pixels, as polygons with holes."""
 
-from array import array
 from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
@@ -36,7 +35,7 @@ def outlines_of(labels: NDArray[np.uint32]) -> Iterator[tuple[int, list[Polygon]
     >>> ring = np.ones((3, 3), np.uint32)
     >>> ring[1, 1] = 0
     >>> [(number, [[part.tolist() for part in polygon] for polygon in of]) for number, of in outlines_of(ring)]
-    [(1, [[[[0, 3], [3, 3], [3, 0], [0, 0]], [[1, 1], [2, 1], [2, 2], [1, 2]]]])]
+    [(1, [[[[0, 0], [0, 3], [3, 3], [3, 0]], [[1, 2], [1, 1], [2, 1], [2, 2]]]])]
     """
     for number, rings, whole in _traced(labels):
         if whole:
@@ -63,14 +62,14 @@ def _traced(labels: NDArray[np.uint32]) -> Iterator[tuple[int, list[Ring], bool]
     keys = _edges(flat, width)
     owner = flat[keys >> 2]
     following, pinched = _following(keys, owner, flat, width)
-    corners, sizes = _followed(keys, np.argsort(owner, kind="stable"), following)
-    if not sizes:
+    corners, sizes = _followed(keys, owner, following)
+    if not len(sizes):
         return
     keys_there = keys[corners]
     places = np.stack(np.divmod(keys_there >> 2, width), axis=1).astype(np.int32) - 1 + BEGINS[keys_there & 3]
     row, column = places.T.astype(np.int64)
-    ends = np.cumsum(sizes, dtype=np.intp)
-    begins = ends - np.array(sizes, np.intp)
+    ends = np.cumsum(sizes)
+    begins = ends - sizes
     cells = owner[corners[begins]]
     onward = np.arange(1, len(places) + 1)
     onward[ends - 1] = begins
@@ -96,7 +95,7 @@ def _edges(flat: NDArray[np.uint32], width: int) -> NDArray[np.int64]:
 
 def _following(
     keys: NDArray[np.int64], owner: NDArray[np.uint32], flat: NDArray[np.uint32], width: int
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     """Give the edge that goes on where each ends, and whether two pixels of the cell touch there at a corner.
 
     Where an edge ends there are two pixels ahead. If the cell has the left one, the line turns left, round what is
@@ -112,21 +111,39 @@ def _following(
 
 
 def _followed(
-    keys: NDArray[np.int64], order: NDArray[np.intp], following: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], list[int]]:
-    """Follow the edges round, beginning in this order; give those after a turn, and how many of them each ring has."""
-    ways, next_of, done = (keys & 3).astype(np.uint8).data, following.data, bytearray(len(keys))
-    corners, sizes = array("q"), []
-    add = corners.append
-    for first in order.data:
-        if done[first]:
-            continue
-        begun, edge = len(corners), first
-        while not done[edge]:
-            done[edge] = 1
-            onward = next_of[edge]
-            if ways[onward] != ways[edge]:
-                add(onward)
-            edge = onward
-        sizes.append(len(corners) - begun)
-    return np.array(corners, np.int64), sizes
+    keys: NDArray[np.int64], owner: NDArray[np.uint32], following: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Follow the edges round, cell by cell; give those after a turn, and how many of them each ring has.
+
+    All rings at once: what an edge points to is looked up there again and again, so that each round goes twice as far.
+    """
+    way = keys & 3
+    turned = np.zeros(len(keys), np.bool_)
+    turned[following[way[following] != way]] = True
+    ahead = following
+    while not turned[ahead].all():  # on to the next one after a turn
+        ahead = np.where(turned[ahead], ahead, ahead[ahead])
+    corners = np.flatnonzero(turned)
+    corners = corners[np.argsort(owner[corners], kind="stable")]
+    number = np.empty(len(keys), np.intp)
+    number[corners] = np.arange(len(corners))
+    onward = number[ahead[corners]]
+    first, jump = np.minimum(np.arange(len(corners)), onward), onward
+    while True:  # the first corner of each ring
+        jump = jump[jump]
+        sooner = np.minimum(first, first[jump])
+        if np.array_equal(sooner, first) and np.array_equal(first[onward], first):
+            break
+        first = sooner
+    begins = first == np.arange(len(corners))
+    before = np.empty_like(onward)
+    before[onward] = np.arange(len(corners))
+    before[begins] = np.flatnonzero(begins)
+    steps = np.where(begins, 0, 1)  # from the first corner of its ring
+    while not begins[before].all():
+        steps, before = steps + steps[before], before[before]
+    sizes = np.bincount(first, minlength=len(corners))
+    place = (np.cumsum(sizes) - sizes)[first] + steps
+    ordered = np.empty_like(corners)
+    ordered[place] = corners
+    return ordered, sizes[sizes > 0]

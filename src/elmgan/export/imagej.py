@@ -1,7 +1,9 @@
 """ROIs as ImageJ and Fiji have them: cells as a RoiSet for the ROI Manager, and areas that were drawn as regions."""
 
 import io
+import struct
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +25,21 @@ MOVE_TO, LINE_TO, CLOSE_PATH = 0.0, 1.0, 4.0
 
 MOST_WHOLE = 60_000
 """Pixels from the corner up to which ImageJ has whole coordinates; beyond it they are fractions."""
+
+_FAR, _MOST_POINTS = 1 << 15, 1 << 16
+"""Pixels from the corner, and points of a ROI, from which on its format has other ways to write them."""
+
+_FIRST, _OFFSET, _NAME = struct.Struct(">4shBxhhhhH"), struct.Struct(">i"), struct.Struct(">ii")
+"""Of ImageJ's format: the beginning of the first header; where the second lies; where the name lies, and its length."""
+
+_ABOUT, _PLACE, _END = struct.Struct("<5H3I2H"), struct.Struct("<3H2I"), struct.Struct("<4s4H2IH")
+"""Of a zip: what either header of a member has, where it lies, and the end."""
+
+_FIRST_DAY, MOST_MEMBERS = 33, 1 << 16
+"""1980-01-01 as a zip has it, so that the same cells are the same file; members from which on it has other ways."""
+
+_HEADER, _AFTER_NUMBER, _BYTES_OF_POINT, _BYTES_OF_OFFSET, _NAME_OFFSET, _AFTER_NAME = 64, _FIRST.size, 4, 4, 16, 24
+"""Bytes of either header, and of what is in them."""
 
 MOST_UNPACKED = 1 << 28
 """Bytes of a file of ROIs, unpacked, that are read."""
@@ -58,12 +75,69 @@ def roi_set(outlines: Sequence[Sequence[Polygon]], *, place: StackPlace = EVERYW
     >>> zipfile.ZipFile(io.BytesIO(roi_set([[[ring]]]))).namelist()
     ['cell 1.roi']
     """
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as zipped:
-        for number, polygons in enumerate(outlines, 1):
-            name = f"{prefix}cell {number}"
-            zipped.writestr(zipfile.ZipInfo(f"{name}.roi"), _roi(polygons, name, place).tobytes())
-    return file.getvalue()
+    traced, members = _Traced(place), {}
+    for number, polygons in enumerate(outlines, 1):
+        name = f"{prefix}cell {number}"
+        whole = len(polygons) == len(polygons[0]) == 1
+        content = traced.content(polygons[0][0], name) if whole else None
+        members[f"{name}.roi"] = content or _roi(polygons, name, place).tobytes()
+    return _stored(members)
+
+
+def _stored(members: dict[str, bytes]) -> bytes:
+    """Give a zip of small files, not compressed, in a quarter of the time that zipfile takes."""
+    if len(members) >= MOST_MEMBERS:
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as zipped:
+            for name, content in members.items():
+                zipped.writestr(zipfile.ZipInfo(name), content)
+        return file.getvalue()
+    parts, directory, offset = [], [], 0
+    for name, content in members.items():
+        # Version, flags, method, time and date, checksum, both sizes, and the lengths of the name and of what follows.
+        about = _ABOUT.pack(20, 0, 0, 0, _FIRST_DAY, zlib.crc32(content), len(content), len(content), len(name), 0)
+        encoded = name.encode("ascii")
+        parts += [b"PK\3\4", about, encoded, content]
+        directory += [b"PK\1\2\x14\0", about, _PLACE.pack(0, 0, 0, 0, offset), encoded]
+        offset += 4 + _ABOUT.size + len(encoded) + len(content)
+    listed = b"".join(directory)
+    end = _END.pack(b"PK\5\6", 0, 0, len(members), len(members), len(listed), offset, 0)
+    return b"".join((*parts, listed, end))
+
+
+class _Traced:
+    """Writes traced ROIs of one place as roifile does, which takes ten times as long for each."""
+
+    def __init__(self, place: StackPlace) -> None:
+        ring, name = np.array([[0, 0], [0, 1], [1, 1], [1, 0]], np.int32), "a"
+        content = _roi([[ring]], name, place).tobytes()
+        second = _HEADER + len(ring) * _BYTES_OF_POINT
+        self._between = content[_AFTER_NUMBER : _HEADER - _BYTES_OF_OFFSET]
+        self._second = content[second : second + _NAME_OFFSET], content[second + _AFTER_NAME : second + _HEADER]
+
+    def content(self, ring: NDArray[np.int32], name: str) -> bytes | None:
+        """Give the file of a ring; None of one that takes fractions, or more points than have room."""
+        points = ring.T[::-1]
+        (left, top), (right, bottom) = points.min(axis=1).tolist(), points.max(axis=1).tolist()
+        number = points.shape[1]
+        if max(right, bottom) >= _FAR or number >= _MOST_POINTS:
+            return None
+        second = _HEADER + number * _BYTES_OF_POINT
+        places = points.astype(">i2")
+        places[0] -= left
+        places[1] -= top
+        return b"".join(
+            (
+                _FIRST.pack(b"Iout", VERSION, ROI_TYPE.TRACED, top, left, bottom, right, number),
+                self._between,
+                _OFFSET.pack(second),
+                places.tobytes(),
+                self._second[0],
+                _NAME.pack(second + _HEADER, len(name)),
+                self._second[1],
+                name.encode("utf-16-be"),
+            )
+        )
 
 
 def _roi(polygons: Sequence[Polygon], name: str, place: StackPlace) -> ImagejRoi:

@@ -17,7 +17,7 @@ from elmgan.export.drawn import DrawnRegions
 HEAD, BETWEEN, TAIL = '{"type": "FeatureCollection", "features": [\n', ",\n", "\n]}\n"
 """What stands before, between and after the features of a file."""
 
-CLASS = {"name": "Cell", "color": [255, 128, 0]}
+CLASS = json.dumps({"name": "Cell", "color": [255, 128, 0]}, separators=(",", ":"))
 """Class of the detections, and its colour in QuPath."""
 
 MEASUREMENTS = {
@@ -60,22 +60,22 @@ def features_of(cells: Mapping[str, NDArray], outlines: Sequence[Sequence[Polygo
     >>> feature["geometry"]["coordinates"], feature["properties"]["measurements"]
     ([[[0, 0], [2, 0], [2, 1], [0, 1], [0, 0]]], {'Area px^2': 2})
     """
-    plane = {} if t == z == 1 else {"plane": {"c": -1, "z": z - 1, "t": t - 1}}
-    names = {name: _shown(values) for column, values in cells.items() if (name := _measurement(column))}
+    plane = "" if t == z == 1 else f',"plane":{{"c":-1,"z":{z - 1},"t":{t - 1}}}'
+    columns = [
+        [f"{json.dumps(name)}:{value!r}" if math.isfinite(value) else "" for value in _shown(values)]
+        for column, values in cells.items()
+        if (name := _measurement(column))
+    ]
+    measurements = [",".join(filter(None, of)) for of in zip(*columns, strict=True)] or [""] * len(outlines)
     written = []
-    for k, (number, polygons) in enumerate(zip(cells["cell"].tolist(), outlines, strict=True)):
-        areas = [[_closed(ring) for ring in polygon] for polygon in polygons]
-        one = len(areas) == 1
-        geometry = {"type": "Polygon" if one else "MultiPolygon", "coordinates": areas[0] if one else areas}
-        measurements = {name: values[k] for name, values in names.items() if math.isfinite(values[k])}
-        properties = {
-            "objectType": "detection",
-            "name": str(number),
-            "classification": CLASS,
-            "measurements": measurements,
-        }
-        written.append({"type": "Feature", "geometry": geometry | plane, "properties": properties})
-    return json.dumps(written, separators=(",", ":"))[1:-1]
+    for number, told, polygons in zip(cells["cell"].tolist(), measurements, outlines, strict=True):
+        areas = [f"[{','.join(map(_closed, polygon))}]" for polygon in polygons]
+        kind, area = ("Polygon", areas[0]) if len(areas) == 1 else ("MultiPolygon", f"[{','.join(areas)}]")
+        written.append(
+            f'{{"type":"Feature","geometry":{{"type":"{kind}","coordinates":{area}{plane}}},"properties":'
+            f'{{"objectType":"detection","name":"{number}","classification":{CLASS},"measurements":{{{told}}}}}}}'
+        )
+    return ",".join(written)
 
 
 def _measurement(column: str) -> str:
@@ -95,9 +95,10 @@ def _shown(values: NDArray) -> list[float]:
     return list(np.where(size < DIGITS, np.rint(values * unit) / unit, np.rint(values / unit) * unit).tolist())
 
 
-def _closed(ring: NDArray) -> list[list[int]]:
-    closed: list[list[int]] = np.concatenate([ring, ring[:1]])[:, ::-1].tolist()
-    return closed
+def _closed(ring: NDArray) -> str:
+    """Write a ring, x before y. Lists of points would be many small objects, which take most of the time."""
+    corners = ring[:, ::-1].ravel().tolist()
+    return f"[{'[%d,%d],' * len(ring) % tuple(corners)}[{corners[0]},{corners[1]}]]"
 
 
 def read_geojson(path: Path) -> DrawnRegions:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -21,9 +21,11 @@ from elmgan.light.see import (
     BLOCKS,
     COLOUR_PIXELS,
     COLOURED,
+    CURVED,
     FAR_OFF,
     GROUND,
     QUARTER,
+    ROUGH,
     SMOOTH,
     UNEVEN,
     WHITISH,
@@ -31,6 +33,7 @@ from elmgan.light.see import (
 )
 from elmgan.models import Bundle
 
+OPSET, IR_VERSION = 18, 8  # of a graph without a network; that with one has the network's
 NETWORK_PREFIX = "network/"  # stands before every name of model.onnx, so that none is also one of ours
 PLANE = [2, 3]  # axes of the rows and columns
 TO_THE_END = [np.iinfo(np.int64).max] * 2
@@ -55,7 +58,51 @@ def standalone(bundle: Bundle) -> bytes:
     Returns:
         The ONNX file's bytes.
     """
-    return with_network(bundle, lambda image: _seen(image, bundle.card.normalisation), channels="channel")
+    return with_network(bundle, lambda image: _seen(image, bundle.card.normalisation).normalised, channels="channel")
+
+
+TOLD = ("stained", "bright", "debris", "uneven")
+"""What :func:`seeing` tells of an image, in this order."""
+
+
+def seeing(normalisation: Normalisation) -> bytes:
+    """Give one ONNX graph of what :func:`standalone` does before the network, for programs that read tiles.
+
+    It takes the same ``image``, and gives ``normalised`` and ``levelled``, float32 (1, 1, row, column): what the
+    network is shown, and the grey values that this is made of, without a slope. ``told``, float32 (4,), has 1 or 0 for
+    each of :data:`TOLD`: whether the image is seen as haematoxylin, whether cells are brighter than the background,
+    and whether debris or an uneven background is remarked.
+
+    Args:
+        normalisation: How grey values are stretched.
+
+    Returns:
+        The ONNX file's bytes.
+    """
+    graph = Graph()
+    seen = _seen(graph.value("image"), normalisation)
+    flat = [graph.Reshape(value.to(np.float32), [1]) for value in (seen.stained, seen.bright, seen.debris, seen.uneven)]
+    for name, value in (
+        ("normalised", seen.normalised),
+        ("levelled", seen.levelled),
+        ("told", graph.Concat(*flat, axis=0)),
+    ):
+        graph.name(value, name)
+    image: list[int | str | None] = ["row", "column"]
+    shapes: dict[str, list[int | str | None]] = {
+        "image": [1, "channel", *image],
+        "normalised": [1, 1, *image],
+        "levelled": [1, 1, *image],
+        "told": [len(TOLD)],
+    }
+    given, *outputs = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items())
+    model = helper.make_model(
+        helper.make_graph(graph.nodes, "seeing", [given], outputs, graph.constants),
+        producer_name="elmgan",
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+    )
+    return bytes(model.SerializeToString())
 
 
 def with_network(bundle: Bundle, see: "Callable[[NodeValue], NodeValue]", *, channels: int | str = 1) -> bytes:
@@ -117,21 +164,35 @@ def with_network(bundle: Bundle, see: "Callable[[NodeValue], NodeValue]", *, cha
     return bytes(model.SerializeToString())
 
 
-def _seen(image: "NodeValue", normalisation: Normalisation) -> "NodeValue":
+class SeenValues(NamedTuple):
+    """What becomes of an image, and what is remarked of it."""
+
+    normalised: "NodeValue"
+    levelled: "NodeValue"
+    stained: "NodeValue"
+    bright: "NodeValue"
+    debris: "NodeValue"
+    uneven: "NodeValue"
+
+
+def _seen(image: "NodeValue", normalisation: Normalisation) -> SeenValues:
     """Do what :func:`elmgan.light.see` does, step by step, in the same precision. Below as well."""
     graph = image.graph
     image, stained = _grey(image)
     statistics = _statistics(image, normalisation, stained)
-    terms, uneven = _slope(image, statistics[1])
+    slope = _slope(image)
+    steep, smooth = slope.is_steep(statistics[1])
 
     def levelled() -> "Sequence[NodeValue]":
-        level = _taken_off(image, terms)
-        rest, found = _slope(level, None)
-        level = _taken_off(level, graph.Where(found, rest, 0.0))
+        level = _taken_off(image, slope.terms)
+        rest = _slope(level)
+        level = _taken_off(level, graph.Where(rest.found, rest.terms, 0.0))
         return level, *_statistics(level, normalisation, stained)
 
-    image, centre, span, sign = graph.either(uneven, levelled, lambda: (image, *statistics))
-    return _stretched((image - centre) * sign, span, normalisation)
+    level, centre, span, sign, debris = graph.either(graph.And(steep, smooth), levelled, lambda: (image, *statistics))
+    uneven = graph.And(steep, graph.Or(graph.Not(smooth), slope.is_curved))
+    normalised = _stretched((level - centre) * sign, span, normalisation)
+    return SeenValues(normalised, level, stained, sign > np.float32(0), debris > np.float32(0), uneven)
 
 
 def _grey(image: "NodeValue") -> "tuple[NodeValue, NodeValue]":
@@ -179,11 +240,32 @@ def _densities(colour: "NodeValue", glass: "NodeValue") -> "NodeValue":
     return graph.Log(graph.Max(share, np.float32(DARKEST))) * np.float32(-1 / math.log(10))
 
 
-def _slope(image: "NodeValue", span: "NodeValue | None") -> "tuple[NodeValue, NodeValue]":
-    """Fit a surface to an image's background: its terms, and whether it is to be taken off.
+class SlopeValues(NamedTuple):
+    """How a background goes up and down: the terms of its surface, whether there is any, its height, its roughness."""
 
-    It is if it is smooth and higher than a share of the span; without a span, if there is any.
-    """
+    terms: "NodeValue"
+    found: "NodeValue"
+    height: "NodeValue"
+    rough: "NodeValue"
+
+    def is_steep(self, span: "NodeValue") -> "tuple[NodeValue, NodeValue]":
+        """Say whether it is far from level, given the span of an image, and smooth enough to be taken off."""
+        graph = self.terms.graph
+        least = span.to(np.float64) * UNEVEN
+        steep = reduce(graph.And, (self.found, self.height > least, least > 0.0, self.rough <= ROUGH))
+        return steep, self.rough <= SMOOTH
+
+    @property
+    def is_curved(self) -> "NodeValue":
+        """Say whether it is mostly a dome or a bowl."""
+        graph = self.terms.graph
+        heights = graph.MatMul(surface()[:, 3:], graph.Slice(self.terms, [3], TO_THE_END[:1], [0]))
+        high = graph.ReduceMax(heights, keepdims=0) - graph.ReduceMin(heights, keepdims=0)
+        return high / graph.Max(self.height, 1e-30) > CURVED
+
+
+def _slope(image: "NodeValue") -> SlopeValues:
+    """Fit a surface to an image's background."""
     graph, places = image.graph, surface()
     sides = graph.Shape(image, start=2)
     steps = graph.Max(sides / (BLOCKS * BLOCK_PIXELS), [1])
@@ -203,12 +285,8 @@ def _slope(image: "NodeValue", span: "NodeValue | None") -> "tuple[NodeValue, No
         weights = graph.Max(graph.Neg(share * share) + 1.0, 0.0)
         left = graph.ReduceSum((weights > 0.0).to(np.int64), keepdims=0)
         found = graph.And(found, left >= 2 * places.shape[1])
-    if span is None:
-        return terms, found
     height = graph.ReduceMax(heights, keepdims=0) - graph.ReduceMin(heights, keepdims=0)
-    rough = usual / graph.Max(height, across * 1e-9)
-    least = span.to(np.float64) * UNEVEN
-    return terms, reduce(graph.And, (found, height > least, least > 0.0, rough <= SMOOTH))
+    return SlopeValues(terms, found, height, usual / graph.Max(height, across * 1e-9))
 
 
 def _solved(matrix: "NodeValue", right: "NodeValue") -> "NodeValue":
@@ -259,11 +337,9 @@ def _taken_off(image: "NodeValue", terms: "NodeValue") -> "NodeValue":
     return (image.to(np.float64) - height).to(np.float32)
 
 
-def _statistics(
-    image: "NodeValue", normalisation: Normalisation, stained: "NodeValue"
-) -> "tuple[NodeValue, NodeValue, NodeValue]":
-    """Give centre, span and sign of an image's stretch; of a stained slide, cells are bright."""
-    graph = image.graph
+def _statistics(image: "NodeValue", normalisation: Normalisation, stained: "NodeValue") -> "tuple[NodeValue, ...]":
+    """Give centre, span and sign of an image's stretch, and 1 for debris; of a stained slide, cells are bright."""
+    graph, ends = image.graph, None
     values = _sorted(_sample(image))
     low, high = (_percentile(values, percentage) for percentage in (normalisation.low, normalisation.high))
     rounding = (high - low) * normalise.ROUNDING
@@ -271,6 +347,7 @@ def _statistics(
     least = _noise(image, values) * float(normalisation.noise_span)
     bright = high - centre >= centre - low
     if normalisation.debris:
+        ends = low, high
         low, high, bright = _without_debris(_sample(image), normalisation, (low, centre, high), least)
     between = high - low
     # Not Max, which would pass on NaN: where no data is -3.4e38, some processors give it as the noise.
@@ -280,7 +357,11 @@ def _statistics(
     of_below = _densest(graph.Slice(values, [0], graph.Max(below, [1])), normalisation.background, rounding)
     centre = graph.Where(turned, of_below, centre)
     sign = graph.Where(graph.Or(bright, turned), np.float32(1), np.float32(-1))
-    return centre.to(np.float32), span, sign
+    debris = graph.Identity(np.float32(0))
+    if ends is not None:
+        same = graph.And(graph.Equal(low, ends[0]), graph.Equal(high, ends[1]))
+        debris = graph.Where(same, np.float32(0), np.float32(1))
+    return centre.to(np.float32), span, sign, debris
 
 
 def _stretched(off: "NodeValue", span: "NodeValue", normalisation: Normalisation) -> "NodeValue":

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,18 @@ FEWEST_KNOWN = 20
 Bounded = Annotated[float, Field(ge=-1e9, le=1e9)]
 
 
+class ComparedImages(NamedTuple):
+    """Places of known images as they are compared: (image, measure), in units of each measure's spread, NaN for none.
+
+    A value is made so by taking off its measure's ``middle``, and dividing by its ``unit``.
+    """
+
+    images: NDArray[np.float64]
+    calibrated: NDArray[np.float64]
+    middle: NDArray[np.float64]
+    unit: NDArray[np.float64]
+
+
 class KnownImages(Strict):
     """The places of the images that a model knows: the content of known.json; numbers, no pixels.
 
@@ -116,6 +128,13 @@ class KnownImages(Strict):
     def usable(self) -> bool:
         """Whether they are enough to compare with, and of measures that this program takes, not necessarily all."""
         return set(self.measures) <= set(MEASURES) and len(self.images) >= FEWEST_KNOWN
+
+    @property
+    def compared(self) -> ComparedImages:
+        """Give the places of those that trained the model, and that calibrated it, as :meth:`distance` takes them."""
+        rows, middle, unit, _, _ = _compared(self)
+        calibrated = _values(self.calibrated, self.measures) if self.calibrated else np.empty((0, len(MEASURES)))
+        return ComparedImages(rows, (calibrated - middle) / unit, middle, unit)
 
     @property
     def near(self) -> float:
