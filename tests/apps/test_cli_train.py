@@ -35,7 +35,9 @@ def test_train_then_count(tmp_path: Path, data: Path) -> None:
     counted = elmgan("count", data / "images", "-o", out, "--model", run / "model")
     assert counted.exit_code == 0, counted.stderr
     with (out / "counts.csv").open(encoding="utf-8") as file:
-        assert len(list(csv.DictReader(file))) == 3
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3
+    assert {row["model"].partition("@")[0] for row in rows} == {"run"}  # named after the run's folder
 
 
 def test_faults_of_the_configuration_are_told_together(tmp_path: Path, data: Path) -> None:

@@ -377,6 +377,8 @@ def train(
         if resume and any(value is not None for value in (axes, *given.values())):
             raise UsageError("--resume goes on with the run's own view; leave its options out")
         chosen = chosen.model_copy(update={"view": chosen.view.changed(**given), "axes": axes or chosen.axes})
+        if not resume and "name" not in chosen.model_fields_set:
+            chosen = chosen.model_copy(update={"name": training.name_of(out)})
         model = training.train(
             data, out, chosen, start=bundle, resume=resume, device=device, console=terminal, on_epoch=watch
         )

@@ -1,5 +1,6 @@
 """The one configuration of a training run: shipped ones, files and ``--set``, checked as a whole."""
 
+import re
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -248,6 +249,16 @@ def shipped_configs() -> list[str]:
 def configs() -> Traversable:
     """Give the folder of the shipped configurations."""
     return resources.files("elmgan.training") / "configs"
+
+
+def name_of(run: Path) -> str:
+    """Name a model after the folder of its run, as far as a name may be so.
+
+    >>> name_of(Path("runs/my cells")), name_of(Path("-zellen-ä")), name_of(Path("/"))
+    ('my-cells', 'zellen', 'model')
+    """
+    letters = re.sub(r"[^A-Za-z0-9._-]+", "-", run.resolve().name).strip("._-")
+    return letters[:100] or "model"
 
 
 def read_config(name_or_path: str | Path | None = None, settings: list[str] | None = None) -> TrainingConfig:
