@@ -1,6 +1,6 @@
-"""Draws the pictures of the pages on other programs, from drawn cells: ``python docs/pictures.py`` writes them here.
+"""Draws the pictures of the first page and of other programs' pages: ``python docs/pictures.py`` writes them here.
 
-Each shows what the page's program gets, read back as that program reads it. Two are made elsewhere, since they take the
+All are of drawn cells. Each shows what the page's program gets, read back as that program reads it. Two are made elsewhere, since they take the
 program itself: napari.png by tests/apps/test_napari.py, and counter.png by tests/export/test_counter.py.
 """
 
@@ -68,7 +68,10 @@ def make_pictures(out: Path) -> list[Path]:
             exports=["qupath", "imagej"],
             regions=work / "regions.geojson",
         )
+        write_image(work / "overlay.tif", drawn(75, rows=512, columns=512))
+        count_images([work / "overlay.tif"], work / "overlaid", model, overlays=True)
         pictures = {
+            "overlay.png": Image.open(work / "overlaid" / "overlays" / "overlay.png").convert("RGB"),
             "imagej.png": in_imagej(image, work / "counted" / "imagej" / "cells.zip"),
             "qupath.png": in_qupath(image, work / "counted" / "qupath" / "cells.geojson"),
             "regions.png": in_regions(image, work / "counted"),
