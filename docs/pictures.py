@@ -1,7 +1,8 @@
 """Draws the pictures of the first page and of other programs' pages: ``python docs/pictures.py`` writes them here.
 
-All are of drawn cells. Each shows what the page's program gets, read back as that program reads it. Two are made elsewhere, since they take the
-program itself: napari.png by tests/apps/test_napari.py, and counter.png by tests/export/test_counter.py.
+All are of drawn cells. Each shows what the page's program gets, read back as that program reads it. Two are made
+elsewhere, since they take the program itself: napari.png by tests/apps/test_napari.py, and counter.png by
+tests/export/test_counter.py.
 """
 
 import csv
