@@ -10,6 +10,7 @@ import io
 import json
 import sys
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -186,7 +187,9 @@ def in_notebook() -> Image.Image:
         if cell["cell_type"] != "code":
             continue
         source = "".join(cell["source"])
-        exec(source, names)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "FigureCanvasAgg is non-interactive")  # where there is a screen
+            exec(source, names)
         if "imshow" in source:
             return rendered(names["figure"])
     raise ValueError("the notebook shows no image")
