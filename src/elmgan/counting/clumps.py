@@ -20,7 +20,7 @@ class Clumps:
     def __init__(self) -> None:
         self._piece = [0]  # to which each is joined, itself or one with a smaller number; the background is 0
         self._cells: list[NDArray[np.floating]] = [np.zeros(1)]
-        self._above: NDArray[np.int32] | None = None
+        self._above: NDArray[np.signedinteger] | None = None
 
     def add(self, mask: NDArray[np.bool_], density: NDArray[np.float32]) -> None:
         """Take the next rows; but for the last time, a multiple of four.
@@ -31,14 +31,16 @@ class Clumps:
         """
         number, here = cv2.connectedComponents(np.ascontiguousarray(mask).view(np.uint8))
         pieces = np.asarray(here, np.int32)
-        each = density.repeat(STRIDE, axis=0).repeat(STRIDE, axis=1)[: mask.shape[0], : mask.shape[1]]
-        self._cells.append(np.bincount(pieces.ravel(), each.ravel(), minlength=number)[1:].astype(np.float64))
+        inside = np.flatnonzero(mask)
+        row, column = np.divmod(inside, mask.shape[1])
+        each = density.ravel()[row // STRIDE * density.shape[1] + column // STRIDE]
+        self._cells.append(np.bincount(pieces.ravel()[inside], each, minlength=number)[1:].astype(np.float64))
         first = len(self._piece)
         self._piece += range(first, first + number - 1)
-        pieces[pieces > 0] += first - 1
+        top, bottom = (np.where(line > 0, line + (first - 1), 0) for line in (pieces[0], pieces[-1]))
         if self._above is not None:
-            self._join(self._above, pieces[0])
-        self._above = pieces[-1].copy()
+            self._join(self._above, top)
+        self._above = bottom
 
     @property
     def share(self) -> float:
@@ -48,7 +50,7 @@ class Clumps:
         total = float(cells.sum())
         return float(cells[cells > NO_CLUMP].sum()) / total if total > 0 else 0.0
 
-    def _join(self, above: NDArray[np.int32], below: NDArray[np.int32]) -> None:
+    def _join(self, above: NDArray[np.signedinteger], below: NDArray[np.signedinteger]) -> None:
         """Join what touches across the line between two rows, corners too."""
         columns = len(below)
         for step in (-1, 0, 1):
