@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from bundles import known
 from elmgan.counting import Model, Result
+from elmgan.engines import OnnxEngine
 from elmgan.engines.libraries import has_int8
+from elmgan.engines.openvino_engine import OpenVinoEngine
 from elmgan.images import read_image
 from elmgan.models import find_bundle, read_bundle, shipped
 from elmgan.scores import dice
@@ -76,6 +78,20 @@ def assert_as_good(eight: list[Result], full: list[Result], truths: list[Truth],
     assert sums[0] == pytest.approx(sums[1], rel=0.005), what
     assert mean_error(eight, truths) < mean_error(full, truths) + 0.1, what
     assert mean_ap50(eight, truths) > mean_ap50(full, truths) - 0.005, what
+
+
+@pytest.mark.skipif(not has_int8(), reason="a processor that adds up eight bits with overflow")
+def test_folds_are_openvinos_own() -> None:
+    bundle = read_bundle(find_bundle("nuclei"))
+    engine = OpenVinoEngine.of(bundle, precision="int8")
+    kinds = [node.get_type_name() for node in engine._network.get_ordered_ops()]
+    assert kinds.count("DepthToSpace") == bundle.card.architecture.depth
+    assert "Transpose" not in kinds
+    image = np.random.default_rng(0).normal(0, 0.5, (1, 1, 128, 192)).astype(np.float32)
+    for found, expected in zip(
+        engine.predict(image), OnnxEngine.of(bundle, precision="int8").predict(image), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, atol=0.05)
 
 
 def mean_error(results: list[Result], truths: list[Truth]) -> float:
