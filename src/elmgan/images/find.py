@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path, PurePath, PurePosixPath
 
 from elmgan.errors import ImageError, UsageError
@@ -73,6 +74,7 @@ def find_images(paths: Sequence[Path], *, match: str | None = None) -> Found:
     found: dict[tuple[Path, str], FoundImage] = {}
     passed_over: Counter[str] = Counter()
     problems = []
+    resolve = cache(Path.resolve)  # many images have one folder
     for path in paths:
         try:
             images = _images_in(path, match, passed_over) if _is_folder(path) else [_as_given(path)]
@@ -81,7 +83,7 @@ def find_images(paths: Sequence[Path], *, match: str | None = None) -> Found:
             images = [_as_given(path)]
         for image in images:
             # Links keep their own names, so that two links to one file are two images.
-            found.setdefault((image.path.parent.resolve(), image.path.name), image)
+            found.setdefault((resolve(image.path.parent), image.path.name), image)
     if problems and len(problems) == len(paths):
         raise UsageError(problems[0])
     return Found(list(found.values()), dict(passed_over))

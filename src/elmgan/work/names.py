@@ -4,7 +4,8 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from functools import cache
+from pathlib import Path, PurePosixPath
 
 from elmgan.images import FoundImage
 
@@ -20,10 +21,10 @@ def image_names(found: Sequence[FoundImage]) -> list[str]:
     ...              FoundImage(Path("/plate2/b.tif"), PurePosixPath("b.tif"))])
     ['plate1/a.tif', 'plate2/a.tif', 'b.tif']
     """
-    parts = []
+    parts, resolve = [], cache(Path.resolve)
     for image in found:
         folder = image.path.parents[len(image.relative.parts) - 1]
-        parts.append((*folder.resolve().parts[1:], *image.relative.parts))  # without the root
+        parts.append((*resolve(folder).parts[1:], *image.relative.parts))  # without the root
     depths = [len(image.relative.parts) for image in found]
     while True:
         names = ["/".join(own[-depth:]) for own, depth in zip(parts, depths, strict=True)]

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from elmgan.counting import Place, Row
@@ -93,18 +94,20 @@ def items_of(paths: Sequence[Path], match: str | None) -> tuple[list[Item], str]
         UsageError: There is no image.
     """
     found = find_images(paths, match=match)
-    images = [image for image in found.images if not is_written_by_a_count(image.path)]
+    # Of 100,000 images, asking for each and not for each folder would take half a minute.
+    resolve, is_ours, annotates = cache(Path.resolve), cache(is_written_by_a_count), cache(holds_annotations)
+    images = [image for image in found.images if not is_ours(resolve(image.path.parent))]
     written = len(found.images) - len(images)
-    annotations = sum(is_annotation(image.path) for image in images)
+    annotations = sum(annotates(resolve(image.path.parent)) for image in images)
     if annotations < len(images):  # nobody gives them alone but to count them
-        images = [image for image in images if not is_annotation(image.path)]
+        images = [image for image in images if not annotates(resolve(image.path.parent))]
     else:
         annotations = 0
     if not images:
         raise UsageError("nothing to count: the paths hold only what an earlier count wrote; give the images instead")
     names = image_names(images)
     items = [
-        Item(image.path.parent.resolve() / image.path.name, name, stem)
+        Item(resolve(image.path.parent) / image.path.name, name, stem)
         for image, name, stem in zip(images, names, output_stems(names), strict=True)
     ]
     left = f"passed over: {annotations} masks, labels or dots of a data set" if annotations else ""
@@ -112,14 +115,14 @@ def items_of(paths: Sequence[Path], match: str | None) -> tuple[list[Item], str]
     return items, "; ".join(filter(None, (left, ours, found.told)))
 
 
-def is_written_by_a_count(path: Path) -> bool:
-    """Say whether a file lies in masks, labels, or another folder of pictures, beside a run.json."""
-    return any(folder.name in PICTURES and (folder.parent / RECORD).exists() for folder in path.resolve().parents)
+def is_written_by_a_count(folder: Path) -> bool:
+    """Say whether a folder, as it is resolved, lies in one of pictures beside a run.json, or is one."""
+    return any(each.name in PICTURES and (each.parent / RECORD).exists() for each in (folder, *folder.parents))
 
 
-def is_annotation(path: Path) -> bool:
-    """Say whether a file lies in masks, labels or dots beside images, as in a data set."""
-    return any(folder.name in ANNOTATIONS and (folder.parent / "images").is_dir() for folder in path.resolve().parents)
+def holds_annotations(folder: Path) -> bool:
+    """Say whether a folder, as it is resolved, is or lies in masks, labels or dots beside images, as in a data set."""
+    return any(each.name in ANNOTATIONS and (each.parent / "images").is_dir() for each in (folder, *folder.parents))
 
 
 def picture_files(out: Path, stem: str, places: Sequence[Place]) -> dict[str, list[Path]]:
