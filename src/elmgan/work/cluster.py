@@ -34,6 +34,16 @@ ERRANDS_AHEAD = 4
 
 LOST = "the workers that counted it were lost"
 
+ONE_CORE = {"OMP_NUM_THREADS": "1"}
+"""What a worker's environment says, so that it takes one core."""
+
+PROFILES = "distributed.worker.profile.enabled"
+"""Dask's setting of whether workers look a hundred times a second where they are."""
+
+AT_SPAWN = "distributed.nanny.pre-spawn-environ"
+"""Dask's setting of what it says before a worker begins. As it is by default, a worker gives freed memory back at once
+and takes it anew for each array, which costs a quarter of its time."""
+
 CONNECTED = 20
 """Seconds after which a scheduler that does not answer is given up."""
 
@@ -106,19 +116,21 @@ def cluster(address: str) -> Iterator["Client"]:
             version of elmgan or none.
     """
     try:
+        from dask import config
         from distributed import Client, LocalCluster
     except ImportError:
         raise UsageError("--dask needs Dask: pip install distributed") from None
     with ExitStack() as stack:
         try:
             if address == LOCAL:
+                stack.enter_context(config.set({AT_SPAWN: ONE_CORE, PROFILES: False}))
                 where: Any = stack.enter_context(
                     LocalCluster(
                         n_workers=cores(),
                         threads_per_worker=1,
                         dashboard_address="127.0.0.1:0",
                         host="127.0.0.1",
-                        env={"OMP_NUM_THREADS": "1"},
+                        env=ONE_CORE,
                         silence_logs=50,
                     )
                 )
