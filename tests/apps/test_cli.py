@@ -186,6 +186,18 @@ def test_on_a_terminal_lines_stand_alone(tmp_path: Path, model: Path, images: Pa
         ]
 
 
+def test_ctrl_c_is_heeded_where_a_shell_had_it_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {ending: signal.getsignal(ending) for ending in (signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    monkeypatch.setattr("elmgan.apps.cli.app", lambda: signal.raise_signal(signal.SIGINT))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            main()
+    finally:
+        for ending, handler in before.items():
+            signal.signal(ending, handler)
+
+
 def test_being_terminated_is_like_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr("elmgan.apps.cli.app", lambda: signal.raise_signal(signal.SIGTERM))

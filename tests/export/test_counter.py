@@ -24,8 +24,9 @@ import tifffile
 from axe_playwright_python.sync_playwright import Axe
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from browsers import chromium
 from bundles import known, squares, tiny_bundle
 from drawn_slides import slide
 from elmgan.counting import Model
@@ -45,7 +46,6 @@ WITHIN, OR_CELLS = 0.01, 0.1
 """Of elmgan's count, as far as that of the page may be from it."""
 
 NARROW, WIDE = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
 MOST_BYTES = 25_000_000
 
 
@@ -101,13 +101,8 @@ def runtime() -> Path:
 
 @pytest.fixture(scope="module")
 def browser(runtime: Path) -> Iterator[Browser]:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("no Chromium is installed: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=QUIET)
-        yield browser
-        browser.close()
+    with chromium() as opened:
+        yield opened
 
 
 class Opened:

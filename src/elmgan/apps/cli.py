@@ -69,7 +69,8 @@ ModelOption = Annotated[str, typer.Option(help=OF_MODEL)]
 
 def main() -> None:
     """Run the command line. Being terminated, as by a cluster, saves what is done as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for ending in (signal.SIGTERM, signal.SIGINT):  # the latter is ignored where a script starts it with &
+        signal.signal(ending, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what an old terminal cannot show is replaced, and ends nothing
             stream.reconfigure(errors="replace")
