@@ -1,5 +1,6 @@
 """The accuracy benchmark in small: folds, arms, interruption, what is there and what is missing, verdicts."""
 
+import copy
 import json
 import time
 from collections import defaultdict
@@ -26,6 +27,7 @@ from elmgan.benchmark.accuracy import (
     measure_missing,
     read_accuracy,
     runs_of,
+    used_of,
 )
 from elmgan.benchmark.accuracy_page import CAPTION, masks_side_by_side
 from elmgan.benchmark.arms import ARMS, FULL, OTSU, chosen_arms, reference
@@ -118,7 +120,7 @@ def test_an_arm_changes_what_it_says_and_sees_the_same_windows(name: str) -> Non
     arm, other = ARMS[name], reference(ARMS[name])
     ours, theirs = (flat(config_of(each, TINY, 7).model_dump(mode="json")) for each in (arm, other))
     differing = {key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)} - {"name"}
-    said = {setting.partition("=")[0] for setting in arm.settings}
+    said = {setting.partition("=")[0] for setting in arm.settings if setting not in other.settings}
     assert all(any(key.startswith(each) for each in said) for key in differing)
     assert all(any(key.startswith(each) for key in differing) for each in said)
     assert differing or arm is other or arm.build is not other.build
@@ -132,6 +134,16 @@ def test_an_arm_changes_what_it_says_and_sees_the_same_windows(name: str) -> Non
         return [[[told(draw) for draw in draws] for draws in step] for step in plan]
 
     assert planned(name) == planned(FULL)
+
+
+def test_weights_of_what_is_off_are_no_setting() -> None:
+    alone, full = (config_of(ARMS[name], TINY, 7).model_dump(mode="json") for name in ("no-discriminator", "full"))
+    for config, other in ((alone, used_of(alone)), (full, used_of(full))):
+        changed = copy.deepcopy(config)
+        changed["loss"]["coordination"] = 5
+        assert (used_of(changed) == other) == (config is alone)
+        changed["loss"]["count"] = 5
+        assert used_of(changed) != other
 
 
 def test_arms_are_chosen_by_name() -> None:

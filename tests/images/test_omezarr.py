@@ -11,11 +11,12 @@ import zarr
 from numpy.typing import NDArray
 
 from elmgan.errors import ImageError
-from elmgan.images import open_image
+from elmgan.images import View, open_image
 from elmgan.images.omezarr import OmeZarrReader
 from elmgan.images.reader import readers
 from elmgan.images.tile import Tile
 from known_formats import check, entries, run
+from pyramids import write_pyramid
 from vendor_files import described
 
 FILES = [
@@ -244,3 +245,27 @@ def test_without_zarr_it_says_what_is_needed(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "zarr", None)
     with pytest.raises(ImageError, match="is OME-Zarr, and reading it needs zarr: pip install zarr"):
         OmeZarrReader(folder, None)
+
+
+def test_smaller_copies_are_told_and_read(tmp_path: Path) -> None:
+    levels = [PIXELS, PIXELS[..., ::2, ::2], PIXELS[..., ::4, ::4]]
+    with open_image(write_pyramid(tmp_path / "a.zarr", levels, axes="tczyx")) as source:
+        (scene,) = source.scenes
+        assert scene.levels == ((20, 15), (10, 8))
+        (plane,) = source.planes(View(channel=2, t=2, z=3))
+        assert [copy.shape for copy in plane.levels] == [(40, 30), (20, 15), (10, 8)]
+        assert [copy.reduction for copy in plane.levels] == [1, 2, 4]
+        for copy, level in zip(plane.levels, levels, strict=True):
+            assert np.array_equal(copy.read(), level[1, 1, 2])
+            assert np.array_equal(copy.read(Tile(1, 2, 5, 6)), level[1, 1, 2, 1:6, 2:8])
+
+
+def test_a_copy_that_does_not_hold_the_planes_is_none(tmp_path: Path) -> None:
+    small = PIXELS[..., ::2, ::2]
+    levels = [PIXELS, small[:, :, ::2], small.astype(np.uint8), PIXELS, small, small[..., ::2, ::2], small[..., :9, :7]]
+    folder = write_pyramid(tmp_path / "a.zarr", levels, axes="tczyx")
+    next((folder / "5").rglob("0/0/0/0/0")).unlink()
+    (folder / "6" / ".zarray").write_text("{}")
+    with open_image(folder) as source:
+        assert source.scenes[0].levels == (small.shape[-2:],)
+        assert not source.notes

@@ -31,7 +31,7 @@ def test_the_shipped_configurations_are_those_promised() -> None:
 def test_the_papers_configuration_is_the_published_training() -> None:
     config = read_config("paper")
     assert config.architecture == PRESETS["paper"].model_copy(update={"size": None})  # that of the data, once known
-    assert config.loss == LossWeights(coordination=0.01)  # whose weight alone is ours
+    assert config.loss == LossWeights(coordination=0.001)  # whose weight alone is ours
     assert config.loss.mask == 10
     assert config.loss.count == config.loss.adversarial == 1
     o = config.optimisation

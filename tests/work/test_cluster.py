@@ -19,6 +19,7 @@ from elmgan.light import Surveyed, survey_plane
 from elmgan.work import cluster, count_images
 from elmgan.work.cluster import _grouped
 from elmgan.work.plan import Plan, items_of
+from pyramids import by_means, write_pyramid
 
 MODEL = Model(tiny_bundle(), "onnxruntime")
 
@@ -138,6 +139,25 @@ def test_workers_share_a_plane_that_is_too_large_for_memory(
     for folder in ("masks", "labels"):
         made, expected = (tifffile.imread(tmp_path / out / folder / "large.tif") for out in ("out", "whole"))
         np.testing.assert_array_equal(made, expected)
+
+
+@pytest.mark.slow
+def test_workers_share_a_smaller_copy(
+    tmp_path: Path, two_workers: distributed.LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane, model = (
+        np.kron(squares(40, (460, 330)), np.ones((4, 4), np.uint16)),
+        Model(tiny_bundle(), "onnxruntime", tile=64),
+    )
+    image = write_pyramid(tmp_path / "a.zarr", by_means(plane))
+    monkeypatch.setattr(streaming, "STREAMED", 1000)
+    asked: dict[str, Any] = {"labels": True, "view": model.view.changed(scale=0.25)}
+    alone = count_images([image], tmp_path / "alone", model, **asked)
+    together = count_images([image], tmp_path / "out", model, **asked, dask=two_workers.scheduler_address)
+    assert not together.failures
+    assert rows_of(together.rows) == rows_of(alone.rows)
+    made, expected = (tifffile.imread(tmp_path / out / "labels" / "a.tif") for out in ("out", "alone"))
+    np.testing.assert_array_equal(made, expected)
 
 
 def test_a_scheduler_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

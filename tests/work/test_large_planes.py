@@ -14,6 +14,7 @@ from shapely.geometry import shape as geometry_of
 from bundles import squares, tiny_bundle
 from elmgan.counting import Model, pieces, predictor, streaming
 from elmgan.work import count_images, large_regions
+from pyramids import by_means, write_pyramid
 
 MODEL = Model(tiny_bundle(), "onnxruntime", tile=64)
 SHAPE = (460, 330)
@@ -128,3 +129,37 @@ def test_rois_of_imagej_are_refused_in_a_line(tmp_path: Path, small: None) -> No
     tifffile.imwrite(tmp_path / "a.tif", squares(3, (150, 90)))
     counted = count_images([tmp_path / "a.tif"], tmp_path / "out", MODEL, exports=["imagej"])
     assert [failure.error for failure in counted.failures] == ["is too large for imagej (--export): leave that out"]
+
+
+def test_a_smaller_copy_gives_tables_in_pixels_of_the_plane(tmp_path: Path, small: None) -> None:
+    plane = np.kron(squares(40, SHAPE), np.ones((4, 4), np.uint16))
+    rows, columns = plane.shape
+    ring = [[0, 0], [columns, 0], [columns, 300], [0, 300], [0, 0]]  # three rows of 18 cells, of the last one four
+    (tmp_path / "upper.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    asked: dict[str, Any] = {
+        "measure": True,
+        "exports": ["qupath", "zarr"],
+        "labels": True,
+        "overlays": True,
+        "regions": tmp_path / "upper.geojson",
+        "view": MODEL.view.changed(scale=0.25),
+    }
+    tables = {}
+    for name, levels in (("copies", by_means(plane)), ("alone", [plane])):
+        image = write_pyramid(tmp_path / name / "a.zarr", levels)
+        counted = count_images([image], tmp_path / "out" / name, MODEL, **asked)
+        assert not counted.failures
+        tables[name] = [table(tmp_path / "out" / name / f"{each}.csv") for each in ("cells", "regions", "counts")]
+    for cells, others in zip(*(tables[name][0] for name in ("copies", "alone")), strict=True):
+        for column, within in {"row": 2, "column": 2, "diameter_px": 2, "mean": 200}.items():
+            assert float(cells[column]) == pytest.approx(float(others[column]), abs=within), column
+    assert len(tables["copies"][0]) == 40
+    (region,), (other,) = (tables[name][1] for name in ("copies", "alone"))
+    assert (region["cells"], region["area_px"]) == (other["cells"], other["area_px"])
+    assert float(region["estimate"]) == pytest.approx(float(other["estimate"]), abs=0.2)
+    (row,), (whole,) = (tables[name][2] for name in ("copies", "alone"))
+    assert (row["height"], row["width"], row["scale"]) == (str(rows), str(columns), "0.25")
+    assert float(row["estimate"]) == pytest.approx(float(whole["estimate"]), abs=0.1)
+    out = tmp_path / "out" / "copies"
+    for folder in ("labels", "masks"):
+        assert tifffile.imread(out / folder / "a.tif").shape == (rows, columns)

@@ -68,6 +68,9 @@ PASSES = 3
 JUDGED = 2 + 2 * PASSES
 """And the discriminator's in a step: forward and back to the mask for the generator, then two pairs of its own."""
 
+OF_CMTD = {"adversarial", "coordination"}
+"""Terms of the loss that there are with a discriminator alone."""
+
 TIMED = 3
 """Steps that are timed to tell the cost."""
 
@@ -198,6 +201,17 @@ def config_of(arm: Arm, setting: Setting, seed: int) -> TrainingConfig:
     return read_config("paper", [*(f"{key}={value}" for key, value in settings.items()), *arm.settings])
 
 
+def used_of(record: dict[str, Any]) -> dict[str, Any]:
+    """Give what a run uses of its configuration: without a discriminator, none of the weights of its terms.
+
+    >>> used_of({"discriminator": None, "loss": {"mask": 10, "coordination": 0.01}})
+    {'discriminator': None, 'loss': {'mask': 10}}
+    """
+    if not record or record["discriminator"] is not None:
+        return record
+    return record | {"loss": {name: weight for name, weight in record["loss"].items() if name not in OF_CMTD}}
+
+
 def runs_of(arms: Sequence[Arm], folds: Sequence[int], seeds: Sequence[int]) -> list[Run]:
     """List runs in the order in which they are made: all seeds of an arm, before the next arm."""
     return [Run(arm.name, fold, seed) for arm in arms for fold in folds for seed in (seeds if arm.learns else [0])]
@@ -270,8 +284,9 @@ class Accuracy:
         if not path.exists():
             return None
         found = read_accuracy(path)
-        wanted = {"setting": self.setting, "config": self.config_record(run), "data": self.data_of(run)}
-        if differing := [name for name, value in wanted.items() if getattr(found, name) != value]:
+        wanted = {"setting": self.setting, "config": used_of(self.config_record(run)), "data": self.data_of(run)}
+        there = {"setting": found.setting, "config": used_of(found.config), "data": found.data}
+        if differing := [name for name, value in wanted.items() if there[name] != value]:
             raise UsageError(
                 f"{path} was measured with another {differing[0]}: name another folder with -o, or remove the file"
             )

@@ -31,9 +31,15 @@ class Arm:
 
 
 FULL, OTSU, GRID_FULL = "full", "otsu", "grid-full"
-"""Arms that others are compared with: the whole method, nothing learned, the whole method within the grid."""
+"""Arms that others are compared with: the whole method, nothing learned, where the grid began."""
 
 NO_DISCRIMINATOR = "discriminator=null"
+
+
+def of_grid(name: str, told: str, *settings: str) -> Arm:
+    """Give an arm of the grid, which began where CMTD's count weighs 0.01; the preset has what it found."""
+    return Arm(name, told, ("loss.coordination=0.01", *settings), grid=True)
+
 
 EVERY_ARM = (
     Arm(FULL, "the preset paper"),
@@ -52,18 +58,18 @@ EVERY_ARM = (
     Arm("unet-alone", "U-Net, without CMTD", (NO_DISCRIMINATOR,), build=unet),
     Arm("pix2pix", "pix2pix's generator in place of LFMMG", build=pix2pix),
     Arm(OTSU, "Otsu + watershed, nothing learned", learns=False),
-    Arm(GRID_FULL, "the preset paper", grid=True),
-    Arm("grid-no-discriminator", "without CMTD", (NO_DISCRIMINATOR,), grid=True),
-    Arm("grid-count-1", "CMTD's count weighs 1", ("loss.coordination=1",), grid=True),
-    Arm("grid-count-0.1", "CMTD's count weighs 0.1", ("loss.coordination=0.1",), grid=True),
-    Arm("grid-count-0.001", "CMTD's count weighs 0.001", ("loss.coordination=0.001",), grid=True),
-    Arm("grid-slow", "CMTD learns at a tenth of the rate", ("discriminator.learning_rate=0.00001",), grid=True),
-    Arm("grid-fast", "CMTD learns at four times the rate", ("discriminator.learning_rate=0.0004",), grid=True),
-    Arm("grid-light", "CMTD's adversarial term weighs 0.1", ("loss.adversarial=0.1",), grid=True),
-    Arm("grid-late", "CMTD joins at half of the epochs", ("discriminator.start=0.5",), grid=True),
-    Arm("grid-no-norm", "CMTD without instance norm", ("discriminator.norm=none",), grid=True),
-    Arm("grid-relative", "counts compared relatively", ("loss.count_norm=relative", "loss.coordination=1"), grid=True),
-    Arm("grid-balance", "the count's term weighs 0.01", ("loss.count=0.01",), grid=True),
+    of_grid(GRID_FULL, "CMTD's count weighs 0.01"),
+    of_grid("grid-no-discriminator", "without CMTD", NO_DISCRIMINATOR),
+    of_grid("grid-count-1", "CMTD's count weighs 1", "loss.coordination=1"),
+    of_grid("grid-count-0.1", "CMTD's count weighs 0.1", "loss.coordination=0.1"),
+    of_grid("grid-count-0.001", "CMTD's count weighs 0.001", "loss.coordination=0.001"),
+    of_grid("grid-slow", "CMTD learns at a tenth of the rate", "discriminator.learning_rate=0.00001"),
+    of_grid("grid-fast", "CMTD learns at four times the rate", "discriminator.learning_rate=0.0004"),
+    of_grid("grid-light", "CMTD's adversarial term weighs 0.1", "loss.adversarial=0.1"),
+    of_grid("grid-late", "CMTD joins at half of the epochs", "discriminator.start=0.5"),
+    of_grid("grid-no-norm", "CMTD without instance norm", "discriminator.norm=none"),
+    of_grid("grid-relative", "counts compared relatively", "loss.count_norm=relative", "loss.coordination=1"),
+    of_grid("grid-balance", "the count's term weighs 0.01", "loss.count=0.01"),
 )
 
 ARMS = {arm.name: arm for arm in EVERY_ARM}

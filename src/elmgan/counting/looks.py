@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from elmgan.counting.scaling import resize, scaled_shape
+from elmgan.counting.scaling import resize, resize_rows, rows_for, scaled_shape
 from elmgan.counting.streaming import OnDisk
 from elmgan.images import Tile
 from elmgan.light import Seen, appearance_of
@@ -24,6 +24,12 @@ SMALLER = 1 / STEP
 
 WINDOW = 1 << 20
 """Pixels, as the network sees them, that a look takes; of larger images it takes the middle."""
+
+IN_MEMORY = 1 << 24
+"""Pixels of a window that is read whole; a larger one is shrunk some rows at a time."""
+
+SHRUNK_ROWS = 64
+"""Rows, as the network sees them, that are shrunk at a time."""
 
 MOST_ENLARGED = 1 << 26
 """Pixels, as the network sees them, up to which an image is enlarged unasked: they are in memory at once."""
@@ -164,14 +170,34 @@ class Looks:
 
     def _seen_in(self, window: Tile, scale: float) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
         """Give a part of the image as the network sees it at a scale, and which of its pixels hold data."""
+        if window.height * window.width > IN_MEMORY:
+            return self._shrunk(window, scaled_shape((window.height, window.width), scale))
         if self._stretched is None or self._stretched[0] != window:
-            assert self._seen is not None, "the image was let go of"
-            grey, data = self._seen.part(window)
-            self._stretched = window, np.ascontiguousarray(self._stretch(grey)), data
+            self._stretched = window, *self._stretched_part(window)
         _, stretched, held = self._stretched
         shape = scaled_shape((window.height, window.width), scale)
         image = resize(stretched, shape)
         return image, None if held is None else resize(held.astype(np.float32), shape) >= 0.5
+
+    def _stretched_part(self, window: Tile) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+        assert self._seen is not None, "the image was let go of"
+        grey, data = self._seen.part(window)
+        return np.ascontiguousarray(self._stretch(grey)), data
+
+    def _shrunk(self, window: Tile, shape: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+        """Give a large part of the image in a smaller shape, with some rows of it in memory at a time."""
+        sides = window.height, window.width
+        image, held = np.empty(shape, np.float32), np.ones(shape, np.bool_)
+        for top in range(0, shape[0], SHRUNK_ROWS):
+            wanted = range(top, min(top + SHRUNK_ROWS, shape[0]))
+            rows = rows_for(sides, shape, wanted)
+            part = Tile(window.top + rows.start, window.left, len(rows), window.width)
+            stretched, data = self._stretched_part(part)
+            own = slice(wanted.start, wanted.stop)
+            image[own] = resize_rows(stretched, rows.start, sides, shape, wanted)
+            if data is not None:
+                held[own] = resize_rows(data.astype(np.float32), rows.start, sides, shape, wanted) >= 0.5
+        return image, None if held.all() else held
 
 
 def place_of(

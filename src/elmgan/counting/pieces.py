@@ -29,13 +29,16 @@ class KeptMap:
     """The count map of a part of a plane, which comes in rows and is read again, some rows at a time.
 
     Args:
-        box: The part.
+        box: The part, of the plane or of the smaller copy that was looked at.
         shape: Of the plane.
         scratch: Folder for what does not fit memory; by default the system's for temporary files.
+        reductions: How many pixels of the plane one of the copy stands for along rows and columns.
     """
 
-    def __init__(self, box: Tile, shape: tuple[int, int], scratch: Path | None) -> None:
-        self._box, self._shape = box, shape
+    def __init__(
+        self, box: Tile, shape: tuple[int, int], scratch: Path | None, reductions: tuple[float, float] = (1, 1)
+    ) -> None:
+        self._box, self._shape, self._reductions = box, shape, reductions
         self._across = -(-box.width // STRIDE)
         self._kept = SpooledTemporaryFile(IN_MEMORY, dir=None if scratch is None else str(scratch))  # noqa: SIM115  # closed by close()
 
@@ -53,15 +56,16 @@ class KeptMap:
 
         What begins elsewhere than the part's own values is made of shares of them.
         """
-        box, down = self._box, edges_of(self._box.height, STRIDE)
-        first = min(max(0, rows.start - box.top) // STRIDE, len(down) - 2)
-        end = min(max(first + 1, -(-(rows.stop - box.top) // STRIDE)), len(down) - 1)
+        box, sides = self._box, zip(self._reductions, self._shape, strict=True)
+        begins = box.top + edges_of(box.height, STRIDE), box.left + edges_of(box.width, STRIDE)
+        down, across = (np.minimum(each * ratio, side) for each, (ratio, side) in zip(begins, sides, strict=True))
+        first = min(max(0, int(np.searchsorted(down, rows.start, "right")) - 1), len(down) - 2)
+        end = min(max(first + 1, int(np.searchsorted(down, rows.stop))), len(down) - 1)
         self._kept.seek(4 * first * self._across)
         values = np.frombuffer(self._kept.read(4 * (end - first) * self._across), np.float32).reshape(-1, self._across)
         wanted = rows.start + edges_of(len(rows), STRIDE)
-        found = spread_along(values, box.top + down[first : end + 1], wanted)
-        across, columns = box.left + edges_of(box.width, STRIDE), edges_of(self._shape[1], STRIDE)
-        return np.ascontiguousarray(spread_along(found.T, across, columns).T, np.float32)
+        found = spread_along(values, down[first : end + 1], wanted)
+        return np.ascontiguousarray(spread_along(found.T, across, edges_of(self._shape[1], STRIDE)).T, np.float32)
 
     def close(self) -> None:
         """Let go of it."""

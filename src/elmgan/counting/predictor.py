@@ -36,7 +36,7 @@ WHOLE = 1.6
 
 
 BAND_PIXELS = 1 << 25
-"""Pixels of the rows that are predicted at a time, at most, of a large image."""
+"""Pixels of the rows that are predicted at a time, at most, of a large image, and as the network sees it."""
 
 ReadRows = Callable[[range], NDArray]
 """Gives some whole rows of an image."""
@@ -176,7 +176,7 @@ class Predictor:
         check_scale(scale)
         if not self._architecture.tiles:
             raise UsageError("an image of this size is counted in tiles: choose a model with a count map")
-        return self._tops(*scaled_shape(shape, scale))
+        return self._tops(*scaled_shape(shape, scale), scale)
 
     def seen_band(
         self, read: ReadRows, shape: tuple[int, int], top: int, *, scale: float = 1, stretch: Stretch | None = None
@@ -192,13 +192,13 @@ class Predictor:
         """
         scaled = scaled_shape(shape, scale)
         if scaled == shape:
-            return self._band(read, shape, top, stretch)
+            return self._band(read, shape, top, stretch, scale)
 
         def read_scaled(wanted: range) -> NDArray[np.float32]:
             needed = rows_for(shape, scaled, wanted)
             return resize_rows(_stretched(read(needed), stretch), needed.start, shape, scaled, wanted)
 
-        return self._band(read_scaled, scaled, top, None)
+        return self._band(read_scaled, scaled, top, None, scale)
 
     def unscaled(
         self, bands: Iterable[Band], shape: tuple[int, int], *, scale: float = 1
@@ -236,7 +236,9 @@ class Predictor:
             gone = max(0, int(np.searchsorted(edges, done, "right")) - 1 - blocks)
             count_map, blocks = count_map[gone:], blocks + gone
 
-    def _band(self, read: ReadRows, shape: tuple[int, int], top: int, stretch: Stretch | None) -> Band:
+    def _band(
+        self, read: ReadRows, shape: tuple[int, int], top: int, stretch: Stretch | None, scale: float = 1
+    ) -> Band:
         """Predict a band of an image as the network sees it, in tiles."""
         (rows, columns), stride = shape, self._architecture.stride
         held: tuple[Tile, NDArray] | None = None
@@ -249,16 +251,17 @@ class Predictor:
             missing = [(0, tile.height - pixels.shape[0]), (0, tile.width - pixels.shape[1])]
             return self._run(np.pad(pixels, missing))  # with 0: the background
 
-        _, probability, count_map = self._tiling(rows, columns).band(predict, top)
+        _, probability, count_map = self._tiling(rows, columns, scale).band(predict, top)
         height = min(len(probability), rows - top)
         blocks = math.ceil(height / stride), math.ceil(columns / stride)
         return top, probability[:height, :columns], count_map[: blocks[0], : blocks[1]]
 
-    def _tops(self, rows: int, columns: int) -> range:
-        return range(0, rows, self._tiling(rows, columns).height)  # no band of nothing but what was added at the bottom
+    def _tops(self, rows: int, columns: int, scale: float = 1) -> range:
+        height = self._tiling(rows, columns, scale).height
+        return range(0, rows, height)  # no band of nothing but what was added at the bottom
 
-    def _tiling(self, rows: int, columns: int) -> Tiling:
-        """Say how an image of so many rows and columns, as the network sees it, is cut."""
+    def _tiling(self, rows: int, columns: int, scale: float = 1) -> Tiling:
+        """Say how an image of so many rows and columns, as the network sees it at a scale, is cut."""
         architecture = self._architecture
         return Tiling(
             self._padded(rows, columns),
@@ -266,7 +269,7 @@ class Predictor:
             halo=architecture.halo,
             stride=architecture.stride,
             grid=architecture.multiple,
-            pixels=BAND_PIXELS,
+            pixels=int(BAND_PIXELS * min(1, scale) ** 2),
         )
 
     def _padded(self, rows: int, columns: int) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Planes that are too large for memory: read, predicted, measured and separated some rows at a time."""
 
 import math
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,7 +145,7 @@ def find_in_strips(
     """Predict, measure and separate a plane.
 
     Args:
-        on_disk: The plane.
+        on_disk: The plane, or a smaller copy of it.
         predictor: Runs the network.
         scale: The network sees the plane resized by this factor.
         threshold: Probability from which a pixel is cell.
@@ -162,10 +162,10 @@ def find_in_strips(
         ModelError: The network gives numbers that are not finite.
         OSError: There is no room in the scratch folder.
     """
-    rows, (height, width) = _Rows(on_disk), on_disk.shape
+    rows, (height, width), plane = _Rows(on_disk), on_disk.shape, on_disk.plane
     measuring = Measuring(on_disk.surveyed.sample, on_disk.stretch, on_disk.shape)
     strips = Strips(width, counts=counts, pixels=STRIP_PIXELS, scratch=scratch) if segments else None
-    kept = KeptMap(on_disk.box, on_disk.plane.shape, scratch) if counts else None
+    kept = KeptMap(on_disk.box, plane.described.sides, scratch, plane.reductions) if counts else None
     tally = PixelTally(inside=0 if segments else None)
     total, measured = 0.0, 0
     masks, first = np.zeros((0, width), np.bool_), 0
@@ -254,9 +254,13 @@ class Streamed:
     distance: float | None
     """Of the plane from those that the model knows; None where it was not looked at twice."""
     preview: NDArray
-    """Every so many rows and columns of the plane, as read."""
+    """Every so many rows and columns of what was looked at, as read."""
+    seen: tuple[int, int]
+    """Rows and columns of what was looked at: the plane, or a smaller copy that its file holds."""
+    reductions: tuple[float, float]
+    """How many pixels of the plane one of these stands for along rows and columns."""
     box: Tile
-    """What of the plane holds data; elsewhere there is no cell."""
+    """What of that holds data; elsewhere there is no cell."""
     strips: Strips | None
     """The separated cells in the box; None where there is none."""
     count_map: KeptMap | None
@@ -298,7 +302,10 @@ class Streamed:
                 kept.close()
 
     def _rows(self, of: Callable[[Strips], Iterator[NDArray]], dtype: np.dtype) -> Iterator[NDArray]:
-        rows, columns = self.shape
+        yield from enlarged_rows(self._seen_rows(of, dtype), self.seen, self.shape, self.reductions)
+
+    def _seen_rows(self, of: Callable[[Strips], Iterator[NDArray]], dtype: np.dtype) -> Iterator[NDArray]:
+        rows, columns = self.seen
         box = self.box if self.strips is not None else Tile(rows, 0, 0, columns)
         yield from _blank(box.top, columns, dtype)
         for part in of(self.strips) if self.strips is not None else ():
@@ -309,6 +316,35 @@ class Streamed:
                 wide[:, box.left : box.left + box.width] = part
                 yield wide
         yield from _blank(rows - box.top - box.height, columns, dtype)
+
+
+def enlarged_rows(
+    rows: Iterable[NDArray], shape: tuple[int, int], to: tuple[int, int], ratios: tuple[float, float]
+) -> Iterator[NDArray]:
+    """Give the rows of a smaller copy of an image in the size of the image, each pixel that of the place where it is.
+
+    Args:
+        rows: Of the copy, from top to bottom.
+        shape: Of the copy.
+        to: Of the image.
+        ratios: How many pixels of the image one of the copy stands for along rows and columns.
+
+    >>> [some.tolist() for some in enlarged_rows([np.array([[1, 2]])], (1, 2), (2, 5), (2, 2))]
+    [[[1, 1, 2, 2, 2], [1, 1, 2, 2, 2]]]
+    """
+    if shape == to:
+        yield from rows
+        return
+    down, across = (
+        np.minimum((np.arange(side) + 0.5) / ratio, of - 1).astype(np.intp)
+        for side, of, ratio in zip(to, shape, ratios, strict=True)
+    )
+    first = 0
+    for some in rows:
+        begin, end = np.searchsorted(down, [first, first + len(some)])
+        for top in range(begin, end, ROWS):
+            yield some[down[top : min(top + ROWS, end), np.newaxis] - first, across]
+        first += len(some)
 
 
 def _blank(rows: int, columns: int, dtype: np.dtype) -> Iterator[NDArray]:

@@ -1,6 +1,7 @@
 """OME-Zarr 0.1 to 0.5: a folder with one image, or with several that are scenes, in chunks of their own.
 
-Only the largest of the levels of an image is read. What the metadata name is looked for inside the folder alone.
+The largest of the levels of an image are its pixels; the others are told as smaller copies of them. What the metadata
+name is looked for inside the folder alone.
 """
 
 import json
@@ -8,7 +9,10 @@ import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any, Literal
@@ -42,6 +46,9 @@ SMALLEST_CHUNK = 1024
 MOST_CHUNKS = 2**24
 """In a shard, whose index is read whole."""
 
+MOST_EMPTY = 2**16
+"""Chunks that a level lacks, if it is read."""
+
 LARGEST_TEXT = 2**26
 """Bytes of a file of metadata."""
 
@@ -69,10 +76,10 @@ class OmeZarrReader:
             self._images = [_Image(folder, name, axes) for folder, name in _images(path.resolve())]
             self.scenes: Sequence[Scene] = checked_scenes([image.scene for image in self._images])
 
-    def read(self, scene: int, *, t: int, z: int, channel: int | None, region: Tile) -> NDArray:
-        """Read a part of one plane."""
+    def read(self, scene: int, *, t: int, z: int, channel: int | None, region: Tile, level: int = 0) -> NDArray:
+        """Read a part of one plane, or of a smaller copy of it."""
         with damage_told():
-            return self._images[scene].read(t, z, channel, region)
+            return self._images[scene].read(t, z, channel, region, level)
 
     def close(self) -> None:
         """Nothing is kept open."""
@@ -156,14 +163,15 @@ def _attributes(folder: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Array:
-    """What a level says of itself."""
+    """A level, and what it says of itself."""
 
+    path: Path
     version: Literal[2, 3]
     shape: tuple[int, ...]
     dtype: np.dtype
     chunk: tuple[int, ...]
-    files: int
-    """Of its chunks, or shards, if all are there."""
+    stored: tuple[int, ...]
+    """Shape of what is in a file: a chunk, or a shard of several."""
 
     @classmethod
     def of(cls, level: Path) -> "_Array":
@@ -188,19 +196,66 @@ class _Array:
             stored = chunk
         if names:
             raise ImageError(f"is packed with {', '.join(sorted(names))}, which is not unpacked; save it with zstd")
-        shape, chunk = (tuple(int(length) for length in each) for each in (found["shape"], chunk))
+        shape, chunk, stored = (tuple(int(length) for length in each) for each in (found["shape"], chunk, stored))
         if len(chunk) != len(shape) or not 0 < math.prod(chunk) * dtype.itemsize <= LARGEST_CHUNK:
             raise ImageError(f"has chunks of shape {chunk}, of which one cannot be unpacked at a time; save it anew")
-        files = math.prod(-(-side // max(1, int(each))) for side, each in zip(shape, stored, strict=True))
-        return cls(3 if in_version_3 else 2, shape, dtype, chunk, files)
+        return cls(level, 3 if in_version_3 else 2, shape, dtype, chunk, stored)
 
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Files along each axis, if all are there."""
+        return tuple(-(-side // max(1, each)) for side, each in zip(self.shape, self.stored, strict=True))
 
-def _chunks_in(level: Path) -> int:
-    """Count the files of chunks in a level."""
-    count = 0
-    for _, _, files in os.walk(level):
-        count += sum(not name.startswith(".") and name != "zarr.json" for name in files)
-    return count
+    @cached_property
+    def there(self) -> frozenset[tuple[int, ...]]:
+        """Places in the grid of the files that are there."""
+        found = []
+        for folder, _, files in os.walk(self.path):
+            within = Path(folder).relative_to(self.path).parts
+            for name in files:
+                place = [*within, *name.split(".")]
+                if all(part.isdecimal() for part in place[place[0] == "c" :]):
+                    found.append(tuple(int(part) for part in place[place[0] == "c" :]))
+        return frozenset(found)
+
+    @property
+    def missing(self) -> int:
+        """Number of files that are not there."""
+        return math.prod(self.grid) - len(self.there)
+
+    def is_empty_as(self, larger: "_Array") -> bool:
+        """Say whether no file is missing but where the larger level has none either: what is empty is not written."""
+        if self.missing <= 0:
+            return True
+        if self.missing > MOST_EMPTY:
+            return False
+        for place in product(*map(range, self.grid)):
+            if place not in self.there:
+                ends = [
+                    (at * side, min((at + 1) * side, whole))
+                    for at, side, whole in zip(place, self.stored, self.shape, strict=True)
+                ]
+                ratios = [of / side for of, side in zip(larger.shape, self.shape, strict=True)]
+                there = (
+                    range(int(begin * ratio) // side, -(-math.ceil(end * ratio) // side))
+                    for (begin, end), ratio, side in zip(ends, ratios, larger.stored, strict=True)
+                )
+                if any(each in larger.there for each in product(*there)):
+                    return False
+        return True
+
+    @cached_property
+    def pixels(self) -> Any:
+        """The array, opened when it is first asked for."""
+        import zarr
+        from zarr.storage import LocalStore
+
+        store = LocalStore(self.path, read_only=True)
+        # Of oddities, such as an empty list of filters. What is ignored is one list of the whole process, which
+        # two threads at a time would leave to each other.
+        with _OPENING, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return zarr.open_array(store, mode="r", zarr_format=self.version)
 
 
 def _codecs(codecs: Sequence[Mapping[str, Any]]) -> set[str]:
@@ -218,7 +273,6 @@ class _Image:
     """One image: a folder with levels."""
 
     def __init__(self, folder: Path, name: str, axes: str | None) -> None:
-        self._zarr: Any = None
         try:
             with damage_told():
                 self.scene = self._described(folder, name, axes)
@@ -229,13 +283,12 @@ class _Image:
         attributes = _attributes(folder)
         levels = attributes["multiscales"][0]
         largest = levels["datasets"][0]
-        self._level = _inside(folder, largest["path"])
-        self._array = _Array.of(self._level)
-        shape = self._array.shape
+        array = _Array.of(_inside(folder, largest["path"]))
+        shape = array.shape
         self._axes, units = _axes(levels.get("axes"), len(shape), axes)
         if len(self._axes) != len(shape) or len(set(self._axes)) != len(shape):
             raise ImageError(f"has axes {''.join(self._axes)} and shape {shape}, which do not fit")
-        sizes, chunk = (dict(zip(self._axes, each, strict=True)) for each in (shape, self._array.chunk))
+        sizes, chunk = (dict(zip(self._axes, each, strict=True)) for each in (shape, array.chunk))
         scale = np.ones(len(shape))
         for transformation in [
             *largest.get("coordinateTransformations", ()),
@@ -246,7 +299,7 @@ class _Image:
         channels = attributes.get("omero", {}).get("channels", ())
         scene, self._time = describe_scene(
             sizes,
-            self._array.dtype,
+            array.dtype,
             channels=[str(channel.get("label", "")) for channel in channels],
             pixel_size={
                 axis.lower(): size * MICROMETRES.get(unit, 0)
@@ -255,26 +308,39 @@ class _Image:
             },
             name=name,
         )
-        if chunk["Y"] * chunk["X"] < min(SMALLEST_CHUNK, sizes["Y"] * sizes["X"]):
+        if self._in_crumbs(array):
             raise ImageError(f"has chunks of {chunk['Y']} x {chunk['X']} pixels, which are too small; save it anew")
-        missing = self._array.files - _chunks_in(self._level)
-        if missing > 0:
-            told = f"{missing} of {self._array.files} chunks are not there and are taken for the fill value"
+        if array.missing > 0:
+            told = f"{array.missing} of {math.prod(array.grid)} chunks are not there and are taken for the fill value"
             scene = replace(scene, note="; ".join(filter(None, (scene.note, told))))
-        return scene
+        self._levels = [array, *self._smaller(folder, levels["datasets"][1:], array)]
+        return replace(scene, levels=tuple(self._sides(level) for level in self._levels[1:]))
 
-    def read(self, t: int, z: int, channel: int | None, region: Tile) -> NDArray:
-        """Read a part of one plane."""
-        import zarr
-        from zarr.storage import LocalStore
+    def _in_crumbs(self, array: _Array) -> bool:
+        chunk = dict(zip(self._axes, array.chunk, strict=True))
+        return chunk["Y"] * chunk["X"] < min(SMALLEST_CHUNK, math.prod(self._sides(array)))
 
-        if self._zarr is None:
-            store = LocalStore(self._level, read_only=True)
-            # Of oddities, such as an empty list of filters. What is ignored is one list of the whole process, which
-            # two threads at a time would leave to each other.
-            with _OPENING, warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self._zarr = zarr.open_array(store, mode="r", zarr_format=self._array.version)
+    def _sides(self, array: _Array) -> tuple[int, int]:
+        return array.shape[self._axes.index("Y")], array.shape[self._axes.index("X")]
+
+    def _smaller(self, folder: Path, levels: Sequence[Mapping[str, Any]], whole: _Array) -> Iterator[_Array]:
+        """The levels that hold the same planes smaller and whole; what is wrong with one keeps none from the others."""
+        before = whole
+        for level in levels:
+            with suppress(Exception):
+                array = _Array.of(_inside(folder, level["path"]))
+                smaller = all(side < of for side, of in zip(self._sides(array), self._sides(before), strict=True))
+                planes = [
+                    [side for side, axis in zip(each.shape, self._axes, strict=True) if axis not in "YX"]
+                    for each in (whole, array)
+                ]
+                alike = planes[0] == planes[1] and array.dtype == whole.dtype
+                if smaller and alike and not self._in_crumbs(array) and array.is_empty_as(whole):
+                    before = array
+                    yield array
+
+    def read(self, t: int, z: int, channel: int | None, region: Tile, level: int) -> NDArray:
+        """Read a part of one plane, or of a smaller copy of it."""
         index: dict[str, int | slice] = {
             "Y": slice(region.top, region.top + region.height),
             "X": slice(region.left, region.left + region.width),
@@ -282,7 +348,7 @@ class _Image:
             "Z": z,
             "C": channel or 0,
         }
-        part = np.asarray(self._zarr[tuple(index.get(axis, 0) for axis in self._axes)])
+        part = np.asarray(self._levels[level].pixels[tuple(index.get(axis, 0) for axis in self._axes)])
         if self._axes.index("X") < self._axes.index("Y"):
             part = part.T
         return np.array(part, dtype=self.scene.dtype)

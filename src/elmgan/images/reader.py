@@ -37,6 +37,7 @@ class Scene:
         note: What was assumed of its axes since the file does not say, as one sentence; empty where nothing was.
         fault: Why this scene cannot be read, while others of the file can; empty where it can. It keeps its place, so
             that the others keep the numbers that people know them by; its axes are YX, its shape (0, 0).
+        levels: Rows and columns of smaller copies of its planes that the file holds, the largest first.
     """
 
     axes: str
@@ -47,6 +48,7 @@ class Scene:
     name: str = ""
     note: str = ""
     fault: str = ""
+    levels: tuple[tuple[int, int], ...] = ()
 
     def length(self, axis: str) -> int:
         """Length of an axis; 1 where the scene does not have it."""
@@ -93,6 +95,9 @@ class Reader(Protocol):
 
     def read(self, scene: int, *, t: int, z: int, channel: int | None, region: Tile) -> NDArray:
         """Read a part of one plane, as (row, column), or (row, column, 3) for colour.
+
+        A reader of scenes with ``levels`` takes also ``level``: 0, or the number of a smaller copy, from 1, which is
+        read then, and which the region is of.
 
         Args:
             scene: Index of the scene, from 0.

@@ -3,7 +3,7 @@
 import math
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from threading import Lock
@@ -194,10 +194,13 @@ class Source:
     def read(self, plane: "Plane", region: Tile) -> NDArray:
         """Read a part of a plane; see :meth:`Plane.read`."""
         depths = range(plane.described.length("Z")) if isinstance(plane.z, str) else [plane.z - 1]
+        level = {"level": plane.level} if plane.level else {}  # other readers have none
 
         def one(z: int) -> NDArray:
             with self._lock:
-                pixels = self._reader.read(plane.scene - 1, t=plane.t - 1, z=z, channel=plane.index, region=region)
+                pixels = self._reader.read(
+                    plane.scene - 1, t=plane.t - 1, z=z, channel=plane.index, region=region, **level
+                )
             return as_numbers(pixels)
 
         try:
@@ -235,6 +238,7 @@ class Plane:
         channel: Name or number of its channel, or what colour is seen as; empty for an image of one grey channel.
         index: Of the channel, from 0; None for all samples of colour.
         view: How it is shown.
+        level: 0 for its pixels as they were taken; else the number of a smaller copy that its file holds.
     """
 
     source: Source
@@ -244,6 +248,7 @@ class Plane:
     channel: str
     index: int | None
     view: View
+    level: int = 0
 
     @property
     def described(self) -> Scene:
@@ -253,7 +258,23 @@ class Plane:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
-        return self.described.sides
+        return self.described.levels[self.level - 1] if self.level else self.described.sides
+
+    @property
+    def levels(self) -> "list[Plane]":
+        """The plane, and the smaller copies of it that its file holds, the largest first."""
+        return [replace(self, level=number) for number in range(1 + len(self.described.levels))]
+
+    @property
+    def reductions(self) -> tuple[float, float]:
+        """How many pixels, as they were taken, one stands for along rows and columns; 1 but for a smaller copy."""
+        down, across = map(_reduction, self.described.sides, self.shape)
+        return down, across
+
+    @property
+    def reduction(self) -> float:
+        """The geometric mean of both."""
+        return math.sqrt(math.prod(self.reductions))
 
     @property
     def samples(self) -> int:
@@ -266,7 +287,7 @@ class Plane:
         size = self.described.pixel_size
         if not {"x", "y"} <= size.keys() or not 0.9 < size["x"] / size["y"] < 1.1:
             return None
-        return math.sqrt(size["x"] * size["y"])
+        return math.sqrt(size["x"] * size["y"]) * self.reduction
 
     @property
     def place(self) -> tuple[int, int, int | Literal["max", "mean"]]:
@@ -297,6 +318,16 @@ class Plane:
             ImageError: Pixels are damaged or lacking, or their type is not of grey values.
         """
         return self.source.read(self, region or Tile(0, 0, *self.shape))
+
+
+def _reduction(side: int, smaller: int) -> float:
+    """How many pixels of a side one of a smaller copy stands for: a whole number, if that leaves hardly a pixel over.
+
+    >>> _reduction(1001, 500), _reduction(1001, 501), _reduction(1000, 300)
+    (2, 2, 3.3333333333333335)
+    """
+    whole = round(side / smaller)
+    return whole if smaller in (side // whole, -(-side // whole)) else side / smaller
 
 
 def read_every(plane: Plane, step: int, rows: int = 512) -> NDArray:

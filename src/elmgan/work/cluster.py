@@ -84,14 +84,15 @@ class Errand:
             found += [Failure.of(item.image, error, item.source)] * (len(self.tasks) - len(found))
         return found
 
-    def band(self, model: Model, surveyed: Surveyed, top: int, scale: float) -> Band:
-        """Run the network on a band of the only plane, which is too large for memory."""
+    def band(self, model: Model, surveyed: Surveyed, level: int, top: int, scale: float) -> Band:
+        """Run the network on a band of the only plane, which is too large for memory, or of a smaller copy of it."""
         with open_image(self.tasks[0].item.source, axes=self.axes, most_pixels=self.most_pixels) as source:
             planes = {plane.place: plane for plane in readable_planes(source, self.view)[0]}
             plane = planes.get(self.places[0])
-            if plane is None or plane.shape != surveyed.shape:
+            copies = [] if plane is None else plane.levels
+            if level >= len(copies) or copies[level].shape != surveyed.shape:
                 raise ImageError("changed while it was counted: count it again with --resume")
-            return model.band(plane, surveyed, top, scale)
+            return model.band(copies[level], surveyed, top, scale)
 
 
 def run_errand(errand: Errand, model: Model, sinks: Sinks, quick: bool) -> list[Outcome | Failure]:
@@ -99,9 +100,9 @@ def run_errand(errand: Errand, model: Model, sinks: Sinks, quick: bool) -> list[
     return errand.run(model, sinks, quick=quick)
 
 
-def run_band(errand: Errand, model: Model, surveyed: Surveyed, top: int, scale: float) -> Band:
+def run_band(errand: Errand, model: Model, surveyed: Surveyed, level: int, top: int, scale: float) -> Band:
     """Do a part of an errand, on a worker."""
-    return errand.band(model, surveyed, top, scale)
+    return errand.band(model, surveyed, level, top, scale)
 
 
 @contextmanager
@@ -203,10 +204,11 @@ def count_on_cluster(
 
     def bands_of(errand: Errand, on_disk: OnDisk, scale: float) -> Generator[Band, None, None]:
         [surveyed] = client.scatter([on_disk.surveyed], broadcast=True)
+        level = on_disk.plane.level
         found: deque[Future] = deque()
         try:
             for top in model.tops_of_bands(on_disk.shape, scale):
-                found.append(client.submit(run_band, errand, sent, surveyed, top, scale, pure=False))
+                found.append(client.submit(run_band, errand, sent, surveyed, level, top, scale, pure=False))
                 if len(found) > threads:  # one more than are worked on, since each waits in a worker's memory
                     yield _made(found.popleft())
             while found:

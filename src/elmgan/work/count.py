@@ -11,12 +11,14 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from elmgan.counting import Failure, Model, Place, Row, is_streamed
 from elmgan.counting.row import COLUMNS, FRACTIONS, read_failures, read_table
 from elmgan.errors import ImageError, OutputError, UsageError, one_line
 from elmgan.files import remove_unfinished, whole_file, write_table, write_text
 from elmgan.holding import held
-from elmgan.images import View, check_zarr, open_image, read_every
+from elmgan.images import Plane, View, check_zarr, open_image, read_every
 from elmgan.light import plane_grey
 from elmgan.models import shortcoming
 from elmgan.report import run_record, thumbnail
@@ -404,6 +406,14 @@ def _notes(plan: Plan, passed_over: str, model: Model, view: View) -> list[str]:
     return notes
 
 
+def _for_thumbnail(plane: Plane) -> NDArray:
+    """Read a plane; of one that is too large for memory every so many pixels, of a smaller copy if there is one."""
+    if not is_streamed(plane):
+        return plane.read()
+    copy = [copy for copy in plane.levels if not copy.level or max(copy.shape) >= SHOWN][-1]
+    return read_every(copy, math.ceil(max(copy.shape) / SHOWN))
+
+
 def _thumbnails(
     items: Sequence[Item],
     rows: Mapping[str, Sequence[Row]],
@@ -424,12 +434,11 @@ def _thumbnails(
             for k, plane in enumerate(planes):
                 if plane.place not in shown:
                     continue
-                step = math.ceil(max(plane.shape) / SHOWN) if is_streamed(plane) else 1
-                grey, outlined = plane_grey(plane, read_every(plane, step)), None
+                grey, outlined = plane_grey(plane, _for_thumbnail(plane)), None
                 if files[k].exists():
                     with open_image(files[k], most_pixels=most_pixels) as masks:
                         pages = masks.planes(View(z="each"))
-                        mask = read_every(pages[k - first[plane.scene]], step)
+                        mask = _for_thumbnail(pages[k - first[plane.scene]])
                     outlined = thumbnail(grey, mask)
                 file = written[OVERLAYS][k].relative_to(out).as_posix() if written[OVERLAYS][k].exists() else ""
                 drawn[item.image, plane.place] = RowPictures(thumbnail(grey), outlined, file)
