@@ -27,6 +27,7 @@ from elmgan.benchmark.accuracy import (
     measure_missing,
     read_accuracy,
     runs_of,
+    setting_of,
     used_of,
 )
 from elmgan.benchmark.accuracy_page import CAPTION, masks_side_by_side
@@ -325,13 +326,15 @@ def test_the_command_makes_what_is_missing_and_draws_the_page(data: Path, tmp_pa
     done = elmgan("benchmark", "report", *written, "-o", tmp_path / "page" / "results.md")
     assert done.exit_code == 0, done.stderr
     page = (tmp_path / "page" / "results.md").read_text(encoding="utf-8")
+    key = setting_of(False, steps=2, width=2).key
+    assert key == "reduced-2-w2"
     for name in ("dice.svg", "mae.svg", "masks.png"):
-        assert f"(results-accuracy-reduced-{name})" in page
-        assert (tmp_path / "page" / f"results-accuracy-reduced-{name}").exists()
+        assert f"(results-accuracy-{key}-{name})" in page
+        assert (tmp_path / "page" / f"results-accuracy-{key}-{name}").exists()
     assert "not run: no-discriminator, " in page
     assert "the grid on training images alone" in page
     assert "cannot be told from this" in page  # there is one seed alone
-    picture = read_image(tmp_path / "page" / "results-accuracy-reduced-masks.png")
+    picture = read_image(tmp_path / "page" / f"results-accuracy-{key}-masks.png")
     assert picture.shape[0] == 3 * (29 + CAPTION)  # three rows: image, truth, and seven arms
 
 
@@ -392,7 +395,7 @@ def judged(claim: str, *runs: AccuracyMeasured) -> dict[str, str]:
     """The verdicts on a claim: the score -> what is said, of the reduced setting."""
     found = verdicts({f"{run.run.name}": run for run in runs})
     return {
-        verdict.measured.split()[0]: verdict.verdict.removesuffix(" in the reduced setting")
+        verdict.measured.split()[0]: verdict.verdict.removesuffix(f" in the {TINY.told}")
         for verdict in found
         if verdict.claim == claim
     }
@@ -428,7 +431,7 @@ def test_excellent_is_a_number_and_better_than_nothing_learned() -> None:
     assert judged(EXCELLENT, *good[:2]) == {"R²": "cannot be told from this", "Dice": "cannot be told from this"}
     poor = [made(FULL, seed, 0.5, error=40) for seed in (1, 2, 3)]
     found = verdicts({run.run.name: run for run in [*poor, made(OTSU, 0, 0.9, error=1)]})
-    assert [each.verdict for each in found if each.claim == EXCELLENT] == ["does not hold in the reduced setting"] * 4
+    assert [each.verdict for each in found if each.claim == EXCELLENT] == [f"does not hold in the {TINY.told}"] * 4
 
 
 def test_runs_are_compared_on_the_same_folds_and_seeds() -> None:

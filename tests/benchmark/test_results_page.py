@@ -138,8 +138,9 @@ def test_files_that_are_no_results_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_page_of_results_is_drawn_from_the_kept_ones(tmp_path: Path) -> None:
-    """Otherwise: elmgan benchmark report benchmarks/*.json benchmarks/accuracy/*.json -o docs/results.md."""
-    results = [path for folder in ("", "accuracy") for path in sorted((ROOT / "benchmarks" / folder).glob("*.json"))]
+    """Otherwise: elmgan benchmark report benchmarks/*.json benchmarks/{accuracy,grid}/*.json -o docs/results.md."""
+    folders = [ROOT / "benchmarks" / name for name in ("", "accuracy", "grid")]
+    results = [path for folder in folders for path in sorted(folder.glob("*.json"))]
     kept = sorted((ROOT / "docs").glob("results*"))
     drawn = write_report(results, tmp_path / "results.md") if results else []
     assert {path.name for path in kept} == {path.name for path in drawn}

@@ -194,6 +194,26 @@ def test_each_scale_is_looked_at_once(known_images: KnownImages) -> None:
     assert max(Counter(shapes).values()) == 1
 
 
+@pytest.mark.parametrize("gap", [False, True])
+def test_a_large_window_is_shrunk_some_rows_at_a_time(gap: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.random.default_rng(0).normal(500, 200, (260, 300)).astype(np.float32)
+    if gap:
+        image[100:140, 30:90] = np.nan
+    shown: list[NDArray[np.float32]] = []
+
+    def predict(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        shown.append(image)
+        return np.abs(image), np.abs(image)
+
+    whole = Looks(predict, see(image, Normalisation()), 0.5).place(0.4)
+    monkeypatch.setattr("elmgan.counting.looks.IN_MEMORY", 1000)
+    monkeypatch.setattr("elmgan.counting.looks.SHRUNK_ROWS", 7)
+    in_rows = Looks(predict, see(image, Normalisation()), 0.5).place(0.4)
+    for one, other in zip(shown[: len(shown) // 2], shown[len(shown) // 2 :], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    assert in_rows == pytest.approx(whole, abs=1e-4)
+
+
 @pytest.fixture(scope="module")
 def sized(bundle: Bundle) -> Model:
     """The model, whose images had pixels of 1 micrometre."""

@@ -56,11 +56,13 @@ def print_card(bundle: Bundle) -> None:
         data.add_row(source.name, source.licence, str(source.images))
     names = list(dict.fromkeys(name for scores in card.scores.values() for name in scores))
     scores = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    scores.add_column("scored on", no_wrap=True)
-    for name in names:
-        scores.add_column(name.replace("_", " "), justify="right", min_width=5)
-    for name, values in card.scores.items():
-        scores.add_row(name, *(f"{values[score]:.3g}" if score in values else "" for score in names))
+    scores.add_column("scored on", overflow="fold")  # in a narrow window names break, never numbers
+    rows = [[f"{values[name]:.3g}" if name in values else "" for name in names] for values in card.scores.values()]
+    for name, *column in zip(names, *rows, strict=True):
+        words = name.split("_")
+        scores.add_column(" ".join(words), justify="right", min_width=max(map(len, (*words, *column))))
+    for name, row in zip(card.scores, rows, strict=True):
+        scores.add_row(name, *row)
     for part in (data, scores):
         if part.row_count:
             terminal.print(part)

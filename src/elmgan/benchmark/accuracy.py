@@ -88,6 +88,18 @@ class Setting(Strict):
     steps: int = Field(ge=1, description="of an epoch, after each of which a run can be interrupted")
     folds: int = Field(5, ge=2, description="that the data set is dealt to")
 
+    @property
+    def key(self) -> str:
+        """Name for files: with the steps and the width where these are not the usual ones."""
+        usual = SETTINGS[self.name]
+        others = [str(self.steps * self.epochs)] if (self.steps, self.epochs) != (usual.steps, usual.epochs) else []
+        return "-".join([self.name, *others, *([f"w{self.width}"] if self.width != usual.width else [])])
+
+    @property
+    def told(self) -> str:
+        """Name for people, likewise."""
+        return f"{self.name} setting" + (f" ({self.steps * self.epochs} steps)" if self.key != self.name else "")
+
 
 SETTINGS = {
     setting.name: setting

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from elmgan.benchmark.accuracy import AccuracyMeasured, Setting, as_picture
 from elmgan.benchmark.accuracy_tables import sheets_of
-from elmgan.benchmark.arms import ARMS, OTSU
+from elmgan.benchmark.arms import ARMS, OTSU, reference
 from elmgan.benchmark.comparison import ENOUGH_SEEDS, arms_of, by_setting, compare_arms
 from elmgan.benchmark.texts import Sheet
 from elmgan.benchmark.timing import Measured
@@ -35,19 +35,41 @@ def about(setting: Setting, runs: Sequence[AccuracyMeasured]) -> str:
     steps, hours = setting.epochs * setting.steps, sum(run.seconds for run in runs) / 3600
     part = "" if folds == list(range(1, setting.folds + 1)) else f" of {setting.folds}"
     machines = dict.fromkeys(str(run.conditions.machine["processor"]) for run in runs)
-    short = [name for name in arms_of(runs) if ARMS[name].learns and _seeds(runs, name) < ENOUGH_SEEDS]
-    absent = [arm.name for arm in ARMS.values() if not arm.grid and arm.name not in arms_of(runs)]
-    lacking = [f"fewer than {ENOUGH_SEEDS} seeds: {', '.join(short)}"] if short else []
-    lacking += [f"not run: {', '.join(absent)}"] if absent else []
+    rule = (
+        f"An arm is *better* or *worse* where the 95 % interval over images and each of at least {ENOUGH_SEEDS} seeds "
+        "agree, else it *cannot be told*."
+    )
+    if all(ARMS[run.arm].grid for run in runs):
+        compared = (
+            f"Each arm changes one thing of `{reference(ARMS[runs[0].arm]).name}`. All are trained and scored on "
+            "training images of the fold alone, to choose the preset: [what came of "
+            f"it](benchmarks.md#what-cmtd-needs). {rule}"
+        )
+    else:
+        compared = (
+            "Each arm changes one thing of the preset `paper`, has its steps and sees the same windows in the same "
+            f"order. {rule}{_missing(runs)}"
+        )
     return (
         f"Images at {setting.scale:g} of their size, networks of width {setting.width}, {steps} steps of one image, "
         f"the last epoch scored. {'Folds' if len(folds) > 1 else 'Fold'} {_listed(folds)}{part}, {trained} images to "
         f"train on and {scored} scored in the first; seeds {_listed(seeds)}. Images of one column and site are on one "
-        f"side. {len(runs)} runs, {hours:.1f} h of training on {', '.join(machines)}.\n\n"
-        "Each arm changes one thing of the preset `paper`, has its steps and sees the same windows in the same order. "
-        f"An arm is *better* or *worse* where the 95 % interval over images and each of at least {ENOUGH_SEEDS} seeds "
-        "agree, else it *cannot be told*." + (f" Missing: {'; '.join(lacking)}." if lacking else "")
+        f"side. {len(runs)} runs, {hours:.1f} h of training on {', '.join(machines)}.\n\n{compared}"
     )
+
+
+def _missing(runs: Sequence[AccuracyMeasured]) -> str:
+    """Say which arms lack seeds, and what these cost by the time that a run of the same arm took."""
+    short = {name: ENOUGH_SEEDS - _seeds(runs, name) for name in arms_of(runs) if ARMS[name].learns}
+    short = {name: number for name, number in short.items() if number > 0 and not ARMS[name].grid}
+    hours = sum(number * min(run.seconds for run in runs if run.arm == name) / 3600 for name, number in short.items())
+    absent = [arm.name for arm in ARMS.values() if not arm.grid and arm.name not in arms_of(runs)]
+    told = []
+    if short:
+        lacks = ", ".join(f"{name} ({number})" for name, number in short.items())
+        told.append(f"seeds of {lacks}, about {hours:.1f} h more on one such core")
+    told += [f"not run: {', '.join(absent)}"] if absent else []
+    return f" Missing: {'; '.join(told)}." if told else ""
 
 
 def sections(results: Sequence[Measured], plots: Sequence[str]) -> list[tuple[str, str, list[Sheet]]]:
@@ -59,9 +81,9 @@ def sections(results: Sequence[Measured], plots: Sequence[str]) -> list[tuple[st
     """
     made = []
     for setting, runs in by_setting(results):
-        shown = [name for name in plots if f"-{setting.name}-" in name]
+        shown = [name for name in plots if name.rpartition("-")[0].endswith(f"-accuracy-{setting.key}")]
         pictures = "\n".join(f"\n![{_alt(name)}]({name})" for name in shown)
-        made.append((f"accuracy, {setting.name} setting", about(setting, runs) + "\n" + pictures, sheets_of(runs)))
+        made.append((f"accuracy, {setting.told}", about(setting, runs) + "\n" + pictures, sheets_of(runs)))
     return made
 
 
@@ -77,7 +99,7 @@ def draw_accuracy(results: Sequence[Measured], out: Path) -> list[Path]:
     """
     paths = []
     for setting, runs in by_setting(results):
-        stem = f"{out.stem}-accuracy-{setting.name}"
+        stem = f"{out.stem}-accuracy-{setting.key}"
         compared = compare_arms(runs)
         for score, quantity in PLOTTED.items():
             dots = {

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from elmgan.benchmark.accuracy import SETTINGS, Accuracy, AccuracyMeasured, Run, runs_of
-from elmgan.benchmark.arms import ARMS, OTSU, chosen_arms
+from elmgan.benchmark.arms import ARMS, GRID_FULL, OTSU, chosen_arms
 from elmgan.benchmark.comparison import Compared, arms_of, by_setting, compare_arms, scores_of
 from elmgan.benchmark.texts import Sheet, three_digits
 from elmgan.scores import SCORES
@@ -45,7 +45,7 @@ def plan(benchmark: Accuracy, rate: float) -> Sheet:
             ]
         )
     columns = ["arm", "M parameters", "G multiply-adds a step", "about min a run", "there", "missing"]
-    return Sheet(f"Accuracy, {benchmark.setting.name} setting", columns, rows)
+    return Sheet(f"Accuracy, {benchmark.setting.told}", columns, rows)
 
 
 def minutes(benchmark: Accuracy, run: Run, rate: float) -> float:
@@ -83,7 +83,7 @@ def sheets_of(results: Sequence[AccuracyMeasured]) -> list[Sheet]:
         compared = compare_arms(runs)
         for grid in (False, True):
             names = [name for name in arms_of(runs) if ARMS[name].grid == grid]
-            told = f"{setting.name} setting{', the grid on training images alone' if grid else ''}"
+            told = f"{setting.told}{', the grid on training images alone' if grid else ''}"
             if names:
                 columns = ["arm", "runs", *(SCORES[name].heading for name in IN_TABLE)]
                 title = f"Scores, {told}: mean over seeds ± their standard deviation"
@@ -91,7 +91,8 @@ def sheets_of(results: Sequence[AccuracyMeasured]) -> list[Sheet]:
             if rows := [_compared(compared[name]) for name in names if name in compared]:
                 headings = ["arm", "what it is", "seeds", *(SCORES[name].heading for name in COMPARED)]
                 headings += [f"by {SCORES[name].heading}" for name in READ]
-                title = f"Less the whole method, {told}: difference with its 95 % interval over images"
+                whole = GRID_FULL if grid else "the whole method"
+                title = f"Less {whole}, {told}: difference with its 95 % interval over images"
                 made.append(Sheet(title, headings, rows))
     return made
 

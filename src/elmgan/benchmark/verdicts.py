@@ -124,7 +124,7 @@ def _of_accuracy(setting: Setting, runs: Sequence[AccuracyMeasured]) -> list[Ver
             measured = f"{SCORES[score].heading} {shown} by seed, {least} wanted"
             met = [value >= least for value in values]
             told = len(values) >= ENOUGH_SEEDS and len(set(met)) == 1
-            on = f"{setting.name} setting: {FULL}"
+            on = f"{setting.told}: {FULL}"
             reading = ("worse" if met[0] else "better") if told else ""
             found.append(Verdict(EXCELLENT, measured, on, _read(setting, reading)))
     for score in ("mae", "dice") if baseline else ():
@@ -142,7 +142,7 @@ def _read(setting: Setting, reading: str) -> str:
     'holds in the reduced setting'
     """
     verdict = {"worse": HOLDS, "better": NEVER}.get(reading, OPEN)
-    return verdict if verdict == OPEN or setting.name == "full" else f"{verdict} in the {setting.name} setting"
+    return verdict if verdict == OPEN or setting.name == "full" else f"{verdict} in the {setting.told}"
 
 
 def _where(setting: Setting, compared: Compared) -> str:
@@ -154,7 +154,7 @@ def _where(setting: Setting, compared: Compared) -> str:
     """
     folds, seeds = (", ".join(map(str, numbers)) for numbers in (compared.folds, compared.seeds))
     return (
-        f"{setting.name} setting, fold{'s' if len(compared.folds) > 1 else ''} {folds}, "
+        f"{setting.told}, fold{'s' if len(compared.folds) > 1 else ''} {folds}, "
         f"seed{'s' if len(compared.seeds) > 1 else ''} {seeds}"
     )
 

@@ -201,7 +201,9 @@ def _words(
     if rows:
         images = len({row.image for row in rows})
         planes = (
-            f"{_many(images, 'image')}" if images == len(rows) else f"{len(rows)} planes of {_many(images, 'image')}"
+            f"{_many(images, 'image')}"
+            if images == len(rows)
+            else f"{grouped(len(rows))} planes of {_many(images, 'image')}"
         )
         spread = f", {sum(counts) / len(rows):.1f} on average, from {min(counts)} to {max(counts)}"
         told.append(
@@ -217,9 +219,10 @@ def _words(
     if flagged:
         flag, number, _ = flags_found(row.doubts for row in rows)[0]
         advice = REMEDY.get(flag, "")
-        mostly = f"mostly {flag} ({number}): {advice}" if flagged > 1 else f"{flag}: {advice}"
+        mostly = f"mostly {flag} ({grouped(number)}): {advice}" if flagged > 1 else f"{flag}: {advice}"
         told.append(
-            f"{flagged} of {len(rows)} {'is' if flagged == 1 else 'are'} flagged, {mostly}. Look at these first."
+            f"{grouped(flagged)} of {grouped(len(rows))} {'is' if flagged == 1 else 'are'} flagged, {mostly}. "
+            "Look at these first."
         )
     elif rows:
         told.append("None is flagged. That is no proof: compare some counts with your own.")
@@ -230,7 +233,7 @@ def _words(
     if things == "cells" and rows:
         half = sorted((row.high - row.low) / 2 for row in rows if row.low is not None and row.high is not None)
         if half:
-            some = "Each count" if len(half) == len(rows) else f"{len(half)} of {len(rows)} counts"
+            some = "Each count" if len(half) == len(rows) else f"{grouped(len(half))} of {grouped(len(rows))} counts"
             told.append(
                 f"{some} {'has' if len(half) == len(rows) else 'have'} a 90 % interval, "
                 f"typically ± {half[len(half) // 2]:.0f} cells."
