@@ -143,10 +143,15 @@ def try_file(path: Path) -> None:
                     rows, columns = scene.sides
                     if rows * columns > MOST_PIXELS:
                         continue
-                    for region in (Tile(0, 0, 1, 1), Tile(rows // 2, columns // 3, -(-rows // 2), -(-columns // 3))):
+                    parts = [Tile(0, 0, 1, 1), Tile(rows // 2, columns // 3, -(-rows // 2), -(-columns // 3))]
+                    read = [(0, part) for part in parts]
+                    for number, (high, wide) in enumerate(scene.levels, 1):
+                        read += [(number, Tile(0, 0, high, wide))] if high * wide <= MOST_PIXELS else []
+                    for level, region in read:
                         with refusal_allowed():
+                            at = {"level": level} if level else {}
                             channel = 0 if "C" in scene.axes else None
-                            image = reader.read(index, t=0, z=0, channel=channel, region=region)
+                            image = reader.read(index, t=0, z=0, channel=channel, region=region, **at)
                             colour = (3,) if "S" in scene.axes else ()
                             assert image.shape == (region.height, region.width, *colour), (image.shape, region, scene)
                             assert image.dtype == scene.dtype, (image.dtype, scene.dtype)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from elmgan.errors import ImageError
-from elmgan.images import segments
+from elmgan.images import View, only_plane, open_image, segments
 from elmgan.images.reader import Scene, readers
 from elmgan.images.tiff import TiffReader
 from elmgan.images.tile import Tile
@@ -456,11 +456,58 @@ def test_smaller_copies_are_no_scenes(path: Path, subifds: int) -> None:
             file.write(level, metadata=None, subfiletype=1 if subifds else 0, tile=(16, 16))
     np.testing.assert_array_equal(plane(path), GREY)
     assert len(scenes(path)) == 1
-    with tifffile.TiffWriter(path, ome=True) as file:
-        file.write(STACK, metadata={"axes": "ZYX"}, subifds=1)
-        file.write(STACK[:, ::2, ::2], subfiletype=1)
-    assert scene(path).shape == STACK.shape
-    np.testing.assert_array_equal(plane(path, z=2), STACK[2])
+    assert scene(path).levels == ((24, 32), (12, 16))
+    for copy, part, level in zip(copies(path), copies(path, Tile(2, 3, 8, 9)), levels, strict=True):
+        np.testing.assert_array_equal(copy, level)
+        np.testing.assert_array_equal(part, level[2:10, 3:12])
+
+
+def copies(path: Path, region: Tile | None = None, **view: Any) -> list[NDArray]:
+    with open_image(path) as source:
+        return [copy.read(region) for copy in only_plane(source, View(**view)).levels[1:]]
+
+
+@pytest.mark.parametrize("written", [{"ome": True}, {}, {"imagej": False, "bigtiff": True}])
+def test_each_plane_of_a_stack_has_smaller_copies(path: Path, written: dict[str, Any]) -> None:
+    small, axes = STACK[:, ::2, ::2], {"axes": "ZYX"} if written.get("ome") else None
+    with tifffile.TiffWriter(path, **written) as file:
+        file.write(STACK, metadata=axes, subifds=1, photometric="minisblack")
+        file.write(small, subfiletype=1, metadata=axes and {}, photometric="minisblack")
+    axis = "z" if written.get("ome") else "t"
+    assert scene(path).levels == (small.shape[1:],)
+    np.testing.assert_array_equal(plane(path, **{axis: 2}), STACK[2])
+    (copy,) = copies(path, **{axis: 3})
+    np.testing.assert_array_equal(copy, small[2])
+    if written.get("ome"):
+        (copy,) = copies(path, z="max")
+        np.testing.assert_array_equal(copy, small.max(axis=0))
+
+
+def test_smaller_copies_of_colour(path: Path) -> None:
+    with tifffile.TiffWriter(path) as file:
+        file.write(COLOUR, photometric="rgb", subifds=1)
+        file.write(COLOUR[::2, ::2], photometric="rgb", subfiletype=1)
+    (copy,) = copies(path)
+    np.testing.assert_array_equal(copy, COLOUR[::2, ::2])
+    (copy,) = copies(path, channel="green")
+    np.testing.assert_array_equal(copy, COLOUR[::2, ::2, 1])
+
+
+def test_pixels_that_are_alpha_alone_are_refused(path: Path) -> None:
+    tifffile.imwrite(path, GREY, metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages.first.tags["SamplesPerPixel"].overwrite(0)
+    with pytest.raises(ImageError, match="has pixels of no value but how opaque they are"):
+        plane(path)
+
+
+def test_a_copy_of_other_pixels_is_none(path: Path) -> None:
+    with tifffile.TiffWriter(path) as file:
+        file.write(GREY, metadata=None, subifds=3)
+        for level in (GREY[::2, ::2].astype(np.float32), COLOUR[:9, :9], GREY[::2]):
+            file.write(level, metadata=None, subfiletype=1)
+    assert scene(path).levels == ()
+    np.testing.assert_array_equal(plane(path), GREY)
 
 
 def test_thumbnails_are_no_scenes_but_another_image_is_one(path: Path) -> None:

@@ -48,10 +48,17 @@ def check_kind(page: TiffPage) -> None:
 
 
 def kept_samples(page: TiffPage) -> tuple[int, ...]:
-    """Indices of the samples of a pixel without alpha."""
+    """Indices of the samples of a pixel without alpha.
+
+    Raises:
+        ImageError: There is none.
+    """
     first_extra = page.samplesperpixel - len(page.extrasamples)
     alpha = {first_extra + index for index, kind in enumerate(page.extrasamples) if kind in ALPHA}
-    return tuple(index for index in range(page.samplesperpixel) if index not in alpha)
+    kept = tuple(index for index in range(page.samplesperpixel) if index not in alpha)
+    if not kept:
+        raise ImageError("has pixels of no value but how opaque they are; save the image itself")
+    return kept
 
 
 def colouring(page: TiffPage, samples: int, *, measured: bool) -> Colouring | None:

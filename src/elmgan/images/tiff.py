@@ -3,9 +3,10 @@
 import logging
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -73,11 +74,16 @@ class _Pixels:
     no_data: float | None
 
 
+_Levels = tuple[_Pixels, ...]
+"""Where the pixels of a scene lie, and those of smaller copies of it, the largest first."""
+
+
 class TiffReader:
     """An open TIFF; see :class:`elmgan.images.reader.Reader`.
 
-    Pyramid levels, labels, macros and thumbnails are no scenes. Only the file that was given is read, whatever other
-    files its metadata name. Orientation and WhiteIsZero are not applied: rows and numbers are taken as stored.
+    Labels, macros and thumbnails are no scenes, nor are pyramid levels, which are told as smaller copies. Only the file
+    that was given is read, whatever other files its metadata name. Orientation and WhiteIsZero are not applied: rows
+    and numbers are taken as stored.
     """
 
     kind = "TIFF"
@@ -106,7 +112,7 @@ class TiffReader:
             if not found:
                 raise ImageError("holds previews and no image; save the image itself")
             self._scenes = tuple(scene for scene, _ in found)
-            self._pixels = tuple(pixels for _, pixels in found)
+            self._levels = tuple(levels for _, levels in found)
             opened.pop_all()
 
     @property
@@ -119,9 +125,9 @@ class TiffReader:
         self._tiff.close()
         self._file.close()
 
-    def read(self, scene: int, *, t: int, z: int, channel: int | None, region: Tile) -> NDArray:
+    def read(self, scene: int, *, t: int, z: int, channel: int | None, region: Tile, level: int = 0) -> NDArray:
         """Read a part of one plane; see :meth:`elmgan.images.reader.Reader.read`."""
-        described, pixels = self._scenes[scene], self._pixels[scene]
+        described, pixels = self._scenes[scene], self._levels[scene][level]
         if "C" in described.axes and channel is None:
             raise ImageError(f"has {described.length('C')} channels; name one")
         at = {"T": t, "Z": z, "C": channel or 0}
@@ -180,7 +186,7 @@ class TiffReader:
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
-    def _find(self) -> list[tuple[Scene, _Pixels]]:
+    def _find(self) -> list[tuple[Scene, _Levels]]:
         first = self._tiff.pages.first
         if "<!ENTITY" in first.description:
             raise ImageError("is damaged: its metadata define entities; save it again")
@@ -203,7 +209,7 @@ class TiffReader:
             self._last = number, TiffPage(self._tiff, number)
         return self._last[1]
 
-    def _ome_scene(self, image: OmeImage) -> tuple[Scene, _Pixels]:
+    def _ome_scene(self, image: OmeImage) -> tuple[Scene, _Levels]:
         keyframe = self._page(next(iter(image.pages.values())))
         along = tuple(len(positions) for positions in image.positions)
 
@@ -215,13 +221,37 @@ class TiffReader:
                 raise ImageError(LACKING)
             return self._page(number)
 
-        scene, pixels = self._image(
-            keyframe, image.axes + keyframe.axes, (*along, *keyframe.shape), page, measured=True, name=image.name
-        )
+        scene, levels = self._stacked(keyframe, page, image.axes, along, measured=True, name=image.name)
         channels = image.channels if "S" not in scene.axes and len(image.channels) == scene.length("C") else ()
-        return _with_size(replace(scene, channels=channels), image.pixel_size), pixels
+        return _with_size(replace(scene, channels=channels), image.pixel_size), levels
 
-    def _known_kind(self) -> list[tuple[Scene, _Pixels]]:
+    def _stacked(
+        self,
+        keyframe: TiffPage,
+        page: Callable[[int], TiffPage],
+        axes: str,
+        along: tuple[int, ...],
+        *,
+        measured: bool,
+        name: str = "",
+    ) -> tuple[Scene, _Levels]:
+        """Describe an image of pages, below each of which there may be smaller copies; the axes are those outside."""
+
+        def level(number: int) -> tuple[Scene, _Pixels]:
+            return self._image(
+                found := _below(keyframe, number),
+                axes + found.axes,
+                (*along, *found.shape),
+                lambda index: _below(page(index), number),
+                measured=measured,
+            )
+
+        scene, pixels = self._image(
+            keyframe, axes + keyframe.axes, (*along, *keyframe.shape), page, measured=measured, name=name
+        )
+        return _with_levels(scene, pixels, (partial(level, number) for number in range(len(keyframe.subifds or ()))))
+
+    def _known_kind(self) -> list[tuple[Scene, _Levels]]:
         if self._tiff.is_scn and re.search(r"""\b[czr]=["'][^"']{5}""", self._tiff.pages.first.description):
             raise ImageError("is damaged: its metadata count 10,000 channels or planes; save it again")
         series = self._tiff.series
@@ -235,22 +265,29 @@ class TiffReader:
         for each in series:
             if each.name in PREVIEWS or each.keyframe.is_reduced or (overview is not None and each.name == overview):
                 continue
-            axes, shape = each.get_axes(squeeze=False), each.get_shape(squeeze=False)
             name = "" if each.name in ("Baseline", "integrated") else each.name
-            scene, pixels = self._image(
-                each.keyframe,
-                axes,
-                shape,
-                _page_getter(each),
-                offset=each.dataoffset,
-                measured=measured,
-                name=name,
-                value=each.transform,
+            scene, levels = _with_levels(
+                *self._series(each, measured=measured, name=name),
+                (partial(self._series, level, measured=measured) for level in each.levels[1:]),
             )
-            self._check_number(each, pixels)
             size = pixel_size(self._tiff, each.keyframe, each.name)
-            found.append((_with_size(replace(scene, channels=self._channels(scene)), size), pixels))
+            found.append((_with_size(replace(scene, channels=self._channels(scene)), size), levels))
         return found
+
+    def _series(self, series: TiffPageSeries, *, measured: bool, name: str = "") -> tuple[Scene, _Pixels]:
+        """Describe an image, or a smaller copy of one, whose axes tifffile knows."""
+        scene, pixels = self._image(
+            series.keyframe,
+            series.get_axes(squeeze=False),
+            series.get_shape(squeeze=False),
+            _page_getter(series),
+            offset=series.dataoffset,
+            measured=measured,
+            name=name,
+            value=series.transform,
+        )
+        self._check_number(series, pixels)
+        return scene, pixels
 
     def _channels(self, scene: Scene) -> tuple[str, ...]:
         """Names of channels as an LSM has them."""
@@ -271,32 +308,40 @@ class TiffReader:
         if series.kind == "imagej" and images not in (1, number):
             raise ImageError(f"holds {images:,} images where its metadata count {number:,}; save it again")
 
-    def _plain(self) -> list[tuple[Scene, _Pixels]]:
+    def _plain(self) -> list[tuple[Scene, _Levels]]:
         """Scenes of a file without metadata: pages of one size and kind are one image."""
         groups: dict[tuple, list[int]] = {}
         pages = [(number, page) for number, page in enumerate(self._pages) if not page.preview]
         for number, page in pages:
             groups.setdefault((page.size, page.kind), []).append(number)
-        whole: list[tuple[Directory, list[int]]] = []
+        whole: list[tuple[Directory, list[list[int]]]] = []
         for numbers in groups.values():
             page = self._pages[numbers[0]]
-            if not any(len(numbers) == len(others) and _is_level(page, other) for other, others in whole):
-                whole.append((page, numbers))
-        return [self._stack(numbers) for _, numbers in whole]
+            of = next((them for it, them in whole if len(numbers) == len(them[0]) and _is_level(page, it)), None)
+            if of is None:
+                whole.append((page, [numbers]))
+            else:
+                of.append(numbers)
+        return [self._stack(*levels) for _, levels in whole]
 
-    def _stack(self, numbers: list[int]) -> tuple[Scene, _Pixels]:
+    def _stack(self, numbers: list[int], *smaller: list[int]) -> tuple[Scene, _Levels]:
+        """Describe the image of some pages, of which others are smaller copies."""
         keyframe = self._page(numbers[0])
+        axes, along = ("I", (len(numbers),)) if len(numbers) > 1 else ("", ())
+        measured = keyframe.is_ome or keyframe.is_imagej
 
-        along = ("I", len(numbers)) if len(numbers) > 1 else None
-        scene, pixels = self._image(
-            keyframe,
-            ("I" if along else "") + keyframe.axes,
-            ((len(numbers),) if along else ()) + keyframe.shape,
-            lambda index: self._page(numbers[index]),
-            measured=keyframe.is_ome or keyframe.is_imagej,
+        def level(of: list[int]) -> tuple[Scene, _Pixels]:
+            first = self._page(of[0])
+            shape = (*along, *first.shape)
+            return self._image(first, axes + first.axes, shape, lambda index: self._page(of[index]), measured=measured)
+
+        scene, levels = self._stacked(
+            keyframe, lambda index: self._page(numbers[index]), axes, along, measured=measured
         )
+        if len(levels) == 1:
+            scene, levels = _with_levels(scene, levels[0], (partial(level, of) for of in smaller))
         # An OME-TIFF whose XML does not describe this file has a resolution all the same: a default.
-        return _with_size(scene, {} if keyframe.is_ome else pixel_size(self._tiff, keyframe)), pixels
+        return _with_size(scene, {} if keyframe.is_ome else pixel_size(self._tiff, keyframe)), levels
 
     def _image(
         self,
@@ -377,6 +422,29 @@ class TiffReader:
                 f"has axes {letters} of {lengths}; say what they are with --axes, one letter of TZCYX for each"
             )
         return tuple(replace(axis, letter="T") if axis in open_axes else axis for axis in axes), PAGES_COUNTED
+
+
+def _with_levels(
+    scene: Scene, pixels: _Pixels, smaller: Iterable[Callable[[], tuple[Scene, _Pixels]]]
+) -> tuple[Scene, _Levels]:
+    """Add to a scene the smaller copies that hold its planes; what is wrong with one keeps none from the others."""
+    levels, sides = [pixels], [scene.sides]
+    for described in smaller:
+        with suppress(Exception):
+            copy, found = described()
+            planes = [[each.axes, each.dtype, each.shape[: each.axes.index("Y")]] for each in (scene, copy)]
+            if planes[0] == planes[1] and all(side < of for side, of in zip(copy.sides, sides[-1], strict=True)):
+                levels.append(found)
+                sides.append(copy.sides)
+    return replace(scene, levels=tuple(sides[1:])), tuple(levels)
+
+
+def _below(page: TiffPage, number: int) -> TiffPage:
+    """Give a smaller copy that a page names."""
+    found = page.pages[number] if page.pages and number < len(page.pages) else None
+    if not isinstance(found, TiffPage):
+        raise ImageError(LACKING)
+    return found
 
 
 def _look(page: TiffPage) -> tuple:
