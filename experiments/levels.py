@@ -12,6 +12,7 @@ import csv
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,7 @@ import zarr
 from numpy.typing import NDArray
 
 from elmgan import Model
-from elmgan.counting import levels
+from elmgan.counting import OnDisk, levels
 from elmgan.images import Plane, View, open_image, read_image
 from elmgan.light import to_grey
 from elmgan.models import find_bundle, read_bundle
@@ -75,13 +76,14 @@ def images(data: Path, split: Path) -> Iterator[tuple[str, Image, float]]:
 
 def rows_of(model: Model, name: str, image: Image, scale: float) -> Iterator[tuple[object, ...]]:
     """Compare an image with copies of it, without noise and with it."""
+    look = partial(OnDisk, normalisation=model.card.normalisation)
     for noise in NOISE:
         noisy = image + np.random.default_rng(0).normal(0, noise * image.std(), image.shape).astype(np.float32)
         for kind, copied in COPIES.items():
             copy = copied(noisy, round(1 / scale))
             with tempfile.TemporaryDirectory() as folder:
-                plane = as_plane(Path(folder) / "image.zarr", noisy, copy)
-                found = levels.difference(plane, plane.levels[1], scale, model.card.normalisation)
+                plane, small = as_plane(Path(folder) / "image.zarr", noisy, copy).levels
+                found = levels.difference(look(plane), look(small), scale)
             counts = (model.count(each, scale=at).estimate for each, at in ((noisy, scale), (copy, 1.0)))
             yield name, scale, noise, kind, round(found, 4), *counts
 

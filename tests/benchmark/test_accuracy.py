@@ -327,7 +327,7 @@ def test_the_command_makes_what_is_missing_and_draws_the_page(data: Path, tmp_pa
     assert done.exit_code == 0, done.stderr
     page = (tmp_path / "page" / "results.md").read_text(encoding="utf-8")
     key = setting_of(False, steps=2, width=2).key
-    assert key == "reduced-2-w2"
+    assert key == "reduced-2-steps-width-2"
     for name in ("dice.svg", "mae.svg", "masks.png"):
         assert f"(results-accuracy-{key}-{name})" in page
         assert (tmp_path / "page" / f"results-accuracy-{key}-{name}").exists()

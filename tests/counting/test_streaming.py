@@ -1,7 +1,7 @@
 """A plane of which only some rows are in memory is counted as a whole one is."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,12 +9,11 @@ import tifffile
 from numpy.typing import NDArray
 
 from bundles import known, squares, tiny_bundle
-from elmgan.counting import Model, Predictor, Result, Streamed, predictor, streaming
-from elmgan.engines import Engine
+from elmgan.counting import Model, Result, Streamed, predictor, streaming
 from elmgan.errors import ImageError
 from elmgan.images import Plane, View, open_image
 from elmgan.light import Normalisation
-from elmgan.models import Architecture, Learned
+from elmgan.models import Learned
 
 MODEL = Model(tiny_bundle(), "onnxruntime", tile=64)
 
@@ -65,16 +64,6 @@ def test_the_numbers_and_the_cells_are_the_same(kind: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("scale", [0.5, 0.73, 1.4])
 def test_at_any_scale(scale: float, tmp_path: Path) -> None:
     assert_alike(*both(SCENES["grey"], tmp_path, scale=scale))
-
-
-@pytest.mark.parametrize("scale", [1, 0.5, 0.25, 0.1])
-def test_rows_that_are_predicted_at_a_time_do_not_grow_where_the_plane_is_seen_smaller(
-    scale: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(predictor, "BAND_PIXELS", 1 << 23)
-    shape, runs = (40_000, 40_000), Predictor(Architecture(depth=3), cast(Engine, None), tile=64)
-    tops = runs.tops_of_bands(shape, scale=scale)
-    assert tops.step / scale * shape[1] <= max(predictor.BAND_PIXELS, 8 / scale * shape[1])  # 8 rows are the network's
 
 
 def test_pixels_without_data_are_left_out(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+from typing import cast
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,8 +7,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
+from elmgan.counting import Predictor, predictor
 from elmgan.counting.tiling import Maps, Tiling, assembled, tiles_of
+from elmgan.engines import Engine
 from elmgan.images import Tile
+from elmgan.models import Architecture
 
 sides = st.integers(1, 60)
 shapes = st.tuples(sides, sides)
@@ -73,3 +78,13 @@ def test_a_halo_that_is_too_small_shows() -> None:
     tiled, _ = in_tiles(image, tile=8, halo=0)
     with pytest.raises(AssertionError):
         np.testing.assert_allclose(tiled, local(image)[0], rtol=1e-3)
+
+
+@pytest.mark.parametrize(("scale", "most"), [(1, 1.5), (0.5, 2), (0.25, 2.5), (0.1, 6)])
+def test_rows_that_are_held_where_the_plane_is_seen_smaller(scale: float, most: float) -> None:
+    shape, architecture = (40_000, 40_000), Architecture(depth=6)
+    runs = Predictor(architecture, cast(Engine, None))
+    height = runs.tops_of_bands(shape, scale=scale).step
+    assert height >= 1.5 * architecture.halo  # little more than half of what is computed is halo
+    held = (height + 2 * architecture.halo) / scale * shape[1]
+    assert held <= most * predictor.BAND_PIXELS

@@ -89,16 +89,30 @@ class Setting(Strict):
     folds: int = Field(5, ge=2, description="that the data set is dealt to")
 
     @property
-    def key(self) -> str:
-        """Name for files: with the steps and the width where these are not the usual ones."""
+    def unusual(self) -> list[str]:
+        """What differs from the setting of this name as it is without options, in words."""
         usual = SETTINGS[self.name]
-        others = [str(self.steps * self.epochs)] if (self.steps, self.epochs) != (usual.steps, usual.epochs) else []
-        return "-".join([self.name, *others, *([f"w{self.width}"] if self.width != usual.width else [])])
+        told = {
+            f"{self.epochs * self.steps} steps": (self.epochs, self.steps) != (usual.epochs, usual.steps),
+            f"width {self.width}": self.width != usual.width,
+            f"scale {self.scale:g}": self.scale != usual.scale,
+            f"{self.folds} folds": self.folds != usual.folds,
+        }
+        return [words for words, differs in told.items() if differs]
+
+    @property
+    def key(self) -> str:
+        """Name for files.
+
+        >>> SETTINGS["reduced"].key, setting_of(False, steps=250, width=8).key
+        ('reduced', 'reduced-252-steps-width-8')
+        """
+        return "-".join([self.name, *self.unusual]).replace(" ", "-")
 
     @property
     def told(self) -> str:
-        """Name for people, likewise."""
-        return f"{self.name} setting" + (f" ({self.steps * self.epochs} steps)" if self.key != self.name else "")
+        """Name for people."""
+        return f"{self.name} setting" + (f" ({', '.join(self.unusual)})" if self.unusual else "")
 
 
 SETTINGS = {

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -251,8 +252,8 @@ class Model:
         """Count the cells of a plane of any size, of which only some rows are in memory at a time.
 
         The numbers are those of :meth:`count`, within rounding, and so are the cells. Where the network sees the plane
-        smaller and its file holds a smaller copy that looks the same to it, that is read in place of the plane; what is
-        found has the size of the plane all the same.
+        smaller and its file holds a smaller copy that looks the same to it, cells are found in that; what is found has
+        the size of the plane all the same.
 
         Args:
             plane: The plane, of an open source.
@@ -270,9 +271,12 @@ class Model:
         if not (card.architecture.tiles and card.architecture.maps):
             raise ImageError(f"is too large for {self.version}: choose a model with a count map, which counts in tiles")
         channel = view.channel if plane.samples == len(COLOUR_SAMPLES) else None
-        on_disk, chosen, looks = self._on_disk(plane, channel, quick=quick)
-        scale = chosen.scale * on_disk.plane.reduction
-        judged = self._judged(looks, chosen, self._view_of(plane, view), quick=quick, place_at=scale)
+        look = partial(OnDisk, normalisation=card.normalisation, channel=channel, cells=view.cells)
+        on_disk = look(plane)
+        chosen, looks = self._looked(on_disk, view, quick=quick, hint=self._hint(plane))
+        judged = self._judged(looks, chosen, self._view_of(plane, view), quick=quick)
+        counted = level_for(on_disk, chosen.scale, look)
+        scale = chosen.scale * counted.plane.reduction
         surveyed = on_disk.surveyed
         if surveyed.stains:  # refused where a part of it is
             rows, columns = (min(side, PART) for side in plane.shape)
@@ -280,7 +284,7 @@ class Model:
             self.count(plane.read(middle), view=view.changed(scale=chosen.scale), quick=True)
         clumps = Clumps() if self._told_by_clumps else None
         found = find_in_strips(
-            on_disk,
+            counted,
             self._predict,
             scale=scale,
             threshold=card.threshold,
@@ -318,9 +322,9 @@ class Model:
             "" if "unlike-training" not in flags else self._unlike(appearance, judged.place if judged.far else None),
             judged.distance,
             surveyed.preview,
-            on_disk.plane.shape,
-            on_disk.plane.reductions,
-            on_disk.box,
+            counted.plane.shape,
+            counted.plane.reductions,
+            counted.box,
             strips,
             found.count_map,
             None if interval is None else card.calibration,
@@ -358,50 +362,19 @@ class Model:
     def _told_by_clumps(self) -> bool:
         return "clumped" in self.card.training and self.card.counts and self.card.segments
 
-    def _on_disk(self, plane: Plane, channel: int | str | None, *, quick: bool) -> tuple[OnDisk, Scaled, Looks | None]:
-        """Look at a plane, or at a smaller copy of it from which the network sees the same."""
-        normalisation, view = self.card.normalisation, plane.view
-        hint = None if quick else self._hint(plane)
-        likely = view.factor if view.scale != "auto" else hint or self.usual[0]
-        copy = level_for(plane, likely, normalisation, channel=channel)
-        for read in [copy, plane] if copy.level else [plane]:
-            on_disk = OnDisk(read, normalisation, channel=channel, cells=view.cells)
-            chosen, looks = self._looked(on_disk, view, quick=quick, hint=self._hint(read), reduction=read.reduction)
-            near = self.known is not None and chosen.distance is not None and chosen.distance <= self.known.far
-            if chosen.scale == likely or (near and chosen.scale < likely):
-                break  # else the image was looked at at scales for which the copy is too small
-        return on_disk, chosen, looks
-
     def _looked(
-        self,
-        seen: Seen | OnDisk,
-        view: View,
-        *,
-        quick: bool,
-        hint: float | None,
-        taken: Looks | None = None,
-        reduction: float = 1,
+        self, seen: Seen | OnDisk, view: View, *, quick: bool, hint: float | None, taken: Looks | None = None
     ) -> tuple[Scaled, Looks | None]:
-        """Choose the scale at which an image is counted, by looks at it if it is to be looked at.
-
-        What is looked at may be a smaller copy of the image; the scale is that of the image itself.
-        """
+        """Choose the scale at which an image is counted, by looks at it if it is to be looked at."""
         fixed = view.scale != "auto"
         if self.known is None or quick:
             return Scaled(view.factor if fixed else self.usual[0]), None
         looks = taken or self._looks(seen, hint)
-        scales = [scale * reduction for scale in ((view.factor,) if fixed else self.usual)]
-        chosen = scale_for(looks, self.known, scales, fixed=fixed)
-        return chosen if reduction == 1 else replace(chosen, scale=round(chosen.scale / reduction, 6)), looks
+        return scale_for(looks, self.known, (view.factor,) if fixed else self.usual, fixed=fixed), looks
 
-    def _judged(
-        self, looks: Looks | None, chosen: Scaled, view: View, *, quick: bool, place_at: float | None = None
-    ) -> "_Judged":
-        """Say how far an image is from the known ones, and what that means for its count.
-
-        ``place_at`` is the scale of what was looked at, where that is not the image itself.
-        """
-        place = None if looks is None else looks.place(place_at or chosen.scale)
+    def _judged(self, looks: Looks | None, chosen: Scaled, view: View, *, quick: bool) -> "_Judged":
+        """Say how far an image is from the known ones, and what that means for its count."""
+        place = None if looks is None else looks.place(chosen.scale)
         known, distance = self.known, None
         if known is not None and place is not None:
             distance = known.least_distance(place)

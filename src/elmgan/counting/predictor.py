@@ -36,7 +36,13 @@ WHOLE = 1.6
 
 
 BAND_PIXELS = 1 << 25
-"""Pixels of the rows that are predicted at a time, at most, of a large image, and as the network sees it."""
+"""Pixels of the rows that are predicted at a time of a large image, about, and as the network sees it."""
+
+HALOS = 2
+"""Halos that the rows have, about, which are predicted at a time at least: with fewer, most is computed for halos."""
+
+SHRUNK_AT_ONCE = 128
+"""Rows, as the network sees them, for which those of the image are shrunk at a time."""
 
 ReadRows = Callable[[range], NDArray]
 """Gives some whole rows of an image."""
@@ -194,9 +200,12 @@ class Predictor:
         if scaled == shape:
             return self._band(read, shape, top, stretch, scale)
 
-        def read_scaled(wanted: range) -> NDArray[np.float32]:
+        def shrunk(wanted: range) -> NDArray[np.float32]:
             needed = rows_for(shape, scaled, wanted)
             return resize_rows(_stretched(read(needed), stretch), needed.start, shape, scaled, wanted)
+
+        def read_scaled(wanted: range) -> NDArray[np.float32]:
+            return np.concatenate([shrunk(some) for some in _in_parts(wanted, SHRUNK_AT_ONCE)])
 
         return self._band(read_scaled, scaled, top, None, scale)
 
@@ -221,15 +230,15 @@ class Predictor:
             end = shape[0] if here == scaled[0] else math.floor((here - 2) * shape[0] / scaled[0]) // stride * stride
             if end <= done:
                 continue
-            wanted = range(done, end)
-            needed = rows_for(scaled, shape, wanted)
-            found = resize_rows(
-                probability[needed.start - first : needed.stop - first], needed.start, scaled, shape, wanted
-            )
-            parts = np.append(np.arange(done, end, stride), end)
-            spread = spread_along(count_map, edges[blocks : blocks + len(count_map) + 1], parts)
-            spread = spread_along(spread.T, across, edges_of(shape[1], stride)).T
-            yield done, found, np.ascontiguousarray(spread, np.float32)
+            for wanted in _in_parts(range(done, end), max(1, BAND_PIXELS // shape[1] // stride) * stride):
+                needed = rows_for(scaled, shape, wanted)
+                found = resize_rows(
+                    probability[needed.start - first : needed.stop - first], needed.start, scaled, shape, wanted
+                )
+                parts = np.append(np.arange(wanted.start, wanted.stop, stride), wanted.stop)
+                spread = spread_along(count_map, edges[blocks : blocks + len(count_map) + 1], parts)
+                spread = spread_along(spread.T, across, edges_of(shape[1], stride)).T
+                yield wanted.start, found, np.ascontiguousarray(spread, np.float32)
             done = end
             cut = max(0, rows_for(scaled, shape, range(done, done + 1)).start - first)
             probability, first = probability[cut:], first + cut
@@ -269,7 +278,7 @@ class Predictor:
             halo=architecture.halo,
             stride=architecture.stride,
             grid=architecture.multiple,
-            pixels=int(BAND_PIXELS * min(1, scale) ** 2),
+            pixels=max(int(BAND_PIXELS * min(1, scale) ** 2), HALOS * architecture.halo * columns),
         )
 
     def _padded(self, rows: int, columns: int) -> tuple[int, int]:
@@ -300,6 +309,15 @@ class Predictor:
                 f"expected {expected[0]} and {expected[1]}: model.json and model.onnx do not belong together"
             )
         return probability[0, 0], count_map[0, 0]
+
+
+def _in_parts(rows: range, most: int) -> list[range]:
+    """Cut rows into parts of so many at most.
+
+    >>> _in_parts(range(3, 10), 4)
+    [range(3, 7), range(7, 10)]
+    """
+    return [range(first, min(first + most, rows.stop)) for first in range(rows.start, rows.stop, most)]
 
 
 def _stretched(pixels: NDArray, stretch: Stretch | None) -> NDArray[np.float32]:

@@ -254,9 +254,9 @@ class Streamed:
     distance: float | None
     """Of the plane from those that the model knows; None where it was not looked at twice."""
     preview: NDArray
-    """Every so many rows and columns of what was looked at, as read."""
+    """Every so many rows and columns of the plane, as read."""
     seen: tuple[int, int]
-    """Rows and columns of what was looked at: the plane, or a smaller copy that its file holds."""
+    """Rows and columns of where cells were found: in the plane, or in a smaller copy that its file holds."""
     reductions: tuple[float, float]
     """How many pixels of the plane one of these stands for along rows and columns."""
     box: Tile

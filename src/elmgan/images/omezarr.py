@@ -8,7 +8,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,7 +25,7 @@ from elmgan.errors import ImageError
 from elmgan.images.damage import damage_told
 from elmgan.images.reader import AXES, Scene
 from elmgan.images.scenes import checked_scenes, describe_scene, unreadable
-from elmgan.images.tile import Tile
+from elmgan.images.tile import Tile, reduction_of
 from elmgan.images.units import MICROMETRES
 
 OLD_AXES = "TCZYX"
@@ -53,6 +53,9 @@ LARGEST_TEXT = 2**26
 """Bytes of a file of metadata."""
 
 _OPENING = Lock()
+
+ChunkAt = tuple[int, ...]
+"""Of a file of a chunk in the grid of all, along each axis."""
 
 
 class OmeZarrReader:
@@ -206,42 +209,40 @@ class _Array:
         """Files along each axis, if all are there."""
         return tuple(-(-side // max(1, each)) for side, each in zip(self.shape, self.stored, strict=True))
 
-    @cached_property
-    def there(self) -> frozenset[tuple[int, ...]]:
-        """Places in the grid of the files that are there."""
-        found = []
+    def there(self) -> set[ChunkAt]:
+        """Find the places in the grid of the files that are there."""
+        found = set()
         for folder, _, files in os.walk(self.path):
             within = Path(folder).relative_to(self.path).parts
             for name in files:
-                place = [*within, *name.split(".")]
-                if all(part.isdecimal() for part in place[place[0] == "c" :]):
-                    found.append(tuple(int(part) for part in place[place[0] == "c" :]))
-        return frozenset(found)
+                parts = [*within, *name.split(".")]
+                parts = parts[parts[0] == "c" :]
+                if len(parts) == len(self.grid) and all(part.isdecimal() for part in parts):
+                    place = tuple(map(int, parts))
+                    if all(at < number for at, number in zip(place, self.grid, strict=True)):
+                        found.add(place)
+        return found
 
-    @property
-    def missing(self) -> int:
-        """Number of files that are not there."""
-        return math.prod(self.grid) - len(self.there)
+    def is_empty_as(self, larger: "_Array", there: Set[ChunkAt]) -> bool:
+        """Say whether no file is missing but where a larger level has none: what is empty is not written.
 
-    def is_empty_as(self, larger: "_Array") -> bool:
-        """Say whether no file is missing but where the larger level has none either: what is empty is not written."""
-        if self.missing <= 0:
-            return True
-        if self.missing > MOST_EMPTY:
+        Args:
+            larger: The other level.
+            there: Its files.
+        """
+        found = self.there()
+        if math.prod(self.grid) - len(found) > MOST_EMPTY:
             return False
+        ratios = [reduction_of(of, side) for of, side in zip(larger.shape, self.shape, strict=True)]
         for place in product(*map(range, self.grid)):
-            if place not in self.there:
-                ends = [
-                    (at * side, min((at + 1) * side, whole))
-                    for at, side, whole in zip(place, self.stored, self.shape, strict=True)
-                ]
-                ratios = [of / side for of, side in zip(larger.shape, self.shape, strict=True)]
-                there = (
-                    range(int(begin * ratio) // side, -(-math.ceil(end * ratio) // side))
-                    for (begin, end), ratio, side in zip(ends, ratios, larger.stored, strict=True)
-                )
-                if any(each in larger.there for each in product(*there)):
-                    return False
+            if place in found:
+                continue
+            ranges = []
+            for at, side, whole, ratio, of in zip(place, self.stored, self.shape, ratios, larger.stored, strict=True):
+                begin, end = at * side * ratio, min((at + 1) * side, whole) * ratio
+                ranges.append(range(int(begin) // of, -(-math.ceil(end) // of)))
+            if any(each in there for each in product(*ranges)):
+                return False
         return True
 
     @cached_property
@@ -310,10 +311,11 @@ class _Image:
         )
         if self._in_crumbs(array):
             raise ImageError(f"has chunks of {chunk['Y']} x {chunk['X']} pixels, which are too small; save it anew")
-        if array.missing > 0:
-            told = f"{array.missing} of {math.prod(array.grid)} chunks are not there and are taken for the fill value"
+        there, chunks = array.there(), math.prod(array.grid)
+        if len(there) < chunks:
+            told = f"{chunks - len(there)} of {chunks} chunks are not there and are taken for the fill value"
             scene = replace(scene, note="; ".join(filter(None, (scene.note, told))))
-        self._levels = [array, *self._smaller(folder, levels["datasets"][1:], array)]
+        self._levels = [array, *self._smaller(folder, levels["datasets"][1:], array, there)]
         return replace(scene, levels=tuple(self._sides(level) for level in self._levels[1:]))
 
     def _in_crumbs(self, array: _Array) -> bool:
@@ -323,7 +325,9 @@ class _Image:
     def _sides(self, array: _Array) -> tuple[int, int]:
         return array.shape[self._axes.index("Y")], array.shape[self._axes.index("X")]
 
-    def _smaller(self, folder: Path, levels: Sequence[Mapping[str, Any]], whole: _Array) -> Iterator[_Array]:
+    def _smaller(
+        self, folder: Path, levels: Sequence[Mapping[str, Any]], whole: _Array, there: Set[ChunkAt]
+    ) -> Iterator[_Array]:
         """The levels that hold the same planes smaller and whole; what is wrong with one keeps none from the others."""
         before = whole
         for level in levels:
@@ -335,7 +339,7 @@ class _Image:
                     for each in (whole, array)
                 ]
                 alike = planes[0] == planes[1] and array.dtype == whole.dtype
-                if smaller and alike and not self._in_crumbs(array) and array.is_empty_as(whole):
+                if smaller and alike and not self._in_crumbs(array) and array.is_empty_as(whole, there):
                     before = array
                     yield array
 

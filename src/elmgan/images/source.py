@@ -17,7 +17,7 @@ from elmgan.errors import ImageError, UsageError
 from elmgan.images.arrays import ArrayReader
 from elmgan.images.damage import problem
 from elmgan.images.reader import START, Reader, Scene, endings, readers
-from elmgan.images.tile import Tile
+from elmgan.images.tile import Tile, reduction_of
 from elmgan.images.view import COLOURS, View
 
 PIXELS_ALLOWED = 1 << 29
@@ -268,7 +268,7 @@ class Plane:
     @property
     def reductions(self) -> tuple[float, float]:
         """How many pixels, as they were taken, one stands for along rows and columns; 1 but for a smaller copy."""
-        down, across = map(_reduction, self.described.sides, self.shape)
+        down, across = map(reduction_of, self.described.sides, self.shape)
         return down, across
 
     @property
@@ -318,16 +318,6 @@ class Plane:
             ImageError: Pixels are damaged or lacking, or their type is not of grey values.
         """
         return self.source.read(self, region or Tile(0, 0, *self.shape))
-
-
-def _reduction(side: int, smaller: int) -> float:
-    """How many pixels of a side one of a smaller copy stands for: a whole number, if that leaves hardly a pixel over.
-
-    >>> _reduction(1001, 500), _reduction(1001, 501), _reduction(1000, 300)
-    (2, 2, 3.3333333333333335)
-    """
-    whole = round(side / smaller)
-    return whole if smaller in (side // whole, -(-side // whole)) else side / smaller
 
 
 def read_every(plane: Plane, step: int, rows: int = 512) -> NDArray:

@@ -38,3 +38,13 @@ class Tile:
     def reduced(self, stride: int) -> "Tile":
         """Return the same area in a map that has one value per ``stride`` x ``stride`` pixels."""
         return Tile(self.top // stride, self.left // stride, self.height // stride, self.width // stride)
+
+
+def reduction_of(side: int, smaller: int) -> float:
+    """How many pixels of a side one of a smaller copy stands for: a whole number, if that leaves hardly a pixel over.
+
+    >>> reduction_of(1001, 500), reduction_of(1001, 501), reduction_of(1000, 300)
+    (2, 2, 3.3333333333333335)
+    """
+    whole = round(side / smaller)
+    return whole if smaller in (side // whole, -(-side // whole)) else side / smaller

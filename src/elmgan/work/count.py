@@ -407,11 +407,8 @@ def _notes(plan: Plan, passed_over: str, model: Model, view: View) -> list[str]:
 
 
 def _for_thumbnail(plane: Plane) -> NDArray:
-    """Read a plane; of one that is too large for memory every so many pixels, of a smaller copy if there is one."""
-    if not is_streamed(plane):
-        return plane.read()
-    copy = [copy for copy in plane.levels if not copy.level or max(copy.shape) >= SHOWN][-1]
-    return read_every(copy, math.ceil(max(copy.shape) / SHOWN))
+    """Read a plane; of one that is too large for memory every so many pixels."""
+    return read_every(plane, math.ceil(max(plane.shape) / SHOWN) if is_streamed(plane) else 1)
 
 
 def _thumbnails(
