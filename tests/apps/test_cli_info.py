@@ -14,6 +14,7 @@ from bundles import write_tiny
 from elmgan.apps.cli import app
 from elmgan.data.synthetic import write_data_set
 from elmgan.images import write_mask
+from pyramids import by_means, write_pyramid
 
 
 def elmgan(*arguments: object) -> Result:
@@ -131,9 +132,16 @@ def test_info_shows_what_was_found_in_an_image(tmp_path: Path) -> None:
         "dtype": "uint16",
         "channels": ["DAPI", "GFP"],
         "pixel_size_um": {"x": 0.5, "y": 0.5},
+        "levels": [],
         "scenes": 1,
     }
     assert elmgan("info", path, "--quiet").output == ""
+
+
+def test_info_shows_smaller_copies(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "a.zarr", by_means(np.zeros((90, 70), np.uint8) + 1, copies=2))
+    assert "levels smaller copies of 45 x 35, 22 x 17" in " ".join(elmgan("info", path).stdout.split())
+    assert json.loads(elmgan("info", path, "--json").stdout)["levels"] == [[45, 35], [22, 17]]
 
 
 def test_info_shows_what_a_folder_holds(tmp_path: Path) -> None:

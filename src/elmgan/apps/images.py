@@ -15,7 +15,7 @@ MOST_SCENES = 12
 
 
 def image_json(source: Source) -> dict[str, Any]:
-    """What was found in an image as JSON: axes, shape, type, channels and pixel size are those of scene 1."""
+    """What was found in an image as JSON: all but the number of scenes is of scene 1."""
     return {
         "file": str(source.path),
         "axes": source.axes,
@@ -23,6 +23,7 @@ def image_json(source: Source) -> dict[str, Any]:
         "dtype": str(source.dtype),
         "channels": list(source.channels),
         "pixel_size_um": source.pixel_size,
+        "levels": [list(sides) for sides in source.scenes[0].levels],
         "scenes": len(source.scenes),
     }
 
@@ -47,6 +48,8 @@ def _facts(source: Source, view: View) -> dict[str, str]:
         facts["scenes"] = str(len(source.scenes))
         for k, scene in enumerate(source.scenes[:MOST_SCENES], 1):
             facts[f"scene {k}"] = ", ".join(filter(None, (scene.name, scene.fault or described(scene))))
+    if first.levels:
+        facts["levels"] = f"smaller copies of {', '.join(f'{rows} x {columns}' for rows, columns in first.levels)}"
     if "C" in first.axes or first.channels:
         facts["channels"] = channel_names(first)
     elif "S" in first.axes:
