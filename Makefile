@@ -24,7 +24,7 @@ demo: $(RUNTIME)/installed
 	$(RUNTIME)/bin/python examples/demo.py
 
 test: lint
-	OMP_NUM_THREADS=1 $(DEVELOPMENT)/bin/python -m pytest -n auto --maxprocesses 4
+	OMP_NUM_THREADS=1 $(DEVELOPMENT)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: $(DEVELOPMENT)/installed
 	$(DEVELOPMENT)/bin/ruff check

@@ -78,7 +78,8 @@ def test_no_command_opens_a_connection(tmp_path: Path) -> None:
     write_tiny(tmp_path)
     write_data_set(tmp_path / "data", 10, seed=1, size=(64, 64))
     speed = str(tmp_path / "speed")
-    quick = ("-o", speed, "--side", "64", "--rounds", "1", "--block", "0", "--engine", "onnxruntime fp32")
+    quick = ("-o", speed, "--side", "64", "--rounds", "1", "--block", "0")
+    by_onnxruntime = (*quick, "--engine", "onnxruntime fp32")
     small = ("architecture.width=2", "discriminator.width=2", "optimisation.epochs=1", "optimisation.steps=1")
     commands = [
         ["info"],
@@ -92,9 +93,9 @@ def test_no_command_opens_a_connection(tmp_path: Path) -> None:
         ["export", "nuclei-small", "-o", str(tmp_path / "small.zip"), "--format", "bioimageio"],
         ["train", data, "-o", run_folder, *(part for setting in small for part in ("--set", setting))],
         ["count", images, "-o", str(tmp_path / "by-torch"), "--model", f"{run_folder}/model", "--engine", "torch"],
-        ["benchmark", "upsampling", *quick, "--width", "2"],
-        ["benchmark", "model", *quick, "--network", "LFMMG small", "--batch", "1"],
-        ["benchmark", "throughput", *quick, "--model", "nuclei-small", "--images", "2", "--large", "320"],
+        ["benchmark", "upsampling", *quick, "--width", "2", "--engine", "torch fp32"],
+        ["benchmark", "model", *by_onnxruntime, "--network", "LFMMG small", "--batch", "1"],
+        ["benchmark", "throughput", *by_onnxruntime, "--model", "nuclei-small", "--images", "2", "--large", "320"],
         ["benchmark", "accuracy", data, "-o", f"{speed}/runs", "--arms", "full", "--steps", "1", "--width", "2"],
         ["benchmark", "report", f"{speed}/model.json", "-o", f"{speed}/page.md"],
     ]

@@ -209,7 +209,8 @@ def test_a_model_of_fluorescence_flags_stained_tissue(shared_data: Path) -> None
     fluorescent = [path for path, kind in named if kind == "fluorescence"]
     bundle = read_bundle(find_bundle("nuclei"))
     ranges = json.loads((EXPERIMENTS / "flags.json").read_text(encoding="utf-8"))["fluorescence"]["training"]
-    known_ones = KnownImages.of([place(Model(bundle), path) for path in fluorescent[::11]])
+    whole = Model(bundle)
+    known_ones = KnownImages.of([place(whole, path) for path in fluorescent[::11]])
     card = bundle.card.model_copy(update={"training": ranges})
     narrow = Model(replace(bundle, card=card, known=known_ones))
     stained = [path for path, kind in named if kind in ("purple-on-white", "purple-on-purple")][::8]
