@@ -278,6 +278,16 @@ def test_a_run_that_fails_or_is_made_elsewhere_does_not_stop_the_others(
     assert any(line.startswith("full-1-1 is left out: ") and "being written to by process" in line for line in lines)
 
 
+def test_what_another_process_makes_meanwhile_is_not_made_again(data: Path, tmp_path: Path) -> None:
+    runs = [Run(OTSU, 1, 0), Run(OTSU, 2, 0)]
+    first, second = (Accuracy(data, tmp_path, TINY, runs) for _ in range(2))
+    begun: list[Run] = []
+    assert second.measure(runs[1]) is not None
+    assert measure_missing(first, watch=begun.append) == []
+    assert begun == runs[:1]
+    assert not first.missing
+
+
 def test_the_command_makes_what_is_missing_and_draws_the_page(data: Path, tmp_path: Path) -> None:
     arms = "full,no-count,count-map,bilinear,unet,pix2pix,otsu,grid-full,grid-late"
     small = (

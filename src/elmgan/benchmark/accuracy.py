@@ -587,6 +587,9 @@ def measure_missing(
     for run in benchmark.missing:
         if time.monotonic() >= until:
             break
+        if found := benchmark.find(run):  # another process has made it meanwhile
+            benchmark.there[run] = found
+            continue
         watch(run)
         try:
             if benchmark.measure(run, until=until) is None:
