@@ -138,7 +138,8 @@ def _of_accuracy(setting: Setting, runs: Sequence[AccuracyMeasured]) -> list[Ver
 def _read(setting: Setting, reading: str) -> str:
     """Give the verdict on a claim from how the arm that lacks what is claimed did.
 
-    >>> _read(Setting(name="reduced", scale=0.5, width=32, epochs=1, steps=2), "worse")
+    >>> from elmgan.benchmark.accuracy import setting_of
+    >>> _read(setting_of(False), "worse")
     'holds in the reduced setting'
     """
     verdict = {"worse": HOLDS, "better": NEVER}.get(reading, OPEN)
@@ -148,8 +149,8 @@ def _read(setting: Setting, reading: str) -> str:
 def _where(setting: Setting, compared: Compared) -> str:
     """Say on what arms were compared.
 
-    >>> setting = Setting(name="reduced", scale=0.5, width=32, epochs=1, steps=2)
-    >>> _where(setting, Compared("unet", (1,), (1, 2), {}))
+    >>> from elmgan.benchmark.accuracy import setting_of
+    >>> _where(setting_of(False), Compared("unet", (1,), (1, 2), {}))
     'reduced setting, fold 1, seeds 1, 2'
     """
     folds, seeds = (", ".join(map(str, numbers)) for numbers in (compared.folds, compared.seeds))
