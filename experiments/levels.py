@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -74,7 +75,7 @@ def images(data: Path, split: Path) -> Iterator[tuple[str, Image, float]]:
         yield name, read_image(data / "bbbc039" / "images" / f"{name}.tif").astype(np.float32), 0.5
 
 
-def rows_of(model: Model, name: str, image: Image, scale: float) -> Iterator[tuple[object, ...]]:
+def rows_of(model: Model, name: str, image: Image, scale: float) -> Iterator[tuple[Any, ...]]:
     """Compare an image with copies of it, without noise and with it."""
     look = partial(OnDisk, normalisation=model.card.normalisation)
     for noise in NOISE:

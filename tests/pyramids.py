@@ -29,7 +29,7 @@ def halved(image: NDArray) -> NDArray:
     """Mean values of 2 x 2 pixels."""
     rows, columns = (side // 2 for side in image.shape)
     blocks = image[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2)
-    return np.round(blocks.mean((1, 3))).astype(image.dtype)
+    return np.asarray(np.round(blocks.mean((1, 3))), image.dtype)
 
 
 def by_means(image: NDArray, copies: int = 3) -> list[NDArray]:

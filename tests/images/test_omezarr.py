@@ -262,7 +262,15 @@ def test_smaller_copies_are_told_and_read(tmp_path: Path) -> None:
 
 def test_a_copy_that_does_not_hold_the_planes_is_none(tmp_path: Path) -> None:
     small = PIXELS[..., ::2, ::2]
-    levels = [PIXELS, small[:, :, ::2], small.astype(np.uint8), PIXELS, small, small[..., ::2, ::2], small[..., :9, :7]]
+    levels: list[NDArray] = [
+        PIXELS,
+        small[:, :, ::2],
+        small.astype(np.uint8),
+        PIXELS,
+        small,
+        small[..., ::2, ::2],
+        small[..., :9, :7],
+    ]
     folder = write_pyramid(tmp_path / "a.zarr", levels, axes="tczyx")
     next((folder / "5").rglob("0/0/0/0/0")).unlink()
     (folder / "6" / ".zarray").write_text("{}")

@@ -473,10 +473,10 @@ def test_each_plane_of_a_stack_has_smaller_copies(path: Path, written: dict[str,
     with tifffile.TiffWriter(path, **written) as file:
         file.write(STACK, metadata=axes, subifds=1, photometric="minisblack")
         file.write(small, subfiletype=1, metadata=axes and {}, photometric="minisblack")
-    axis = "z" if written.get("ome") else "t"
+    at: dict[str, Any] = {"z": 3} if written.get("ome") else {"t": 3}
     assert scene(path).levels == (small.shape[1:],)
-    np.testing.assert_array_equal(plane(path, **{axis: 2}), STACK[2])
-    (copy,) = copies(path, **{axis: 3})
+    np.testing.assert_array_equal(plane(path, **{axis: number - 1 for axis, number in at.items()}), STACK[2])
+    (copy,) = copies(path, **at)
     np.testing.assert_array_equal(copy, small[2])
     if written.get("ome"):
         (copy,) = copies(path, z="max")
