@@ -66,6 +66,7 @@ LEVELS: dict[str, tuple[Sequence[NDArray], int]] = {
     "of few cells, other grey values": ([SPARSE, np.sqrt(100 * SPARSE[::4, ::4]).astype(np.uint16)], 0),
     "rounded up": ([each[:1837, :1319] for each in (LARGE,)] + [LARGE[:1840:4, :1320:4]], 1),
     "rounded down": (by_means(LARGE[:1839, :1319]), 2),
+    "of which a part was left out": ([LARGE, np.pad(LARGE[:1200:4, ::4], ((0, 160), (0, 0)))], 0),
     "narrow": ([LARGE[:601], LARGE[:604:4, ::4]], 1),
 }
 

@@ -20,6 +20,9 @@ SQUARE_WITHIN = 1.02
 SECTORS, IN_SECTOR = 3, 5
 """Along a side of a plane, sectors of which one part each is compared; along each sector, blocks to choose from."""
 
+EDGE = 2
+"""Pixels of a copy by which its data may end elsewhere than those of the plane."""
+
 PART_SIDE = 160
 """Pixels along a part, as the network sees them."""
 
@@ -53,7 +56,7 @@ def level_for(on_disk: OnDisk, scale: float, look: Callable[[Plane], OnDisk]) ->
                 seen = look(copy)
             except ImageError:
                 continue
-            if difference(on_disk, seen, scale) <= SEEN_ALIKE:
+            if _holds_as_much(on_disk, seen) and difference(on_disk, seen, scale) <= SEEN_ALIKE:
                 return seen
     return on_disk
 
@@ -82,6 +85,14 @@ def difference(on_disk: OnDisk, copy: OnDisk, scale: float) -> float:
     if deviation < LEAST_SEEN:
         return np.inf
     return float(np.sqrt(np.mean((seen - np.concatenate(of_copy)) ** 2))) / deviation
+
+
+def _holds_as_much(on_disk: OnDisk, copy: OnDisk) -> bool:
+    """Say whether a copy holds data where the plane does: what lies beyond would be lost, however alike the rest is."""
+    box, own, (down, across) = on_disk.box, _enlarged(copy.box, copy.plane.reductions), copy.plane.reductions
+    off_down = own.top - box.top, own.top + own.height - box.top - box.height
+    off_across = own.left - box.left, own.left + own.width - box.left - box.width
+    return max(map(abs, off_down)) <= EDGE * down and max(map(abs, off_across)) <= EDGE * across
 
 
 def _seen(on_disk: OnDisk, tile: Tile, shape: tuple[int, int]) -> NDArray[np.float32]:
